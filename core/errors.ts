@@ -1,0 +1,78 @@
+/**
+ * Every error that a caller of core may branch on, and nothing else. Each message is one line that
+ * a user can act on; `main.ts` prints it as it is. Misuse by a programmer is a built-in class.
+ */
+
+/** Base of all errors whose message is meant for the user as it stands. */
+export class KvsError extends Error {
+  override get name(): string {
+    return this.constructor.name;
+  }
+}
+
+/** Thrown when the command line or a `KVS_*` variable is wrong; the usage line follows it. */
+export class UsageError extends KvsError {}
+
+/** Thrown when a role cannot start: port taken, folder not writable, folder held by another. */
+export class StartError extends KvsError {}
+
+/** Thrown when a key is empty, not valid UTF-8, reserved, or too long for a file name. */
+export class InvalidKeyError extends KvsError {}
+
+/** Thrown when a conditional header is not of the form that RFC 9110 gives it. */
+export class InvalidConditionError extends KvsError {}
+
+/** Thrown when the query of a listing cannot be understood. */
+export class InvalidQueryError extends KvsError {}
+
+/** Thrown when a request says neither how long its body is nor that it is chunked. */
+export class LengthRequiredError extends KvsError {}
+
+/** Thrown when the client was silent for too long, or went away, within a body. */
+export class BodyTimeoutError extends KvsError {}
+
+/** Thrown when a value has more bytes than the server accepts. */
+export class ValueTooLargeError extends KvsError {
+  constructor(bytes: number, maxBytes: number) {
+    super(`Value too large: ${bytes} bytes, at most ${maxBytes} are accepted`);
+  }
+}
+
+/** Thrown when a conditional write finds another state than the one it names. */
+export class PreconditionFailedError extends KvsError {}
+
+/** Thrown when the disk has no room for a write; the old value stands. */
+export class StorageFullError extends KvsError {}
+
+/**
+ * Thrown when the disk failed in a way after which nothing it holds can be trusted (a failed flush,
+ * a damaged journal). The process has to end.
+ */
+export class StorageFailedError extends KvsError {}
+
+/** Thrown when another server cannot be reached or answers with an error. */
+export class RemoteError extends KvsError {
+  /** The server as it stands in the server list. */
+  readonly server: string;
+  /** The HTTP status it answered, or `undefined` if no answer came. */
+  readonly status: number | undefined;
+
+  constructor(server: string, status: number | undefined, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.server = server;
+    this.status = status;
+  }
+
+  /** Whether the server was there but no answer came in time. */
+  get timedOut(): boolean {
+    return this.cause instanceof DOMException && this.cause.name === "TimeoutError";
+  }
+}
+
+/** Thrown when a rebalance stops; the message says what was done so far. */
+export class RebalanceError extends KvsError {}
+
+/** Returns the message of anything thrown, for a log line or a longer message. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,29 @@
+/** Logging: one line an event. Core calls a {@link Log} it is given and never writes by itself. */
+
+/** How much an event matters. */
+export type LogLevel = "info" | "warn" | "error";
+
+/** Takes one event: what happened, in words, and the facts that go with it. */
+export type Log = (level: LogLevel, message: string, facts?: LogFacts) => void;
+
+/** Facts of an event by name. */
+export type LogFacts = Readonly<Record<string, string | number | boolean>>;
+
+/** Formats an event as text: time (ISO 8601, UTC), level, message, `name=value` pairs. */
+export function formatText(time: Date, level: LogLevel, message: string, facts: LogFacts): string {
+  const pairs = Object.entries(facts).map(([name, value]) => ` ${name}=${quoted(String(value))}`);
+  return `${time.toISOString()} ${level} ${oneLine(message)}${pairs.join("")}`;
+}
+
+/** Formats an event as one JSON object. */
+export function formatJson(time: Date, level: LogLevel, message: string, facts: LogFacts): string {
+  return JSON.stringify({ time: time.toISOString(), level, message, ...facts });
+}
+
+function quoted(text: string): string {
+  return /^[^\s"=]+$/.test(text) ? text : JSON.stringify(text);
+}
+
+function oneLine(text: string): string {
+  return text.replaceAll(/\s*\n\s*/g, "; ");
+}

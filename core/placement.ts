@@ -1,0 +1,62 @@
+/**
+ * Placement: which server of a list holds a key. A pure function of the key and the length of the
+ * list, shared by every role, so that no server needs to know of another.
+ *
+ *     a b c d   on 3 servers: 1 2 0 1      on 2 servers: 1 0 1 0      (modulo)
+ */
+import { createHash } from "node:crypto";
+
+/** Returns the index, from 0 to `servers` - 1, of the server that owns `key`. */
+export type Placement = (key: string, servers: number) => number;
+
+/** The placements by the name that `--placement` takes. */
+export const PLACEMENTS = { modulo, jump } as const;
+
+/** A name that `--placement` takes. */
+export type PlacementName = keyof typeof PLACEMENTS;
+
+/**
+ * Polynomial hash with base 31 over the code points of `key`, unsigned 32 bit. For a key of one
+ * character it is the code point. Cost: one multiplication a character, no allocation.
+ */
+export function hash31(key: string): number {
+  let hash = 0;
+  for (let i = 0; i < key.length; i++) {
+    const codePoint = key.codePointAt(i) ?? 0;
+    if (codePoint > 0xffff) i++;
+    hash = (Math.imul(hash, 31) + codePoint) >>> 0;
+  }
+  return hash;
+}
+
+/** {@link hash31} modulo the number of servers. Adding a server moves almost every key. */
+export function modulo(key: string, servers: number): number {
+  return hash31(key) % servers;
+}
+
+/**
+ * Jump consistent hash: adding server N + 1 moves about 1/(N + 1) of the keys, all onto the new
+ * one, which is how a StatefulSet grows. Source: Lamping and Veach, "A Fast, Minimal Memory,
+ * Consistent Hash Algorithm", 2014.
+ */
+export function jump(key: string, servers: number): number {
+  return jumpHash(hash64(key), servers);
+}
+
+/** The 64-bit hash under {@link jump}: the first 8 bytes of SHA-256 over the UTF-8, big endian. */
+export function hash64(key: string): bigint {
+  return createHash("sha256").update(key).digest().readBigUInt64BE(0);
+}
+
+/** The function of the 2014 paper: a 64-bit number to a bucket from 0 to `buckets` - 1. */
+export function jumpHash(hash: bigint, buckets: number): number {
+  let key = hash;
+  let bucket = 0;
+  let next = 0;
+  while (next < buckets) {
+    bucket = next;
+    key = BigInt.asUintN(64, key * 2862933555777941757n + 1n);
+    next = Math.floor((bucket + 1) * (2 ** 31 / (Number(key >> 33n) + 1)));
+  }
+  return bucket;
+}

@@ -1,0 +1,50 @@
+/**
+ * Server lists as users write them: `server-0.server,server-1.server:8080`. The order is the
+ * placement's: the first item is index 0.
+ */
+import { UsageError } from "./errors.ts";
+
+/** One server of a list. */
+export interface ServerAddress {
+  /** As the user wrote it, which is also how it is shown. */
+  readonly name: string;
+  /** What requests go to, for example `http://server-0.server`, without a slash at the end. */
+  readonly origin: string;
+}
+
+/** The port of an item that names none. */
+export const DEFAULT_PORT = 80;
+
+const ITEM = /^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::(\d{1,5}))?$/;
+
+/**
+ * Reads a list of servers, separated by commas.
+ *
+ * @param text The list as the user wrote it.
+ * @param what What the list is, for the message: for example `AS_IS`.
+ * @throws {UsageError} If the list is empty, an item is not SERVER or SERVER:PORT, or one is there
+ * twice.
+ */
+export function parseServerList(text: string, what: string): readonly ServerAddress[] {
+  if (text.trim() === "") throw new UsageError(`Empty server list: ${what} names no server`);
+  const servers = text.split(",").map((item) => parseServer(item.trim(), what));
+  const seen = new Map<string, ServerAddress>();
+  for (const server of servers) {
+    const twin = seen.get(server.origin);
+    if (twin !== undefined) {
+      throw new UsageError(`Duplicate server in ${what}: ${server.name}`);
+    }
+    seen.set(server.origin, server);
+  }
+  return servers;
+}
+
+function parseServer(item: string, what: string): ServerAddress {
+  const match = ITEM.exec(item);
+  const port = Number(match?.[2] ?? DEFAULT_PORT);
+  if (match === null || port < 1 || port > 65535) {
+    throw new UsageError(`Invalid server in ${what}: expected SERVER or SERVER:PORT: "${item}"`);
+  }
+  const host = (match[1] ?? "").toLowerCase();
+  return { name: item, origin: `http://${host}${port === DEFAULT_PORT ? "" : `:${port}`}` };
+}

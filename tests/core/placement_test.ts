@@ -1,0 +1,68 @@
+import { assert, assertEquals } from "@std/assert";
+import fc from "fast-check";
+import { hash31, hash64, jump, jumpHash, modulo, PLACEMENTS } from "../../core/placement.ts";
+
+Deno.test("modulo() places a, b, c, d as the specification's table says", () => {
+  const place = (servers: number) => ["a", "b", "c", "d"].map((key) => modulo(key, servers));
+  assertEquals(place(3), [1, 2, 0, 1]);
+  assertEquals(place(2), [1, 0, 1, 0]);
+});
+
+Deno.test("hash31() is the code point for one character, and base 31 for more", () => {
+  assertEquals(hash31("a"), 97);
+  assertEquals(hash31("😀"), 0x1f600);
+  assertEquals(hash31("ab"), 97 * 31 + 98);
+  // Java: "hello world".hashCode() == 1794106052; "polygenelubricants" is -2^31 there.
+  assertEquals(hash31("hello world"), 1794106052);
+  assertEquals(hash31("polygenelubricants"), 2 ** 31);
+});
+
+Deno.test("hash31() equals exact arithmetic over code points", () => {
+  fc.assert(fc.property(fc.string({ unit: "binary", maxLength: 300 }), (key) => {
+    let exact = 0n;
+    for (const character of key) {
+      exact = (exact * 31n + BigInt(character.codePointAt(0) ?? 0)) % 2n ** 32n;
+    }
+    assertEquals(hash31(key), Number(exact));
+  }));
+});
+
+Deno.test("jumpHash() equals the published test vectors", () => {
+  // From the test suites of widely used implementations of the 2014 paper (Go, Guava).
+  const vectors: [bigint, number, number][] = [
+    [1n, 1, 0],
+    [42n, 57, 43],
+    [0xDEAD10CCn, 1, 0],
+    [0xDEAD10CCn, 666, 361],
+    [256n, 1024, 520],
+    [0n, 60, 0],
+    [0n, 1000, 0],
+  ];
+  for (const [hash, buckets, bucket] of vectors) assertEquals(jumpHash(hash, buckets), bucket);
+});
+
+Deno.test("hash64() is the head of SHA-256", () => {
+  // SHA-256("abc") starts with ba7816bf 8f01cfea (FIPS 180-4, example).
+  assertEquals(hash64("abc"), 0xba7816bf8f01cfean);
+});
+
+Deno.test("jump() moves a key only onto the server that was added", () => {
+  fc.assert(
+    fc.property(fc.string({ minLength: 1 }), fc.integer({ min: 1, max: 99 }), (key, servers) => {
+      const before = jump(key, servers);
+      const after = jump(key, servers + 1);
+      assert(after === before || after === servers);
+    }),
+  );
+});
+
+Deno.test("every placement stays within the list", () => {
+  fc.assert(
+    fc.property(fc.string({ minLength: 1 }), fc.integer({ min: 1, max: 999 }), (key, servers) => {
+      for (const place of Object.values(PLACEMENTS)) {
+        const index = place(key, servers);
+        assert(Number.isInteger(index) && index >= 0 && index < servers);
+      }
+    }),
+  );
+});
