@@ -1,0 +1,50 @@
+/** What goes over the wire: paths, sentinel bodies, and the one table of errors and statuses. */
+import { STATUS_CODE, STATUS_TEXT, type StatusCode } from "@std/http/status";
+import {
+  BodyTimeoutError,
+  InvalidConditionError,
+  InvalidKeyError,
+  InvalidQueryError,
+  LengthRequiredError,
+  PreconditionFailedError,
+  StorageFullError,
+  ValueTooLargeError,
+} from "./errors.ts";
+
+/** Body of `/load/KEY` where there is no such key; the status is 200. Book contract. */
+export const KEY_NOT_FOUND = "_key_not_found_";
+
+/** Body of every data route while the server is shutting down; the status is 503. Book contract. */
+export const SHUTTING_DOWN = "_shutting_down_";
+
+/** Separates keys in the answer of `/allKeys`; therefore escaped within one. Book contract. */
+export const KEY_SEPARATOR = ",";
+
+/** Path of the native key routes. */
+export const V1_KEYS = "/v1/keys";
+
+/** Content type of every answer of the book routes. Book contract. */
+export const TEXT_TYPE = "text/plain; charset=utf-8";
+
+/** Statuses by error; the first class that fits counts. */
+const STATUSES = [
+  [InvalidKeyError, STATUS_CODE.BadRequest],
+  [InvalidConditionError, STATUS_CODE.BadRequest],
+  [InvalidQueryError, STATUS_CODE.BadRequest],
+  [BodyTimeoutError, STATUS_CODE.RequestTimeout],
+  [LengthRequiredError, STATUS_CODE.LengthRequired],
+  [PreconditionFailedError, STATUS_CODE.PreconditionFailed],
+  [ValueTooLargeError, STATUS_CODE.ContentTooLarge],
+  [StorageFullError, STATUS_CODE.InsufficientStorage],
+] as const;
+
+/** Returns the HTTP status that tells a client of `error`; 500 for what is nobody's fault but ours. */
+export function statusOf(error: unknown): StatusCode {
+  const row = STATUSES.find(([errorClass]) => error instanceof errorClass);
+  return row === undefined ? STATUS_CODE.InternalServerError : row[1];
+}
+
+/** The `error` of a JSON error body: the status in words, for example `not_found`. */
+export function errorName(status: StatusCode): string {
+  return STATUS_TEXT[status].toLowerCase().replaceAll(/[^a-z]+/g, "_");
+}
