@@ -47,16 +47,12 @@ export class Lifecycle {
 
   /** Why the shard is not ready, for `/readyz` and its reader. */
   get reason(): string {
-    switch (this.phase) {
-      case "serving":
-        return "ready";
-      case "starting":
-        return "starting: reading the data directory";
-      case "shutting down":
-        return this.#draining
-          ? "shutting down: draining after a signal"
-          : `shutting down: the marker ${this.#markerPath} exists`;
-    }
+    const { phase } = this;
+    if (phase === "serving") return "ready";
+    if (phase === "starting") return "starting: reading the data directory";
+    return this.#draining
+      ? "shutting down: draining after a signal"
+      : `shutting down: the marker ${this.#markerPath} exists`;
   }
 
   /** The store is open: data routes may answer. */

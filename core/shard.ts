@@ -56,7 +56,7 @@ export class Shard {
     const { log, dataDir: path } = options;
     const dataDir = await DataDir.open(path);
     const lifecycle = new Lifecycle(path);
-    let store: Store | undefined;
+    let store: Store | undefined = undefined;
     const handler = createHandler({
       store: () => store,
       lifecycle,
