@@ -1,0 +1,266 @@
+/**
+ * The command line: one table of options a command, read from arguments and `KVS_*` variables into
+ * typed values, and the help text made from the same table.
+ */
+import { parseArgs } from "@std/cli/parse-args";
+import { messageOf, UsageError } from "../core/errors.ts";
+import { type PlacementName } from "../core/placement.ts";
+
+/** One option: how its text becomes a value, what it is by default, and what help says of it. */
+export interface Option<T> {
+  readonly name: string;
+  /** What stands for the value in help; `undefined` for a switch, which takes none. */
+  readonly placeholder: string | undefined;
+  readonly help: string;
+  /** The default as help shows it. */
+  readonly shownDefault: string;
+  readonly fallback: T;
+  /** @throws {UsageError} If `text` is not such a value; the message says what is expected. */
+  parse(text: string): T;
+}
+
+/** A subcommand. */
+export interface Command {
+  readonly name: string;
+  /** What it does, in a line. */
+  readonly summary: string;
+  /** What follows the command's name in the usage line. */
+  readonly usage: string;
+  /** Complete command lines, shown in help. */
+  readonly examples: readonly string[];
+  readonly options: readonly Option<unknown>[];
+  /** Does the work; resolves to the exit code. @throws {KvsError} With a line for the user. */
+  run(args: Args): Promise<number>;
+}
+
+/** Reads an environment variable. */
+export type Environment = (name: string) => string | undefined;
+
+/** What the user said, checked against the command's options. */
+export class Args {
+  readonly positionals: readonly string[];
+  readonly #texts: ReadonlyMap<string, string>;
+
+  constructor(positionals: readonly string[], texts: ReadonlyMap<string, string>) {
+    this.positionals = positionals;
+    this.#texts = texts;
+  }
+
+  /** The value of `option`: from the command line, else from its variable, else its default. */
+  get<T>(option: Option<T>): T {
+    const text = this.#texts.get(option.name);
+    return text === undefined ? option.fallback : option.parse(text);
+  }
+}
+
+/** What a command line asks for. */
+export type Parsed = { readonly kind: "help" } | { readonly kind: "version" } | {
+  readonly kind: "run";
+  readonly args: Args;
+};
+
+/** Returns the variable that gives an option, for example `KVS_MAX_VALUE` for `max-value`. */
+export function variableOf(option: { readonly name: string }): string {
+  return "KVS_" + option.name.toUpperCase().replaceAll("-", "_");
+}
+
+/**
+ * Reads the arguments that follow the command's name.
+ *
+ * @throws {UsageError} If an option is unknown, lacks its value, or has one of the wrong form.
+ */
+export function parseCommandLine(
+  command: Command,
+  argv: readonly string[],
+  env: Environment,
+): Parsed {
+  const switches = command.options.filter((option) => option.placeholder === undefined);
+  const valued = command.options.filter((option) => option.placeholder !== undefined);
+  const parsed = parseArgs([...argv], {
+    boolean: ["help", "version", ...switches.map((option) => option.name)],
+    string: ["_", ...valued.map((option) => option.name)],
+    alias: { h: "help" },
+    // Not false: a switch that was not given must leave the word to its variable.
+    default: Object.fromEntries(switches.map((option) => [option.name, null])),
+    unknown: (arg, key) => {
+      if (key !== undefined) throw new UsageError(`Unknown option: ${arg}`);
+    },
+  });
+  if (parsed.help === true) return { kind: "help" };
+  if (parsed.version === true) return { kind: "version" };
+
+  const texts = new Map<string, string>();
+  for (const option of command.options) {
+    const given = parsed[option.name];
+    const variable = env(variableOf(option));
+    if (typeof given === "string" || typeof given === "boolean") {
+      texts.set(option.name, checkedText(option, String(given), `--${option.name}`));
+    } else if (variable !== undefined && variable !== "") {
+      texts.set(option.name, checkedText(option, variable, variableOf(option)));
+    }
+  }
+  return { kind: "run", args: new Args(parsed._.map(String), texts) };
+}
+
+function checkedText(option: Option<unknown>, text: string, source: string): string {
+  try {
+    option.parse(text);
+  } catch (error) {
+    throw new UsageError(`Invalid ${source}: ${messageOf(error)}`);
+  }
+  return text;
+}
+
+/** The line that follows every usage error. */
+export function usageLine(command: Command): string {
+  return `Usage: kvs ${command.name} ${command.usage}`;
+}
+
+/** The text that `--help` prints. */
+export function helpText(command: Command): string {
+  const rows = command.options.map((option) => [
+    `  --${option.name}${option.placeholder === undefined ? "" : ` ${option.placeholder}`}`,
+    `${option.help} (default: ${option.shownDefault}; ${variableOf(option)})`,
+  ]);
+  rows.push(["  -h, --help", "Show this text"], ["  --version", "Show the version"]);
+  const width = Math.max(...rows.map(([left = ""]) => left.length)) + 2;
+  return [
+    command.summary,
+    "",
+    usageLine(command),
+    "",
+    "Examples:",
+    ...command.examples.map((example) => `  ${example}`),
+    "",
+    "Options (each can also be given as the environment variable named; the command line wins):",
+    ...rows.map(([left = "", right = ""]) => left.padEnd(width) + right),
+  ].join("\n");
+}
+
+/** An option that takes any non-empty text. */
+export function textOption(name: string, placeholder: string, help: string): Option<
+  string | undefined
+> {
+  return { name, placeholder, help, shownDefault: "none", fallback: undefined, parse: nonEmpty };
+}
+
+/** An option that takes one of some words. */
+export function choiceOption<T extends string, D extends T | undefined>(
+  name: string,
+  choices: readonly T[],
+  fallback: D,
+  help: string,
+  shownDefault: string = String(fallback),
+): Option<T | D> {
+  return {
+    name,
+    placeholder: choices.join("|"),
+    help,
+    shownDefault,
+    fallback,
+    parse(text) {
+      const choice = choices.find((word) => word === text);
+      if (choice === undefined) {
+        throw new UsageError(`expected ${choices.join(" or ")}, received "${text}"`);
+      }
+      return choice;
+    },
+  };
+}
+
+/** A switch: off unless given. Its variable takes 1, true, 0 or false. */
+export function switchOption(name: string, help: string): Option<boolean> {
+  return {
+    name,
+    placeholder: undefined,
+    help,
+    shownDefault: "off",
+    fallback: false,
+    parse(text) {
+      if (text === "true" || text === "1") return true;
+      if (text === "false" || text === "0") return false;
+      throw new UsageError(`expected 1, true, 0 or false, received "${text}"`);
+    },
+  };
+}
+
+/** An option that takes seconds, as `5` or `0.5`; its value is in milliseconds. */
+export function secondsOption(name: string, seconds: number, help: string): Option<number> {
+  return {
+    name,
+    placeholder: "SECONDS",
+    help,
+    shownDefault: String(seconds),
+    fallback: seconds * 1000,
+    parse(text) {
+      // Up to 24 days: a longer timer would overflow to none at all.
+      const value = /^\d+(\.\d+)?$/.test(text) ? Number(text) : NaN;
+      if (!(value <= 2_000_000)) {
+        throw new UsageError(`expected seconds from 0 to 2000000, received "${text}"`);
+      }
+      return value * 1000;
+    },
+  };
+}
+
+/** An option that takes a whole number from `min` to `max`. */
+export function countOption<D extends number | undefined>(
+  name: string,
+  fallback: D,
+  [min, max]: readonly [number, number],
+  help: string,
+): Option<number | D> {
+  return {
+    name,
+    placeholder: "N",
+    help,
+    shownDefault: fallback === undefined ? "none" : String(fallback),
+    fallback,
+    parse: (text) => parseCount(text, min, max),
+  };
+}
+
+const SIZE_UNITS: Record<string, number> = { "": 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 };
+
+/** An option that takes bytes, as `1000`, `64KiB`, `16MiB` or `1GiB`. */
+export function bytesOption(name: string, shownDefault: string, help: string): Option<number> {
+  return {
+    name,
+    placeholder: "BYTES",
+    help,
+    shownDefault,
+    fallback: parseBytes(shownDefault),
+    parse: parseBytes,
+  };
+}
+
+function parseBytes(text: string): number {
+  const match = /^(\d+) ?([KMG]iB)?$/.exec(text);
+  const bytes = Number(match?.[1]) * (SIZE_UNITS[match?.[2] ?? ""] ?? NaN);
+  if (!Number.isSafeInteger(bytes)) {
+    throw new UsageError(`expected bytes such as 1000, 64KiB, 16MiB or 1GiB, received "${text}"`);
+  }
+  return bytes;
+}
+
+/** Reads a whole number from `min` to `max`. @throws {UsageError} If it is not one. */
+export function parseCount(text: string, min: number, max: number): number {
+  const value = /^\d+$/.test(text) ? Number(text) : NaN;
+  if (!(value >= min && value <= max)) {
+    throw new UsageError(`expected a whole number from ${min} to ${max}, received "${text}"`);
+  }
+  return value;
+}
+
+function nonEmpty(text: string): string {
+  if (text === "") throw new UsageError("expected a value, received none");
+  return text;
+}
+
+/** `--placement`, which every role that places keys takes. */
+export const PLACEMENT: Option<PlacementName> = choiceOption(
+  "placement",
+  ["modulo", "jump"],
+  "modulo",
+  "How a key finds its server; all roles of a cluster must use the same",
+);

@@ -1,0 +1,98 @@
+/** `kvs client`: probes the cluster for ever, one row a round. */
+import { bold, cyan, gray, green, red, yellow } from "@std/fmt/colors";
+import { UsageError } from "../core/errors.ts";
+import { giveUp } from "../core/permissions.ts";
+import { PLACEMENTS } from "../core/placement.ts";
+import { LETTERS, Prober, type Row } from "../core/probe.ts";
+import { formatHeader, formatRow, MAX_SHOWN_SERVERS } from "../core/rows.ts";
+import { parseServerList } from "../core/server_list.ts";
+import { type Command, countOption, PLACEMENT, secondsOption, switchOption } from "./args.ts";
+
+const INTERVAL = secondsOption("interval", 2, "Time from row to row");
+const TIMEOUT = secondsOption("timeout", 1, "How long one probe may take");
+const ROWS = countOption("rows", undefined, [1, 1_000_000_000], "Stop after this many rows");
+const JSON_OUTPUT = switchOption("json", "Print one JSON object a row");
+
+export const client: Command = {
+  name: "client",
+  summary: "The smart client: knows which server holds a key, probes the cluster for ever.",
+  usage: "SRV_1[:PORT],SRV_2[:PORT],... [readonly] [options]",
+  examples: [
+    "kvs client server-0.server,server-1.server,server-2.server",
+    "kvs client localhost:8000,localhost:8001 readonly --rows 10",
+  ],
+  options: [INTERVAL, TIMEOUT, ROWS, JSON_OUTPUT, PLACEMENT],
+  async run(args) {
+    const [list, mode, ...rest] = args.positionals;
+    if (list === undefined) throw new UsageError("Missing argument: SRV_1[:PORT],...");
+    if (mode !== undefined && mode !== "readonly") {
+      throw new UsageError(`Unexpected argument: expected readonly, received "${mode}"`);
+    }
+    if (rest.length > 0) throw new UsageError(`Unexpected argument: ${rest[0]}`);
+    const servers = parseServerList(list, "SRV_1[:PORT],...");
+    if (servers.length > MAX_SHOWN_SERVERS) {
+      throw new UsageError(`Too many servers: ${servers.length}, at most ${MAX_SHOWN_SERVERS}`);
+    }
+    const colored = Deno.stdout.isTerminal() && !Deno.env.get("NO_COLOR");
+    await giveUp("run", "read", "write", "env", "sys", "ffi");
+
+    const prober = new Prober({
+      servers,
+      placement: PLACEMENTS[args.get(PLACEMENT)],
+      readonly: mode === "readonly",
+      timeoutMs: args.get(TIMEOUT),
+    });
+    const json = args.get(JSON_OUTPUT);
+    const paint = colored ? paintStatuses : undefined;
+    if (!json) { for (const line of formatHeader((letter) => prober.ownerOf(letter))) print(line); }
+    const rows = args.get(ROWS) ?? Infinity;
+    const intervalMs = args.get(INTERVAL);
+    for (let row = 0, start = performance.now(); row < rows; row++) {
+      if (row > 0) start = await nextStart(start, intervalMs);
+      const found = await prober.round();
+      print(json ? formatJsonRow(found, prober) : formatRow(found, paint));
+    }
+    prober.close();
+    return 0;
+  },
+};
+
+/**
+ * Waits until `intervalMs` after `start`, on the monotonic clock; after a row that took longer the
+ * next one starts at once, and its own interval counts from then.
+ */
+async function nextStart(start: number, intervalMs: number): Promise<number> {
+  const next = start + intervalMs;
+  const now = performance.now();
+  if (now >= next) return now;
+  await new Promise((resolve) => setTimeout(resolve, next - now));
+  return next;
+}
+
+function formatJsonRow({ time, statuses, hits }: Row, prober: Prober): string {
+  return JSON.stringify({
+    time: time.toISOString(),
+    statuses,
+    hits,
+    letters: LETTERS.length,
+    owners: LETTERS.map((letter) => prober.ownerOf(letter)),
+  });
+}
+
+const COLORS: Record<string, (text: string) => string> = {
+  h: green,
+  w: cyan,
+  m: yellow,
+  x: (text) => bold(red(text)),
+  ".": gray,
+};
+
+function paintStatuses(statuses: string): string {
+  return statuses.replaceAll(/(.)\1*/g, (run, letter: string) => (COLORS[letter] ?? red)(run));
+}
+
+// Written at once, also to a pipe; throws BrokenPipe when the reader has gone.
+function print(line: string): void {
+  const bytes = new TextEncoder().encode(line + "\n");
+  for (let at = 0; at < bytes.length;) at += Deno.stdout.writeSync(bytes.subarray(at));
+}

@@ -1,0 +1,104 @@
+/** `kvs server`: one shard. */
+import { UsageError } from "../core/errors.ts";
+import { formatJson, formatText, type Log } from "../core/log.ts";
+import { giveUp } from "../core/permissions.ts";
+import { parentEnded } from "../core/self.ts";
+import { Shard } from "../core/shard.ts";
+import {
+  bytesOption,
+  choiceOption,
+  type Command,
+  type Option,
+  parseCount,
+  secondsOption,
+} from "./args.ts";
+
+const HOST: Option<string> = {
+  name: "host",
+  placeholder: "ADDRESS",
+  help: "The address to listen on",
+  shownDefault: "0.0.0.0",
+  fallback: "0.0.0.0",
+  parse: (text) => text,
+};
+const DRAIN = secondsOption("drain", 5, "How long to answer 503 after SIGTERM before closing");
+const MAX_VALUE = bytesOption("max-value", "16MiB", "The largest value that is taken");
+const BODY_TIMEOUT = secondsOption(
+  "body-timeout",
+  30,
+  "How long a client may be silent within a request body",
+);
+const LOG_FORMAT = choiceOption("log-format", ["text", "json"], "text", "Form of the log lines");
+
+export const server: Command = {
+  name: "server",
+  summary: "One shard: keeps keys as files, serves them over HTTP.",
+  usage: "PORT DATA_DIR [options]",
+  examples: ["kvs server 80 /var/data", "kvs server 0 ./data --host 127.0.0.1"],
+  options: [HOST, DRAIN, MAX_VALUE, BODY_TIMEOUT, LOG_FORMAT],
+  async run(args) {
+    const [portText, dataDir, ...rest] = args.positionals;
+    if (portText === undefined) throw new UsageError("Missing argument: PORT");
+    if (dataDir === undefined || dataDir === "") throw new UsageError("Missing argument: DATA_DIR");
+    if (rest.length > 0) throw new UsageError(`Unexpected argument: ${rest[0]}`);
+    const port = parsePort(portText);
+    const log = logger(args.get(LOG_FORMAT) === "json");
+
+    const [first, second] = stopSignals();
+    await giveUp("run", "env", "ffi");
+    const started = Shard.start({
+      host: args.get(HOST),
+      port,
+      dataDir,
+      limits: { maxBytes: args.get(MAX_VALUE), timeoutMs: args.get(BODY_TIMEOUT) },
+      log,
+      onListen: (address) => {
+        if (port === 0) console.log(address);
+      },
+    });
+    // A start that fails ends here, and so does one that is still under way at the first signal.
+    await Promise.race([started, first]);
+    const signal = await first;
+    const drainMs = signal === "SIGTERM" ? args.get(DRAIN) : 0;
+    log("info", "stopping", { signal, drainSeconds: drainMs / 1000 });
+    const again = await Promise.race([started.then((shard) => shard.stop(drainMs)), second]);
+    if (again !== undefined) return EXIT_CODES[again];
+    log("info", "stopped");
+    return 0;
+  },
+};
+
+type StopSignal = "SIGTERM" | "SIGINT";
+
+/** The exit codes of a process that a signal ends at once: 128 plus its number. */
+const EXIT_CODES: Record<StopSignal, number> = { SIGTERM: 143, SIGINT: 130 };
+
+/**
+ * Promises of the first and of the second signal to stop. A `kvs cluster` that started this server
+ * and is gone counts as SIGINT.
+ */
+function stopSignals(): [Promise<StopSignal>, Promise<StopSignal>] {
+  const first = Promise.withResolvers<StopSignal>();
+  const second = Promise.withResolvers<StopSignal>();
+  let come = 0;
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    Deno.addSignalListener(signal, () => (come++ === 0 ? first : second).resolve(signal));
+  }
+  parentEnded().then(() => first.resolve("SIGINT"));
+  return [first.promise, second.promise];
+}
+
+function parsePort(text: string): number {
+  try {
+    return parseCount(text, 0, 65535);
+  } catch {
+    throw new UsageError(
+      `Cannot start server: PORT must be a whole number from 0 to 65535: received "${text}"`,
+    );
+  }
+}
+
+function logger(json: boolean): Log {
+  const format = json ? formatJson : formatText;
+  return (level, message, facts = {}) => console.error(format(new Date(), level, message, facts));
+}

@@ -1,0 +1,90 @@
+/**
+ * The client's probe: each letter of the alphabet is a key, loaded from the server that owns it over
+ * the book routes, and its value has to be the letter itself.
+ */
+import { RemoteError } from "./errors.ts";
+import { type Placement } from "./placement.ts";
+import { equalBytes, Remote } from "./remote.ts";
+import { type ServerAddress } from "./server_list.ts";
+
+/** The keys that are probed, in the order of a row. */
+export const LETTERS: readonly string[] = [..."abcdefghijklmnopqrstuvwxyz"];
+
+/** One round of probes. */
+export interface Row {
+  /** When the round began. */
+  readonly time: Date;
+  /**
+   * One status a letter: `h` hit, `w` written just now, `m` missing, `x` another value, `.` not
+   * reached, `0` to `9` the first digit of the HTTP status.
+   */
+  readonly statuses: string;
+  /** How many are `h`. */
+  readonly hits: number;
+}
+
+/** How the alphabet is probed. */
+export interface ProbeOptions {
+  readonly servers: readonly ServerAddress[];
+  readonly placement: Placement;
+  /** Whether a missing letter stays missing. */
+  readonly readonly: boolean;
+  /** How long one letter may take (milliseconds). */
+  readonly timeoutMs: number;
+}
+
+const encoder = new TextEncoder();
+
+/** Probes the alphabet, round by round. */
+export class Prober {
+  readonly #options: ProbeOptions;
+  readonly #remotes: readonly Remote[];
+  readonly #client: Deno.HttpClient;
+
+  constructor(options: ProbeOptions) {
+    this.#options = options;
+    // No connection is kept: each round finds the servers anew, as it is they that are watched.
+    this.#client = Deno.createHttpClient({ poolMaxIdlePerHost: 0 });
+    const { timeoutMs } = options;
+    this.#remotes = options.servers.map((server) =>
+      new Remote(server, { timeoutMs, client: this.#client })
+    );
+  }
+
+  /** The index of the server that owns `letter`. */
+  ownerOf(letter: string): number {
+    return this.#options.placement(letter, this.#remotes.length);
+  }
+
+  /** Probes all letters at once, so that a dead server costs one timeout. Never throws. */
+  async round(): Promise<Row> {
+    const time = new Date();
+    const statuses = (await Promise.all(LETTERS.map((letter) => this.#probe(letter)))).join("");
+    return { time, statuses, hits: statuses.replaceAll(/[^h]/g, "").length };
+  }
+
+  /** Lets go of the connections. */
+  close(): void {
+    this.#client.close();
+  }
+
+  async #probe(letter: string): Promise<string> {
+    const remote = this.#remotes[this.ownerOf(letter)];
+    if (remote === undefined) throw new RangeError("Placement outside of the server list");
+    const word = encoder.encode(letter);
+    try {
+      const found = await remote.load(letter);
+      if (found !== undefined) return equalBytes(found, word) ? "h" : "x";
+      if (this.#options.readonly) return "m";
+      await remote.save(letter, word);
+      return "w";
+    } catch (error) {
+      if (error instanceof RemoteError) return statusLetter(error.status);
+      throw error;
+    }
+  }
+}
+
+function statusLetter(status: number | undefined): string {
+  return status === undefined ? "." : String(status).charAt(0);
+}

@@ -1,0 +1,241 @@
+/** One server as seen from afar, over fetch: the book routes, and the native ones where it has them. */
+import { RemoteError } from "./errors.ts";
+import { bytesToSegment, toSegment } from "./key.ts";
+import { KEY_NOT_FOUND, KEY_SEPARATOR, V1_KEYS } from "./protocol.ts";
+import { hasDotSegment, rawRequest } from "./raw_http.ts";
+import { type ServerAddress } from "./server_list.ts";
+import { DEFAULT_CONTENT_TYPE } from "./store.ts";
+
+/** How a {@link Remote} asks. */
+export interface RemoteOptions {
+  /** How long one request may take, from name lookup to the last byte of the answer (ms). */
+  readonly timeoutMs: number;
+  /** Carries the requests; without it the runtime's own client does. */
+  readonly client?: Deno.HttpClient;
+}
+
+/** What {@link Remote.request} sends. */
+export interface RemoteInit {
+  readonly method?: string;
+  readonly headers?: HeadersInit;
+  readonly body?: Uint8Array<ArrayBuffer>;
+}
+
+/** A value as a server keeps it. What its routes do not tell is `undefined`. */
+export interface Copy {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly contentType: string | undefined;
+  readonly etag: string | undefined;
+}
+
+/** A page of a listing. */
+export interface Page {
+  readonly keys: readonly string[];
+  /** What the next page comes after; `undefined` for the last page. */
+  readonly next: string | undefined;
+}
+
+interface Answer {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+}
+
+const encoder = new TextEncoder();
+const KEY_NOT_FOUND_BYTES = encoder.encode(KEY_NOT_FOUND);
+
+/** How much of a server's own words a message repeats, in characters. */
+const MAX_DETAIL = 200;
+
+/** A server of a server list. Every method throws RemoteError: status where one was answered. */
+export class Remote {
+  readonly server: ServerAddress;
+  readonly #options: RemoteOptions;
+
+  constructor(server: ServerAddress, options: RemoteOptions) {
+    this.server = server;
+    this.#options = options;
+  }
+
+  /** Loads over the book route: the bytes, or `undefined` if the key is absent. */
+  async load(key: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
+    const bytes = await this.#bytes(`/load/${toSegment(key)}`);
+    return equalBytes(bytes, KEY_NOT_FOUND_BYTES) ? undefined : bytes;
+  }
+
+  /** Saves over the book route, which takes UTF-8 only; resolves to the server's answer. */
+  async save(key: string, word: Uint8Array): Promise<string> {
+    const path = `/save/${toSegment(key)}/${bytesToSegment(word)}`;
+    return new TextDecoder().decode(await this.#bytes(path));
+  }
+
+  /** All keys, over the book route, in the order in which the server lists them. */
+  async allKeys(): Promise<string[]> {
+    const list = new TextDecoder().decode(await this.#bytes("/allKeys"));
+    return list === "" ? [] : list.split(KEY_SEPARATOR).map(decodeListed);
+  }
+
+  /**
+   * One page of keys, over the native route: at most `limit`, in order, those behind `after`.
+   * Resolves to `undefined` if what the server answers is no page, that is if it is of another make.
+   */
+  async page(after: string | undefined, limit: number): Promise<Page | undefined> {
+    const from = after === undefined ? "" : `&after=${toSegment(after)}`;
+    return parsePage(new TextDecoder().decode(
+      await this.#bytes(`${V1_KEYS}?limit=${limit}${from}`),
+    ));
+  }
+
+  /** Gets over the native route, or resolves to `undefined` if the key is absent. */
+  async get(key: string): Promise<Copy | undefined> {
+    const { status, headers, bytes } = await this.#answer(`${V1_KEYS}/${toSegment(key)}`);
+    if (status === 404) return undefined;
+    if (status !== 200) throw this.#failed(status, bytes);
+    return {
+      bytes,
+      contentType: headers.get("content-type") ?? undefined,
+      etag: headers.get("etag") ?? undefined,
+    };
+  }
+
+  /** Puts any bytes over the native route. */
+  async put(key: string, { bytes, contentType = DEFAULT_CONTENT_TYPE }: Copy): Promise<void> {
+    const answer = await this.#answer(`${V1_KEYS}/${toSegment(key)}`, {
+      method: "PUT",
+      headers: { "content-type": contentType },
+      body: bytes,
+    });
+    if (answer.status !== 201 && answer.status !== 204) {
+      throw this.#failed(answer.status, answer.bytes);
+    }
+  }
+
+  /**
+   * Deletes over the native route, where `ifMatch` is given only the value that has this ETag (status
+   * 412 if it is another); resolves to `false` if the key was absent.
+   */
+  async delete(key: string, ifMatch?: string): Promise<boolean> {
+    const { status, bytes } = await this.#answer(`${V1_KEYS}/${toSegment(key)}`, {
+      method: "DELETE",
+      headers: ifMatch === undefined ? {} : { "if-match": ifMatch },
+    });
+    if (status === 404) return false;
+    if (status !== 204) throw this.#failed(status, bytes);
+    return true;
+  }
+
+  /**
+   * Sends one request and resolves to the response, whatever its status; redirects are not followed.
+   *
+   * @throws {RemoteError} Without a status, if no answer came in time.
+   */
+  async request(path: string, init: RemoteInit = {}): Promise<Response> {
+    const { timeoutMs, client } = this.#options;
+    const signal = AbortSignal.timeout(timeoutMs);
+    try {
+      if (hasDotSegment(path)) {
+        const { method = "GET", headers, body } = init;
+        return await rawRequest(this.server.origin, path, {
+          method,
+          headers: new Headers(headers),
+          body,
+          signal,
+        });
+      }
+      return await fetch(this.server.origin + path, {
+        ...init,
+        redirect: "manual",
+        signal,
+        ...(client === undefined ? {} : { client }),
+      });
+    } catch (error) {
+      throw this.#unreachable(error);
+    }
+  }
+
+  /** The body of a 200; what the book routes answer. */
+  async #bytes(path: string): Promise<Uint8Array<ArrayBuffer>> {
+    const { status, bytes } = await this.#answer(path);
+    if (status !== 200) throw this.#failed(status, bytes);
+    return bytes;
+  }
+
+  async #answer(path: string, init?: RemoteInit): Promise<Answer> {
+    const response = await this.request(path, init);
+    try {
+      return { status: response.status, headers: response.headers, bytes: await response.bytes() };
+    } catch (error) {
+      throw this.#unreachable(error);
+    }
+  }
+
+  #failed(status: number, body: Uint8Array): RemoteError {
+    const why = status === 503 ? "it is shutting down or starting" : detailOf(body);
+    return new RemoteError(
+      this.server.name,
+      status,
+      `${this.server.name} answered ${status}: ${why}`,
+    );
+  }
+
+  #unreachable(cause: unknown): RemoteError {
+    const why = cause instanceof DOMException && cause.name === "TimeoutError"
+      ? `no answer within ${this.#options.timeoutMs} ms`
+      : "no connection";
+    return new RemoteError(
+      this.server.name,
+      undefined,
+      `${this.server.name} cannot be reached: ${why}`,
+      { cause },
+    );
+  }
+}
+
+/** What a server says of its failure, in one line. */
+function detailOf(body: Uint8Array): string {
+  const text = new TextDecoder().decode(body.subarray(0, 4 * MAX_DETAIL));
+  const json = parseJson(text);
+  const detail = json !== undefined && "detail" in json ? String(json.detail) : text;
+  // deno-lint-ignore no-control-regex
+  const line = detail.replaceAll(/[\s\x00-\x1f]+/g, " ").trim();
+  return line === "" ? "it failed" : line.slice(0, MAX_DETAIL);
+}
+
+/** The page in `text`, or `undefined` if it is not one. */
+function parsePage(text: string): Page | undefined {
+  const json = parseJson(text);
+  if (json === undefined || !("keys" in json) || !Array.isArray(json.keys)) return undefined;
+  const keys: string[] = [];
+  for (const key of json.keys) {
+    if (typeof key !== "string") return undefined;
+    keys.push(key);
+  }
+  const next = "next" in json && typeof json.next === "string" ? json.next : undefined;
+  return { keys, next };
+}
+
+/** The JSON object in `text`, or `undefined` if it holds none. */
+function parseJson(text: string): object | undefined {
+  try {
+    const parsed: unknown = JSON.parse(text);
+    return typeof parsed === "object" && parsed !== null ? parsed : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** An item of `/allKeys`; a server of another make may list keys as they are. */
+function decodeListed(item: string): string {
+  try {
+    return decodeURIComponent(item);
+  } catch {
+    return item;
+  }
+}
+
+/** Whether two byte arrays hold the same bytes. */
+export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}

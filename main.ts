@@ -1,0 +1,59 @@
+/** kvs: argv to a subcommand, errors to one line on stderr, results to the exit code. */
+import config from "./deno.json" with { type: "json" };
+import { type Command, helpText, parseCommandLine, usageLine } from "./cmd/args.ts";
+import { client } from "./cmd/client.ts";
+import { lifecycle } from "./cmd/lifecycle.ts";
+import { server } from "./cmd/server.ts";
+import { KvsError, messageOf, UsageError } from "./core/errors.ts";
+
+const COMMANDS: readonly Command[] = [server, client, lifecycle];
+const NAMES = COMMANDS.map((command) => command.name).join("|");
+const USAGE = `Usage: kvs ${NAMES} [...]`;
+
+function overview(): string {
+  const width = Math.max(...COMMANDS.map((command) => command.name.length)) + 2;
+  return [
+    "A sharded key/value store for Kubernetes StatefulSets.",
+    "",
+    USAGE,
+    "",
+    ...COMMANDS.map((command) => `  ${command.name.padEnd(width)}${command.summary}`),
+    "",
+    "kvs COMMAND --help tells more, kvs --version the version.",
+  ].join("\n");
+}
+
+async function main(argv: readonly string[]): Promise<number> {
+  const [name, ...rest] = argv;
+  if (name === "--help" || name === "-h") {
+    console.log(overview());
+    return 0;
+  }
+  if (name === "--version") {
+    console.log(`kvs ${config.version}`);
+    return 0;
+  }
+  const command = COMMANDS.find((candidate) => candidate.name === name);
+  if (command === undefined) {
+    console.error(
+      name === undefined ? "Missing command" : `Unknown command: ${JSON.stringify(name)}`,
+    );
+    console.error(USAGE);
+    return 1;
+  }
+  try {
+    const parsed = parseCommandLine(command, rest, (variable) => Deno.env.get(variable));
+    if (parsed.kind === "run") return await command.run(parsed.args);
+    console.log(parsed.kind === "help" ? helpText(command) : `kvs ${config.version}`);
+    return 0;
+  } catch (error) {
+    // Whoever read our output has gone, as with `kvs client | head`: nobody is left to tell.
+    if (error instanceof Deno.errors.BrokenPipe) return 0;
+    const known = error instanceof KvsError;
+    console.error(known ? error.message : `Internal error: ${messageOf(error)}`);
+    if (error instanceof UsageError) console.error(usageLine(command));
+    return 1;
+  }
+}
+
+if (import.meta.main) Deno.exit(await main(Deno.args));

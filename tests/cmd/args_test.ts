@@ -1,0 +1,105 @@
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import {
+  bytesOption,
+  choiceOption,
+  type Command,
+  countOption,
+  helpText,
+  parseCommandLine,
+  secondsOption,
+  switchOption,
+  textOption,
+  usageLine,
+} from "../../cmd/args.ts";
+import { UsageError } from "../../core/errors.ts";
+
+const DRAIN = secondsOption("drain", 5, "Drain period");
+const MAX_VALUE = bytesOption("max-value", "16MiB", "Largest value");
+const ROWS = countOption("rows", undefined, [1, 10], "Rows");
+const FORMAT = choiceOption("format", ["text", "json"], "text", "Form");
+const DRY_RUN = switchOption("dry-run", "Only plan");
+const CA = textOption("ca", "FILE", "Certificates");
+
+const command: Command = {
+  name: "demo",
+  summary: "A command.",
+  usage: "PORT [options]",
+  examples: ["kvs demo 80"],
+  options: [DRAIN, MAX_VALUE, ROWS, FORMAT, DRY_RUN, CA],
+  run: () => Promise.resolve(0),
+};
+
+function parse(argv: string[], env: Record<string, string> = {}) {
+  const parsed = parseCommandLine(command, argv, (name) => env[name]);
+  assert(parsed.kind === "run");
+  return parsed.args;
+}
+
+Deno.test("parseCommandLine() gives defaults, and positionals as they were written", () => {
+  const args = parse(["007", "1e3", "--", "-x"]);
+  assertEquals(args.positionals, ["007", "1e3", "-x"]);
+  assertEquals(args.get(DRAIN), 5000);
+  assertEquals(args.get(MAX_VALUE), 16 * 1024 * 1024);
+  assertEquals(args.get(ROWS), undefined);
+  assertEquals(args.get(FORMAT), "text");
+  assertEquals(args.get(DRY_RUN), false);
+  assertEquals(args.get(CA), undefined);
+});
+
+Deno.test("parseCommandLine() reads options in both spellings, before and behind positionals", () => {
+  const args = parse(["--drain=0.5", "80", "--max-value", "64KiB", "--rows", "3", "--dry-run"]);
+  assertEquals(args.positionals, ["80"]);
+  assertEquals(args.get(DRAIN), 500);
+  assertEquals(args.get(MAX_VALUE), 65536);
+  assertEquals(args.get(ROWS), 3);
+  assertEquals(args.get(DRY_RUN), true);
+});
+
+Deno.test("a variable gives an option, and the command line wins", () => {
+  const env = { KVS_DRAIN: "7", KVS_DRY_RUN: "1", KVS_FORMAT: "json", KVS_ROWS: "" };
+  assertEquals(parse([], env).get(DRAIN), 7000);
+  assertEquals(parse([], env).get(DRY_RUN), true);
+  assertEquals(parse([], env).get(FORMAT), "json");
+  assertEquals(parse([], env).get(ROWS), undefined);
+  assertEquals(parse(["--drain", "1", "--format=text"], env).get(DRAIN), 1000);
+  assertEquals(parse(["--dry-run=false"], env).get(DRY_RUN), false);
+});
+
+Deno.test("what is wrong on the command line is a UsageError that names it", () => {
+  const table: [string[], Record<string, string>, string][] = [
+    [["--nope"], {}, "--nope"],
+    [["-x"], {}, "-x"],
+    [["--drain"], {}, "--drain"],
+    [["--drain", "soon"], {}, 'received "soon"'],
+    [["--drain=-1"], {}, "--drain"],
+    [["--drain=1e9"], {}, "2000000"],
+    [["--max-value=16MB"], {}, "16MB"],
+    [["--max-value="], {}, "--max-value"],
+    [["--rows=0"], {}, "from 1 to 10"],
+    [["--rows=1.5"], {}, "from 1 to 10"],
+    [["--format=xml"], {}, "text or json"],
+    [["--ca="], {}, "--ca"],
+    [[], { KVS_DRAIN: "x" }, "KVS_DRAIN"],
+    [[], { KVS_DRY_RUN: "yes" }, "KVS_DRY_RUN"],
+  ];
+  for (const [argv, env, words] of table) {
+    assertThrows(() => parse(argv, env), UsageError, words);
+  }
+});
+
+Deno.test("parseCommandLine() sees that help or the version is asked for, whatever else is there", () => {
+  for (const argv of [["--help"], ["-h"], ["80", "--help"]]) {
+    assertEquals(parseCommandLine(command, argv, () => undefined).kind, "help");
+  }
+  assertEquals(parseCommandLine(command, ["--version"], () => undefined).kind, "version");
+});
+
+Deno.test("helpText() lists every option with default and variable", () => {
+  const text = helpText(command);
+  assertStringIncludes(text, usageLine(command));
+  assertStringIncludes(text, "kvs demo 80");
+  for (const [name, rest] of [["max-value", "default: 16MiB; KVS_MAX_VALUE"], ["dry-run", "off"]]) {
+    const line = text.split("\n").find((candidate) => candidate.includes(`--${name}`)) ?? "";
+    assertStringIncludes(line, rest ?? "");
+  }
+});
