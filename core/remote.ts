@@ -130,17 +130,16 @@ export class Remote {
    * @throws {RemoteError} Without a status, if no answer came in time.
    */
   async request(path: string, init: RemoteInit = {}): Promise<Response> {
-    const { timeoutMs, client } = this.#options;
-    const signal = AbortSignal.timeout(timeoutMs);
+    return await this.#send(path, init, AbortSignal.timeout(this.#options.timeoutMs));
+  }
+
+  async #send(path: string, init: RemoteInit, signal: AbortSignal): Promise<Response> {
+    const { client } = this.#options;
     try {
       if (hasDotSegment(path)) {
         const { method = "GET", headers, body } = init;
-        return await rawRequest(this.server.origin, path, {
-          method,
-          headers: new Headers(headers),
-          body,
-          signal,
-        });
+        const raw = { method, headers: new Headers(headers), body, signal };
+        return await rawRequest(this.server.origin, path, raw);
       }
       return await fetch(this.server.origin + path, {
         ...init,
@@ -160,12 +159,18 @@ export class Remote {
     return bytes;
   }
 
-  async #answer(path: string, init?: RemoteInit): Promise<Answer> {
-    const response = await this.request(path, init);
+  async #answer(path: string, init: RemoteInit = {}): Promise<Answer> {
+    // Not AbortSignal.timeout: its timer would keep the request in memory until it fires.
+    const timeout = new AbortController();
+    const late = () => timeout.abort(new DOMException("Timed out", "TimeoutError"));
+    const timer = setTimeout(late, this.#options.timeoutMs);
     try {
+      const response = await this.#send(path, init, timeout.signal);
       return { status: response.status, headers: response.headers, bytes: await response.bytes() };
     } catch (error) {
-      throw this.#unreachable(error);
+      throw error instanceof RemoteError ? error : this.#unreachable(error);
+    } finally {
+      clearTimeout(timer);
     }
   }
 

@@ -266,12 +266,15 @@ declare module "@std/http/status" {
     readonly ContentTooLarge: 413;
     readonly URITooLong: 414;
     readonly UnsupportedMediaType: 415;
+    readonly ExpectationFailed: 417;
     readonly TooManyRequests: 429;
+    readonly RequestHeaderFieldsTooLarge: 431;
     readonly InternalServerError: 500;
     readonly NotImplemented: 501;
     readonly BadGateway: 502;
     readonly ServiceUnavailable: 503;
     readonly GatewayTimeout: 504;
+    readonly HTTPVersionNotSupported: 505;
     readonly InsufficientStorage: 507;
   };
   export type StatusCode = typeof STATUS_CODE[keyof typeof STATUS_CODE];

@@ -115,6 +115,7 @@ export class Running implements AsyncDisposable {
         if (match !== null) return match;
       }
       if (this.#ended) throw new Error(`Ended without ${pattern}: ${this.stderr.join("\n")}`);
+      return undefined;
     });
   }
 

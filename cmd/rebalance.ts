@@ -1,0 +1,126 @@
+/** `kvs rebalance`: moves keys from the servers as they are to the servers as they will be. */
+import { UsageError } from "../core/errors.ts";
+import { giveUp } from "../core/permissions.ts";
+import { PLACEMENTS } from "../core/placement.ts";
+import { rebalance as runRebalance } from "../core/rebalance.ts";
+import { openEndpoints } from "../core/rebalance_endpoint.ts";
+import { parseServerList, type ServerAddress } from "../core/server_list.ts";
+import { choiceOption, type Command, PLACEMENT, secondsOption, switchOption } from "./args.ts";
+import { createReport, type OutputForm } from "./rebalance_output.ts";
+
+const OUTPUT = choiceOption<OutputForm, undefined>(
+  "output",
+  ["lines", "progress", "json"],
+  undefined,
+  "What to print: a line for each key, a progress bar and a summary, or one JSON object an event",
+  "progress on a terminal, else lines",
+);
+const DRY_RUN = switchOption(
+  "dry-run",
+  "Print how much would move between which servers, and stop",
+);
+const PRUNE = switchOption(
+  "prune",
+  "At the end delete, once verified, the copies on servers that will not own them",
+);
+const TIMEOUT = secondsOption("timeout", 10, "How long one request may take");
+
+/** The most keys under way at once: enough to keep a few servers and their disks busy. */
+const CONCURRENCY = 32;
+
+/** The exit codes of a process that a signal ends: 128 plus its number. */
+const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
+
+export const rebalance: Command = {
+  name: "rebalance",
+  summary: "Moves keys from the servers as they are to the servers as they will be.",
+  usage: "AS_IS_SRV_1[:PORT],... TO_BE_SRV_1[:PORT],... [options]",
+  examples: [
+    "kvs rebalance server-0.server,server-1.server,server-2.server server-0.server,server-1.server",
+    "kvs rebalance localhost:8000,localhost:8001 localhost:8000,localhost:8001,localhost:8002 --dry-run",
+  ],
+  options: [OUTPUT, DRY_RUN, PRUNE, PLACEMENT, TIMEOUT],
+  async run(args) {
+    const [asIsText, toBeText, ...rest] = args.positionals;
+    if (asIsText === undefined) throw new UsageError("Missing argument: AS_IS");
+    if (toBeText === undefined) throw new UsageError("Missing argument: TO_BE");
+    if (rest.length > 0) throw new UsageError(`Unexpected argument: ${rest[0]}`);
+    const { servers, asIs, toBe } = readLists(asIsText, toBeText);
+    const output = args.get(OUTPUT) ?? (Deno.stdout.isTerminal() ? "progress" : "lines");
+    const dryRun = args.get(DRY_RUN);
+
+    await giveUp("run", "read", "write", "env", "ffi", "sys");
+    const endpoints = await openEndpoints(servers, { timeoutMs: args.get(TIMEOUT) });
+    const stop = new AbortController();
+    let exitCode = 0;
+    const report = createReport(output, { dryRun, prune: args.get(PRUNE) });
+    const unlisten = onFirstSignal((signal) => {
+      exitCode = EXIT_CODES[signal];
+      stop.abort();
+      report.note("Stopping after the keys under way; a second signal ends it at once");
+    });
+    try {
+      const summary = await runRebalance({
+        endpoints,
+        layout: { asIs, toBe, placement: PLACEMENTS[args.get(PLACEMENT)] },
+        prune: args.get(PRUNE),
+        dryRun,
+        details: output === "lines" && !dryRun,
+        concurrency: CONCURRENCY,
+        signal: stop.signal,
+        onEvent: (event) => report.event(event),
+      });
+      report.summary(summary);
+      return summary.interrupted ? exitCode : 0;
+    } finally {
+      report.close();
+      unlisten();
+    }
+  },
+};
+
+/** The distinct servers of both lists, and the lists as indices into them. */
+interface Lists {
+  readonly servers: readonly ServerAddress[];
+  readonly asIs: readonly number[];
+  readonly toBe: readonly number[];
+}
+
+/** @throws {UsageError} If a list is empty, names a server twice, or both are the same. */
+function readLists(asIsText: string, toBeText: string): Lists {
+  const asIs = parseServerList(asIsText, "AS_IS");
+  const toBe = parseServerList(toBeText, "TO_BE");
+  const servers: ServerAddress[] = [];
+  const indices = new Map<string, number>();
+  const indexOf = (server: ServerAddress) => {
+    const index = indices.get(server.origin) ?? servers.push(server) - 1;
+    indices.set(server.origin, index);
+    return index;
+  };
+  const lists = { servers, asIs: asIs.map(indexOf), toBe: toBe.map(indexOf) };
+  // The same servers in another order are another placement, and that is something to do.
+  if (lists.asIs.join() === lists.toBe.join()) {
+    throw new UsageError("Nothing to do: AS_IS and TO_BE are the same list");
+  }
+  return lists;
+}
+
+/** Calls `stop` at the first signal; a second one ends the process at once. */
+function onFirstSignal(stop: (signal: keyof typeof EXIT_CODES) => void): () => void {
+  const listeners = (["SIGINT", "SIGTERM"] as const).map((signal) => {
+    const listener = () => {
+      // Without a listener the runtime lets the signal do what it does by default.
+      unlisten();
+      stop(signal);
+    };
+    Deno.addSignalListener(signal, listener);
+    return () => Deno.removeSignalListener(signal, listener);
+  });
+  let listening = true;
+  function unlisten() {
+    if (!listening) return;
+    listening = false;
+    for (const remove of listeners) remove();
+  }
+  return unlisten;
+}

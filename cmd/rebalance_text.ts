@@ -1,0 +1,105 @@
+/** How `kvs rebalance` writes keys and values, so that each one stays on its line. */
+
+/** Control characters, and what else ends a line for some readers. */
+// deno-lint-ignore no-control-regex
+const UNPRINTABLE = /[\x00-\x1f\x7f-\x9f\u2028\u2029]/gu;
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** Text as it is, with control characters percent-encoded. */
+export function displayKey(text: string): string {
+  return text.replace(UNPRINTABLE, (character) => escapeAll(encoder.encode(character)));
+}
+
+/** The text that a value is, as {@link displayKey}; where it is not UTF-8, only ASCII stays as it is. */
+export function displayValue(bytes: Uint8Array): string {
+  try {
+    return displayKey(decoder.decode(bytes));
+  } catch {
+    let text = "";
+    for (const byte of bytes) {
+      text += byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : escapeAll([byte]);
+    }
+    return text;
+  }
+}
+
+function escapeAll(bytes: Iterable<number>): string {
+  let text = "";
+  for (const byte of bytes) text += "%" + byte.toString(16).toUpperCase().padStart(2, "0");
+  return text;
+}
+
+/** What Python's `repr` escapes besides quotes: all that is no letter, digit, mark, sign or space. */
+const PYTHON_ESCAPED = /[\\\p{C}\p{Zl}\p{Zp}]|(?! )\p{Zs}/gu;
+
+const PYTHON_SHORT: Readonly<Record<string, string>> = {
+  "\\": "\\\\",
+  "\n": "\\n",
+  "\r": "\\r",
+  "\t": "\\t",
+};
+
+/** `text` as Python's `repr` writes a string: in single quotes, unless only these are in it. */
+export function pythonRepr(text: string): string {
+  const quote = text.includes("'") && !text.includes('"') ? '"' : "'";
+  const escaped = text.replace(
+    PYTHON_ESCAPED,
+    (character) => PYTHON_SHORT[character] ?? pythonEscape(character.codePointAt(0) ?? 0),
+  );
+  return quote + (quote === "'" ? escaped.replaceAll("'", "\\'") : escaped) + quote;
+}
+
+function pythonEscape(codePoint: number): string {
+  const hex = codePoint.toString(16);
+  if (codePoint <= 0xff) return "\\x" + hex.padStart(2, "0");
+  return codePoint <= 0xffff ? "\\u" + hex.padStart(4, "0") : "\\U" + hex.padStart(8, "0");
+}
+
+/** How much text is held back before it is written, in characters. */
+const BUFFER_CHARACTERS = 16 * 1024;
+
+/** How long text is held back at most while more is printed, in milliseconds. */
+const BUFFER_MS = 100;
+
+/** Where a {@link Printer} writes to: stdout, in tests anything. */
+export interface Sink {
+  writeSync(bytes: Uint8Array): number;
+}
+
+/** Writes text in larger pieces. A reader that has gone does not stop what is printed about. */
+export class Printer {
+  readonly #sink: Sink;
+  #held: string[] = [];
+  #size = 0;
+  #written = performance.now();
+  #broken = false;
+
+  constructor(sink: Sink) {
+    this.#sink = sink;
+  }
+
+  print(text: string): void {
+    this.#held.push(text);
+    this.#size += text.length;
+    if (this.#size >= BUFFER_CHARACTERS || performance.now() - this.#written >= BUFFER_MS) {
+      this.flush();
+    }
+  }
+
+  flush(): void {
+    const bytes = encoder.encode(this.#held.join(""));
+    this.#held = [];
+    this.#size = 0;
+    this.#written = performance.now();
+    try {
+      for (let at = 0; at < bytes.length && !this.#broken;) {
+        at += this.#sink.writeSync(bytes.subarray(at));
+      }
+    } catch (error) {
+      if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
+      this.#broken = true;
+    }
+  }
+}

@@ -1,0 +1,135 @@
+/** The streams under rebalance: sorted listings merged into one, and work done in order, in parallel. */
+import { RebalanceError } from "./errors.ts";
+import { compareKeys } from "./key.ts";
+import { type Holding } from "./rebalance_plan.ts";
+
+/** Pages of keys. */
+export type Listing = AsyncIterable<readonly string[]>;
+
+/**
+ * Merges listings, each in the order of `compareKeys`, into one: each key once, with the indices of
+ * the listings that hold it. Holds one page of each listing in memory.
+ *
+ * @throws {RebalanceError} If a listing is out of order: what it merges to would be wrong.
+ */
+export async function* mergeListings(listings: readonly Listing[]): AsyncGenerator<Holding> {
+  const cursors = listings.map((listing) => new Cursor(listing));
+  try {
+    for (const cursor of cursors) await cursor.advance();
+    while (true) {
+      let key: string | undefined;
+      for (const { head } of cursors) {
+        if (head !== undefined && (key === undefined || compareKeys(head, key) < 0)) key = head;
+      }
+      if (key === undefined) return;
+      const holders: number[] = [];
+      for (const [index, cursor] of cursors.entries()) {
+        if (cursor.head !== key) continue;
+        holders.push(index);
+        // Most steps stay within a page and cost no promise.
+        if (!cursor.step()) await cursor.advance();
+      }
+      yield { key, holders };
+    }
+  } finally {
+    for (const cursor of cursors) await cursor.close();
+  }
+}
+
+/** A place in a listing. */
+class Cursor {
+  /** The key it stands at, `undefined` behind the last one. */
+  head: string | undefined;
+  readonly #pages: AsyncIterator<readonly string[]>;
+  #page: readonly string[] = [];
+  #at = 0;
+
+  constructor(listing: Listing) {
+    this.#pages = listing[Symbol.asyncIterator]();
+  }
+
+  /** Goes to the next key of the page; `false` if the page has no more. */
+  step(): boolean {
+    const next = this.#page[this.#at];
+    if (next === undefined) return false;
+    if (this.head !== undefined && compareKeys(this.head, next) >= 0) {
+      throw new RebalanceError(`Listing out of order: "${next}" comes after "${this.head}"`);
+    }
+    this.head = next;
+    this.#at++;
+    return true;
+  }
+
+  /** Goes to the next key, on a further page. */
+  async advance(): Promise<void> {
+    while (!this.step()) {
+      const result = await this.#pages.next();
+      if (result.done === true) {
+        this.head = undefined;
+        return;
+      }
+      this.#page = result.value;
+      this.#at = 0;
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#pages.return?.();
+  }
+}
+
+/** How {@link mapInOrder} works. */
+export interface MapOptions {
+  /** The most calls under way at once. */
+  readonly concurrency: number;
+  /** When it fires, no further item is taken; calls under way end and are yielded. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Calls `work` for each item, several at once, and yields the results in the order of the items. Takes
+ * a further item only when there is room, so a slow reader or a slow server slows the source.
+ *
+ * When a call or the source fails, no further item is taken, what the calls under way did is still
+ * yielded, and then the first error is thrown: afterwards nothing is under way.
+ */
+export async function* mapInOrder<T, R>(
+  items: AsyncIterable<T>,
+  work: (item: T) => Promise<R>,
+  { concurrency, signal }: MapOptions,
+): AsyncGenerator<R> {
+  const source = items[Symbol.asyncIterator]();
+  // Each resolves to `undefined` if its call failed.
+  const underWay: Promise<{ readonly result: R } | undefined>[] = [];
+  let failure: { readonly error: unknown } | undefined;
+  let more = true;
+  const succeeded = (result: R) => ({ result });
+  const failed = (error: unknown) => {
+    failure ??= { error };
+    return undefined;
+  };
+  try {
+    while (true) {
+      while (more && underWay.length < concurrency) {
+        // Nothing more is started once a call has failed or the user wants to stop.
+        if (failure !== undefined || signal.aborted) break;
+        try {
+          const item = await source.next();
+          if (item.done === true) more = false;
+          // The signal may have fired while the listing was waited for.
+          else if (!signal.aborted) underWay.push(work(item.value).then(succeeded, failed));
+        } catch (error) {
+          failed(error);
+        }
+      }
+      const next = underWay.shift();
+      if (next === undefined) break;
+      const outcome = await next;
+      if (outcome !== undefined) yield outcome.result;
+    }
+  } finally {
+    await Promise.all(underWay);
+    await source.return?.();
+  }
+  if (failure !== undefined) throw failure.error;
+}

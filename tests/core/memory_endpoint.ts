@@ -1,0 +1,194 @@
+/** Servers in memory for tests of rebalance, and a cluster of them whose process can be killed. */
+import { compareKeys } from "../../core/key.ts";
+import { type PlacementName, PLACEMENTS } from "../../core/placement.ts";
+import { rebalance } from "../../core/rebalance.ts";
+import { type Endpoint } from "../../core/rebalance_endpoint.ts";
+import { type RebalanceEvent, type Summary } from "../../core/rebalance_events.ts";
+import { type Copy } from "../../core/remote.ts";
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+/** What a request throws once the process that sends it is "dead". No error that core knows. */
+export class Killed extends Error {}
+
+/** Counts requests; when the count is used up, that request and all later ones fail. */
+export class Fuse {
+  readonly #applied: boolean;
+  #left: number;
+
+  /** @param applied Whether the server still carries out the request that burns the fuse. */
+  constructor(requests: number, applied: boolean) {
+    this.#left = requests;
+    this.#applied = applied;
+  }
+
+  async burn<T>(request: () => T): Promise<T> {
+    await Promise.resolve();
+    if (this.#left-- > 0) return request();
+    if (this.#left === -1 && this.#applied) request();
+    throw new Killed();
+  }
+}
+
+const ENDLESS = new Fuse(Infinity, false);
+
+/** What kind of server a {@link MemoryEndpoint} is. */
+export interface EndpointOptions {
+  readonly native?: boolean;
+  /** Changes what is stored, as a broken server would. */
+  readonly corrupt?: (word: string) => string;
+  /** The server that this one is another name of. */
+  readonly twin?: MemoryEndpoint;
+}
+
+/** A server in memory. */
+export class MemoryEndpoint implements Endpoint {
+  readonly name: string;
+  readonly native: boolean;
+  readonly values = new Map<string, string>();
+  fuse = ENDLESS;
+  saves = 0;
+  readonly #corrupt: (word: string) => string;
+  readonly #twin: MemoryEndpoint | undefined;
+
+  constructor(name: string, options: EndpointOptions = {}) {
+    this.name = name;
+    this.native = options.native ?? true;
+    this.#corrupt = options.corrupt ?? ((word) => word);
+    this.#twin = options.twin;
+  }
+
+  get #map(): Map<string, string> {
+    return this.#twin?.values ?? this.values;
+  }
+
+  async *keys(): AsyncGenerator<readonly string[]> {
+    // Small pages, so that there are several.
+    const keys = [...this.#map.keys()].sort(compareKeys);
+    for (let at = 0; at === 0 || at < keys.length; at += 3) {
+      yield await this.fuse.burn(() => keys.slice(at, at + 3));
+    }
+  }
+
+  sortedKeys(): AsyncIterable<readonly string[]> {
+    return this.keys();
+  }
+
+  load(key: string): Promise<Copy | undefined> {
+    return this.fuse.burn(() => {
+      const value = this.#map.get(key);
+      return value === undefined ? undefined : copyOf(value);
+    });
+  }
+
+  refusal(): string | undefined {
+    return undefined;
+  }
+
+  save(key: string, copy: Copy): Promise<string> {
+    return this.fuse.burn(() => {
+      this.saves++;
+      const word = this.#corrupt(decoder.decode(copy.bytes));
+      this.#map.set(key, word);
+      return word;
+    });
+  }
+
+  delete(key: string, copy: Copy): Promise<boolean> {
+    return this.fuse.burn(() =>
+      copyOf(this.#map.get(key) ?? "").etag === copy.etag &&
+      this.#map.delete(key)
+    );
+  }
+}
+
+function copyOf(word: string): Copy {
+  return { bytes: encoder.encode(word), contentType: undefined, etag: `"${word}"` };
+}
+
+/** How {@link Cluster.rebalance} runs. */
+export interface RunOptions {
+  readonly prune?: boolean;
+  readonly dryRun?: boolean;
+  readonly details?: boolean;
+  readonly signal?: AbortSignal;
+  readonly fuse?: Fuse;
+  readonly onEvent?: (event: RebalanceEvent) => void;
+}
+
+/** Servers in memory, the list in use, and clients that write through it. */
+export class Cluster {
+  readonly servers: readonly MemoryEndpoint[];
+  readonly placement: PlacementName;
+  /** The servers in use, by index. */
+  list: readonly number[];
+
+  constructor(
+    servers: readonly MemoryEndpoint[],
+    list: readonly number[],
+    placement: PlacementName = "modulo",
+  ) {
+    this.servers = servers;
+    this.list = list;
+    this.placement = placement;
+  }
+
+  /** The server that clients ask for `key`. */
+  ownerOf(key: string): MemoryEndpoint {
+    const position = PLACEMENTS[this.placement](key, this.list.length);
+    const server = this.servers[this.list[position] ?? -1];
+    if (server === undefined) throw new RangeError(key);
+    return server;
+  }
+
+  write(key: string, value: string): void {
+    this.ownerOf(key).values.set(key, value);
+  }
+
+  delete(key: string): void {
+    this.ownerOf(key).values.delete(key);
+  }
+
+  /** What clients can read. */
+  view(): Map<string, string> {
+    const view = new Map<string, string>();
+    for (const server of this.servers) {
+      for (const [key, value] of server.values) {
+        if (this.ownerOf(key) === server) view.set(key, value);
+      }
+    }
+    return view;
+  }
+
+  /** Everything on all servers. */
+  snapshot(): unknown {
+    return this.servers.map((server) => new Map(server.values));
+  }
+
+  /** Runs a rebalance from the list in use to `toBe`; the list in use stays. */
+  async rebalance(toBe: readonly number[], options: RunOptions = {}): Promise<Summary> {
+    for (const server of this.servers) server.fuse = options.fuse ?? ENDLESS;
+    // As in the command, servers of neither list take no part.
+    const used = [...new Set([...this.list, ...toBe])];
+    const { signal = new AbortController().signal, onEvent = () => {} } = options;
+    try {
+      return await rebalance({
+        endpoints: this.servers.filter((_, index) => used.includes(index)),
+        layout: {
+          asIs: this.list.map((index) => used.toSorted((a, b) => a - b).indexOf(index)),
+          toBe: toBe.map((index) => used.toSorted((a, b) => a - b).indexOf(index)),
+          placement: PLACEMENTS[this.placement],
+        },
+        prune: options.prune ?? false,
+        dryRun: options.dryRun ?? false,
+        details: options.details ?? false,
+        concurrency: 4,
+        signal,
+        onEvent,
+      });
+    } finally {
+      for (const server of this.servers) server.fuse = ENDLESS;
+    }
+  }
+}

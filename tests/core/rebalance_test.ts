@@ -1,0 +1,394 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import fc from "fast-check";
+import { RebalanceError } from "../../core/errors.ts";
+import { PLACEMENTS } from "../../core/placement.ts";
+import { type RebalanceEvent } from "../../core/rebalance_events.ts";
+import { decide } from "../../core/rebalance_plan.ts";
+import { mapInOrder, mergeListings } from "../../core/rebalance_streams.ts";
+import { Cluster, Fuse, Killed, MemoryEndpoint } from "./memory_endpoint.ts";
+
+const LETTERS = [..."abcdefghijklmnopqrstuvwxyz"];
+
+function servers(count: number): MemoryEndpoint[] {
+  return Array.from({ length: count }, (_, index) => new MemoryEndpoint(`server-${index}`));
+}
+
+Deno.test("decide() lets only the owner's copy count", () => {
+  // On three servers "a" belongs on 1 and "b" on 2; on two "a" on 1 and "b" on 0.
+  const layout = { asIs: [0, 1, 2], toBe: [0, 1], placement: PLACEMENTS.modulo };
+  const table: [string, number[], string, number[]][] = [
+    ["a", [1], "stay", []],
+    ["a", [0, 1, 2], "stay", [0, 2]],
+    ["a", [0, 2], "orphan", []],
+    ["b", [2], "move", []],
+    ["b", [0, 2], "move", []],
+    ["b", [0, 1, 2], "move", [1]],
+    ["b", [0], "unclear", []],
+    ["b", [0, 1], "unclear", []],
+    ["b", [1], "orphan", []],
+  ];
+  for (const [key, holders, verdict, stale] of table) {
+    const decision = decide(layout, { key, holders });
+    assertEquals([key, holders, decision.verdict, decision.stale], [key, holders, verdict, stale]);
+  }
+});
+
+async function* pages<T>(...items: T[]): AsyncGenerator<T> {
+  for (const item of items) yield await Promise.resolve(item);
+}
+
+async function gather<T>(source: AsyncIterable<T>): Promise<T[]> {
+  const items: T[] = [];
+  for await (const item of source) items.push(item);
+  return items;
+}
+
+Deno.test("mergeListings() yields each key once with all who list it", async () => {
+  const merged = await gather(mergeListings([
+    pages(["a", "c"], [], ["e"]),
+    pages<string[]>([]),
+    pages(["b", "c"], ["d", "\uffff", "😀"]),
+  ]));
+  assertEquals(merged.map(({ key, holders }) => key + holders.join("")), [
+    "a0",
+    "b2",
+    "c02",
+    "d2",
+    "e0",
+    "\uffff2",
+    "😀2",
+  ]);
+});
+
+Deno.test("mergeListings() refuses a listing that is out of order", async () => {
+  for (const keys of [["b", "a"], ["a", "a"]]) {
+    await assertRejects(() => gather(mergeListings([pages(keys)])), RebalanceError, "out of order");
+  }
+});
+
+Deno.test("mapInOrder() keeps the order and bounds the calls under way", async () => {
+  let underWay = 0;
+  let most = 0;
+  const work = async (item: number) => {
+    most = Math.max(most, ++underWay);
+    // Later items take fewer turns.
+    for (let turn = item; turn < 40; turn++) await Promise.resolve();
+    underWay--;
+    return item;
+  };
+  const items = Array.from({ length: 40 }, (_, index) => index);
+  const options = { concurrency: 5, signal: new AbortController().signal };
+  assertEquals(await gather(mapInOrder(pages(...items), work, options)), items);
+  assertEquals(most, 5);
+});
+
+Deno.test("mapInOrder() yields what was under way when a call fails, then throws", async () => {
+  const started: number[] = [];
+  const work = (item: number) => {
+    started.push(item);
+    return item === 2 ? Promise.reject(new RebalanceError("two")) : Promise.resolve(item);
+  };
+  const done: number[] = [];
+  await assertRejects(
+    async () => {
+      const options = { concurrency: 4, signal: new AbortController().signal };
+      for await (const item of mapInOrder(pages(1, 2, 3, 4, 5, 6, 7, 8), work, options)) {
+        done.push(item);
+      }
+    },
+    RebalanceError,
+    "two",
+  );
+  assertEquals(done, started.filter((item) => item !== 2));
+  assert(started.length < 8);
+});
+
+for (const placement of ["modulo", "jump"] as const) {
+  for (const prune of [false, true]) {
+    const title = `${placement}${prune ? ", --prune" : ""}`;
+    Deno.test(`3 → 2 → write → 3 → write → 2: the newest value wins (${title})`, async () => {
+      const cluster = new Cluster(servers(3), [0, 1, 2], placement);
+      const expected = new Map<string, string>();
+      const write = (letters: readonly string[], value: string) => {
+        for (const letter of letters) {
+          cluster.write(letter, value + letter);
+          expected.set(letter, value + letter);
+        }
+      };
+      const scale = async (list: readonly number[]) => {
+        await cluster.rebalance(list, { prune });
+        cluster.list = list;
+        assertEquals(cluster.view(), expected);
+      };
+      write(LETTERS, "first ");
+      await scale([0, 1]);
+      write(LETTERS.filter((_, index) => index % 2 === 0), "second ");
+      await scale([0, 1, 2]);
+      write(LETTERS.filter((_, index) => index % 3 === 0), "third ");
+      await scale([0, 1]);
+      write(LETTERS, "fourth ");
+      await scale([0, 1, 2]);
+      await scale([0, 1]);
+    });
+  }
+
+  Deno.test(`a key deleted between moves stays deleted, or is reported (${placement})`, async () => {
+    const cluster = new Cluster(servers(3), [0, 1, 2], placement);
+    for (const letter of LETTERS) cluster.write(letter, letter);
+    await cluster.rebalance([0, 1]);
+    cluster.list = [0, 1];
+    const deleted = LETTERS.slice(0, 13);
+    for (const letter of deleted) cluster.delete(letter);
+    const reported = new Set<string>();
+    await cluster.rebalance([0, 1, 2], {
+      onEvent: (event) => {
+        if (event.kind === "unclear" || event.kind === "orphan") reported.add(event.key);
+      },
+    });
+    cluster.list = [0, 1, 2];
+    for (const letter of deleted) {
+      if (cluster.view().has(letter)) assert(reported.has(letter), letter);
+    }
+    assertEquals([...cluster.view().keys()].filter((key) => !deleted.includes(key)).length, 13);
+  });
+}
+
+Deno.test("with --prune a deleted key never comes back", async () => {
+  const cluster = new Cluster(servers(3), [0, 1, 2]);
+  for (const letter of LETTERS) cluster.write(letter, letter);
+  const left = new Set(LETTERS);
+  for (const list of [[0, 1], [0, 1, 2], [0, 1], [0, 1, 2]]) {
+    await cluster.rebalance(list, { prune: true });
+    cluster.list = list;
+    assertEquals(new Set(cluster.view().keys()), left);
+    for (const letter of [...left].slice(0, 5)) {
+      cluster.delete(letter);
+      left.delete(letter);
+    }
+  }
+});
+
+Deno.test("a key that is where it belongs is not written again", async () => {
+  const cluster = new Cluster(servers(3), [0, 1, 2]);
+  for (const letter of LETTERS) cluster.write(letter, letter);
+  const first = await cluster.rebalance([0, 1]);
+  assertEquals([first.keys, first.moved, first.inPlace, first.left], [26, 17, 9, 0]);
+  assertEquals([first.bytes, first.stale, first.leftOver, first.pruned], [17, 17, 0, 0]);
+  const saves = cluster.servers.map((server) => server.saves);
+  assertEquals(saves.reduce((a, b) => a + b), 17);
+  const second = await cluster.rebalance([0, 1]);
+  assertEquals([second.moved, second.inPlace, second.stale], [0, 26, 17]);
+  assertEquals(cluster.servers.map((server) => server.saves), saves);
+});
+
+Deno.test("a dry run changes nothing and tells exactly what would move", async () => {
+  const cluster = new Cluster(servers(3), [0, 1, 2]);
+  for (const letter of LETTERS) cluster.write(letter, letter.repeat(3));
+  const before = cluster.snapshot();
+  const plans: RebalanceEvent[] = [];
+  const onEvent = (event: RebalanceEvent) => {
+    if (event.kind === "plan") plans.push(event);
+  };
+  const dry = await cluster.rebalance([0, 1], { dryRun: true, prune: true, onEvent });
+  assertEquals(cluster.snapshot(), before);
+  assertEquals([dry.moved, dry.bytes, dry.pruned], [17, 51, 0]);
+  assertEquals(plans, [
+    { kind: "plan", from: "server-0", to: "server-1", keys: 4, bytes: 12 },
+    { kind: "plan", from: "server-1", to: "server-0", keys: 4, bytes: 12 },
+    { kind: "plan", from: "server-2", to: "server-0", keys: 5, bytes: 15 },
+    { kind: "plan", from: "server-2", to: "server-1", keys: 4, bytes: 12 },
+  ]);
+  await cluster.rebalance([0, 1]);
+  plans.length = 0;
+  assertEquals((await cluster.rebalance([0, 1], { dryRun: true, onEvent })).moved, 0);
+  assertEquals(plans, []);
+});
+
+Deno.test("a value that is read back different stops the run with the key's name", async () => {
+  const target = new MemoryEndpoint("server-0", { corrupt: (word) => word === "k" ? "K!" : word });
+  const cluster = new Cluster([target, new MemoryEndpoint("server-1")], [0, 1]);
+  for (const letter of LETTERS) cluster.write(letter, letter);
+  const error = await assertRejects(() => cluster.rebalance([0]), RebalanceError);
+  assert(
+    /"k" was saved on server-0, .* another value \(2 bytes\); \d+ of 13 keys /.test(error.message),
+  );
+});
+
+Deno.test("a source that loses its keys during the run is not taken for a complete run", async () => {
+  const source = new MemoryEndpoint("server-1");
+  const cluster = new Cluster([new MemoryEndpoint("server-0"), source], [0, 1]);
+  for (const letter of LETTERS) cluster.write(letter, letter);
+  const onEvent = (event: RebalanceEvent) => {
+    if (event.kind === "progress" && event.phase === "survey") source.values.clear();
+  };
+  await assertRejects(() => cluster.rebalance([0], { onEvent }), RebalanceError, "have gone");
+});
+
+Deno.test("stopped by the user, it ends between keys and a further run completes it", async () => {
+  const cluster = new Cluster(servers(2), [0, 1]);
+  for (const letter of LETTERS) cluster.write(letter, letter);
+  const expected = cluster.view();
+  const stop = new AbortController();
+  const summary = await cluster.rebalance([0], {
+    signal: stop.signal,
+    prune: true,
+    onEvent: (event) => {
+      if (event.kind === "moved") stop.abort();
+    },
+  });
+  assert(summary.interrupted);
+  assert(summary.moved > 0 && summary.left > 0 && summary.moved + summary.left === 13);
+  assertEquals(summary.pruned, 0);
+  assertEquals(summary.keys, summary.moved + summary.inPlace + summary.left);
+  await cluster.rebalance([0]);
+  cluster.list = [0];
+  assertEquals(cluster.view(), expected);
+});
+
+Deno.test("--prune refuses a server that cannot delete before anything is changed", async () => {
+  const book = new MemoryEndpoint("old", { native: false });
+  const cluster = new Cluster([new MemoryEndpoint("new"), book], [0, 1]);
+  for (const letter of LETTERS) cluster.write(letter, letter);
+  const before = cluster.snapshot();
+  await assertRejects(
+    () => cluster.rebalance([0], { prune: true }),
+    RebalanceError,
+    "Cannot prune: old speaks only the book routes, which cannot delete; nothing was changed",
+  );
+  assertEquals(cluster.snapshot(), before);
+});
+
+Deno.test("--prune loses nothing where two names are the same server", async () => {
+  const server = new MemoryEndpoint("localhost:80");
+  const cluster = new Cluster([server, new MemoryEndpoint("127.0.0.1:80", { twin: server })], [0]);
+  for (const letter of LETTERS) cluster.write(letter, letter);
+  const before = cluster.snapshot();
+  await assertRejects(
+    () => cluster.rebalance([1], { prune: true }),
+    RebalanceError,
+    "localhost:80 and 127.0.0.1:80 are the same server",
+  );
+  assertEquals(cluster.snapshot(), before);
+});
+
+Deno.test("--prune keeps a copy that changed after it was moved", async () => {
+  const cluster = new Cluster(servers(2), [0, 1]);
+  for (const letter of LETTERS) cluster.write(letter, letter);
+  const onEvent = (event: RebalanceEvent) => {
+    // A client that still writes, by the old list, behind the last move.
+    if (event.kind === "progress" && event.phase === "move" && event.done === event.total) {
+      cluster.write("k", "newer");
+    }
+  };
+  await assertRejects(
+    () => cluster.rebalance([0], { prune: true, onEvent }),
+    RebalanceError,
+    '"k" changed during the run',
+  );
+  assertEquals(cluster.ownerOf("k").values.get("k"), "newer");
+  await cluster.rebalance([0], { prune: true });
+  cluster.list = [0];
+  assertEquals(cluster.view().get("k"), "newer");
+  assertEquals(cluster.view().size, 26);
+});
+
+// Random histories against the one thing that users see: what clients read before a rebalance they
+// read after it, however often it was killed on the way.
+
+const KEYS = ["a", "b", "c", "d", "e", "f", "aa", "ab", "ba", "é", "😀", ",", ".."];
+const SERVERS = 4;
+
+const lists = fc.shuffledSubarray([0, 1, 2, 3], { minLength: 1 });
+const steps = fc.oneof(
+  {
+    weight: 4,
+    arbitrary: fc.record({ kind: fc.constant("write"), key: fc.constantFrom(...KEYS) }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({ kind: fc.constant("delete"), key: fc.constantFrom(...KEYS) }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      kind: fc.constant("scale"),
+      list: lists,
+      prune: fc.boolean(),
+      kills: fc.array(fc.record({ after: fc.nat(150), applied: fc.boolean() }), { maxLength: 3 }),
+    }),
+  },
+);
+const histories = fc.record({
+  placement: fc.constantFrom("modulo" as const, "jump" as const),
+  list: lists,
+  steps: fc.array(steps, { maxLength: 25 }),
+});
+
+Deno.test("any history: nothing is lost, the newest wins, kills do no harm, twice is once", async () => {
+  await fc.assert(
+    fc.asyncProperty(histories, async (history) => {
+      const cluster = new Cluster(servers(SERVERS), history.list, history.placement);
+      for (const [index, key] of KEYS.entries()) if (index % 2 === 0) cluster.write(key, "0");
+      let values = 0;
+      for (const step of history.steps) {
+        if (!("list" in step)) {
+          if (step.kind === "write") cluster.write(step.key, String(++values));
+          else cluster.delete(step.key);
+          continue;
+        }
+        if (step.list.join() === cluster.list.join()) continue;
+        await checkScale(cluster, step);
+      }
+    }),
+    { numRuns: 400 },
+  );
+});
+
+async function checkScale(
+  cluster: Cluster,
+  { list, prune, kills }: {
+    list: readonly number[];
+    prune: boolean;
+    kills: readonly { after: number; applied: boolean }[];
+  },
+): Promise<void> {
+  const before = cluster.view();
+  const everything = new Map(cluster.servers.flatMap((server) => [...server.values]));
+  const unclear = new Set<string>();
+  const onEvent = (event: RebalanceEvent) => {
+    if (event.kind === "unclear") unclear.add(event.key);
+  };
+  for (const { after, applied } of kills) {
+    try {
+      await cluster.rebalance(list, { prune, onEvent, fuse: new Fuse(after, applied) });
+    } catch (error) {
+      if (!(error instanceof Killed)) throw error;
+    }
+    // Clients go on reading by the old list until the run is complete, unless it prunes.
+    if (!prune) assertEquals(cluster.view(), before);
+  }
+  await cluster.rebalance(list, { prune, onEvent });
+
+  const state = cluster.snapshot();
+  const again = await cluster.rebalance(list, { prune, onEvent });
+  assertEquals([again.moved, again.pruned, again.left], [0, 0, 0]);
+  assertEquals(again.keys, again.moved + again.inPlace + again.unclear + again.orphans);
+  assertEquals(cluster.snapshot(), state);
+
+  const used = new Set([...cluster.list, ...list]);
+  cluster.list = list;
+  const after = cluster.view();
+  for (const [key, value] of before) assertEquals([key, after.get(key)], [key, value]);
+  for (const key of after.keys()) if (!before.has(key)) assert(unclear.has(key), key);
+  // A key that clients did not see may be a left-over, or what an earlier run moved: never deleted.
+  for (const key of everything.keys()) {
+    assert(cluster.servers.some((server) => server.values.has(key)), key);
+  }
+  if (!prune) return;
+  for (const key of before.keys()) {
+    const holders = cluster.servers.filter((server, index) =>
+      used.has(index) && server.values.has(key)
+    );
+    assertEquals(holders, [cluster.ownerOf(key)]);
+  }
+}

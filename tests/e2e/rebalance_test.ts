@@ -1,0 +1,473 @@
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { type Placement, PLACEMENTS } from "../../core/placement.ts";
+import { equalBytes, Remote } from "../../core/remote.ts";
+import { ForeignServer } from "./foreign_server.ts";
+import { kvs, Running, Server, TempDir } from "./kvs.ts";
+
+const LETTERS = [..."abcdefghijklmnopqrstuvwxyz"];
+const encoder = new TextEncoder();
+
+/** Runs `test` with `count` servers of ours, all on fresh folders. */
+async function withServers(
+  count: number,
+  test: (servers: readonly Server[], dir: TempDir) => Promise<void>,
+): Promise<void> {
+  await using dir = new TempDir();
+  await using stack = new AsyncDisposableStack();
+  const servers: Server[] = [];
+  for (let i = 0; i < count; i++) servers.push(stack.use(await Server.start(dir.join(`${i}`))));
+  await test(servers, dir);
+}
+
+interface Addressed {
+  readonly address: string;
+}
+
+function listOf(servers: readonly Addressed[]): string {
+  return servers.map((server) => server.address).join(",");
+}
+
+function remote({ address }: Addressed): Remote {
+  return new Remote({ name: address, origin: `http://${address}` }, { timeoutMs: 10_000 });
+}
+
+function at<T>(items: readonly T[], index: number): T {
+  const item = items[index];
+  if (item === undefined) throw new RangeError(`No item ${index} in ${items.length}`);
+  return item;
+}
+
+function ownerOf<T>(
+  servers: readonly T[],
+  key: string,
+  placement: Placement = PLACEMENTS.modulo,
+): T {
+  return at(servers, placement(key, servers.length));
+}
+
+async function write(
+  servers: readonly Addressed[],
+  words: ReadonlyMap<string, string>,
+  placement?: Placement,
+): Promise<void> {
+  for (const [key, word] of words) {
+    await remote(ownerOf(servers, key, placement)).save(key, encoder.encode(word));
+  }
+}
+
+/** What clients read for each of the keys. */
+async function view(
+  servers: readonly Addressed[],
+  keys: Iterable<string>,
+  placement?: Placement,
+): Promise<Map<string, string | undefined>> {
+  const words = new Map<string, string | undefined>();
+  for (const key of keys) {
+    const bytes = await remote(ownerOf(servers, key, placement)).load(key);
+    words.set(key, bytes && new TextDecoder().decode(bytes));
+  }
+  return words;
+}
+
+function letters(prefix = ""): Map<string, string> {
+  return new Map(LETTERS.map((letter) => [letter, prefix + letter]));
+}
+
+/** The lines of the book's script: what it prints of `lists`, and of each value. */
+function bookLines(
+  asIs: readonly Addressed[],
+  toBe: readonly Addressed[],
+  lists: readonly (readonly string[])[],
+): string {
+  const lines: string[] = [];
+  const saves: string[] = [];
+  for (const [index, from] of asIs.entries()) {
+    const keys = at(lists, index);
+    lines.push(`${from.address}: [${keys.map((key) => `'${key}'`).join(", ")}]`);
+    for (const key of keys) {
+      const to = ownerOf(toBe, key);
+      lines.push(`${key}=${key} ${from.address}->${to.address}`);
+      if (to !== from) saves.push(`http://${to.address}/save/${key}/${key} ${key}`);
+    }
+  }
+  return [...lines, ...saves, ""].join("\n");
+}
+
+function lettersOf(servers: readonly Addressed[]): string[][] {
+  return servers.map((server) => LETTERS.filter((key) => ownerOf(servers, key) === server));
+}
+
+Deno.test("rebalance prints the book's lines, byte for byte", async () => {
+  await withServers(3, async (servers) => {
+    await write(servers, letters());
+    const two = servers.slice(0, 2);
+    const down = await kvs(["rebalance", listOf(servers), listOf(two)]);
+    assertEquals(down.stdout, bookLines(servers, two, lettersOf(servers)));
+    assertEquals(down.code, 0);
+    assertMatch(
+      down.stderr,
+      /^17 copies .* --prune deletes them\n26 keys seen, 17 moved, 9 already in place, 17 stale, 0 pruned; 17 bytes, \d+\.\d\d seconds, \d+ keys per second\n$/,
+    );
+    assertEquals(await view(two, LETTERS), letters());
+  });
+});
+
+Deno.test("rebalance works on servers that know only the book routes", async () => {
+  await using a = new ForeignServer();
+  await using b = new ForeignServer();
+  await using c = new ForeignServer();
+  await write([a, b, c], letters());
+  const down = await kvs(["rebalance", listOf([a, b, c]), listOf([a, b])]);
+  assertEquals(down.stdout, bookLines([a, b, c], [a, b], lettersOf([a, b, c])));
+  assertStringIncludes(down.stderr, `${a.address} speaks only the book routes`);
+  assertEquals(down.code, 0);
+  assertEquals(await view([a, b], LETTERS), letters());
+
+  const saves = a.saves + b.saves + c.saves;
+  const again = await kvs(["rebalance", listOf([a, b, c]), listOf([a, b]), "--output", "progress"]);
+  assertEquals([again.code, a.saves + b.saves + c.saves], [0, saves]);
+  assertMatch(again.stdout, /^26 keys seen, 0 moved, 26 already in place, 17 stale, 0 pruned; /);
+
+  await write([a, b], letters("new "));
+  const up = await kvs(["rebalance", listOf([a, b]), listOf([a, b, c])]);
+  assertEquals([up.code, await view([a, b, c], LETTERS)], [0, letters("new ")]);
+
+  const before = [...a.values];
+  const prune = await kvs(["rebalance", listOf([a, b, c]), listOf([a]), "--prune"]);
+  assertEquals([prune.code, prune.stdout, [...a.values]], [1, "", before]);
+  assertMatch(
+    prune.stderr,
+    /^Cannot prune: \S+ speaks only the book routes.*nothing was changed\n$/,
+  );
+});
+
+for (const name of ["modulo", "jump"] as const) {
+  Deno.test(`3 → 2 → write → 3 → write → 2: the newest value wins (${name})`, async () => {
+    await withServers(3, async (three) => {
+      const placement = PLACEMENTS[name];
+      const two = three.slice(0, 2);
+      const expected = letters("first ");
+      await write(three, expected, placement);
+      let now = three;
+      for (const [round, next] of [two, three, two, three].entries()) {
+        const run = await kvs([
+          ...["rebalance", listOf(now), listOf(next), "--placement", name],
+          ...(round === 3 ? ["--prune"] : []),
+        ]);
+        assertEquals(run.code, 0, run.stderr);
+        assertEquals(await view(next, LETTERS, placement), expected);
+        now = next;
+        const written = new Map(
+          LETTERS.filter((_, index) => index % 3 !== round % 3).map((key) => [key, round + key]),
+        );
+        await write(now, written, placement);
+        for (const [key, word] of written) expected.set(key, word);
+      }
+      assertEquals(await view(three, LETTERS, placement), expected);
+      const keys = await Promise.all(three.map((server) => remote(server).allKeys()));
+      assertEquals(keys.flat().sort(), LETTERS);
+    });
+  });
+}
+
+const ODD_KEYS = [
+  ...[
+    ",",
+    "/",
+    "%",
+    "%2F",
+    "'",
+    '"',
+    "\\",
+    "a b",
+    "a\nb",
+    "\t",
+    "?x=1",
+    "#",
+    "&",
+    "+",
+    "é",
+    "日本",
+  ],
+  ...["😀", ".", "..", "...", ".hidden", "\x7f", "\u2028", "\ufeff", "x".repeat(200)],
+];
+const ODD_WORDS = ["", " ", "  a b  ", "é😀", "a\nb\r\n", "/", ".", "..", "%41", "?#&", "\ufeff"];
+
+Deno.test("keys and values of any shape move, and back, on servers of ours", async () => {
+  await withServers(3, async (three) => {
+    const binary = new Uint8Array(256).map((_, index) => index);
+    const large = new Uint8Array(1024 * 1024).map((_, index) => index % 251);
+    const values: [Uint8Array<ArrayBuffer>, string][] = [
+      [new Uint8Array(), "application/octet-stream"],
+      [encoder.encode("_key_not_found_"), "application/octet-stream"],
+      [encoder.encode('{"a":1}'), "application/json"],
+      [binary, "image/png"],
+      [large, "application/octet-stream"],
+      ...ODD_WORDS.map((word): [Uint8Array<ArrayBuffer>, string] => [
+        encoder.encode(word),
+        "application/octet-stream",
+      ]),
+    ];
+    const expected = new Map<string, [Uint8Array<ArrayBuffer>, string]>();
+    for (const [index, key] of ODD_KEYS.entries()) {
+      expected.set(key, at(values, index % values.length));
+    }
+    for (const [index, value] of values.entries()) expected.set(`value-${index}`, value);
+    for (const [key, [bytes, contentType]] of expected) {
+      await remote(ownerOf(three, key)).put(key, { bytes, contentType, etag: undefined });
+    }
+    const two = three.slice(0, 2);
+    // Not every store keeps content types; what it has must not be lost on the way.
+    const types = new Map<string, string | undefined>();
+    for (const key of expected.keys()) {
+      types.set(key, (await remote(ownerOf(three, key)).get(key))?.contentType);
+    }
+    for (const [from, to] of [[three, two], [two, three]] as const) {
+      const run = await kvs(["rebalance", listOf(from), listOf(to), "--prune"]);
+      assertEquals(run.code, 0, run.stderr);
+      for (const [key, [bytes]] of expected) {
+        const copy = await remote(ownerOf(to, key)).get(key);
+        assert(copy !== undefined && equalBytes(copy.bytes, bytes), JSON.stringify(key));
+        assertEquals([key, copy.contentType], [key, types.get(key)]);
+      }
+      // One line each for three or two listings, every key, and every save.
+      const moved = [...expected.keys()].filter((key) => ownerOf(from, key) !== ownerOf(to, key));
+      assertEquals(run.stdout.split("\n").length - 1, from.length + expected.size + moved.length);
+    }
+  });
+});
+
+Deno.test("keys and words of any shape move on servers that know only the book routes", async () => {
+  await using a = new ForeignServer();
+  await using b = new ForeignServer();
+  const expected = new Map(
+    ODD_KEYS.map((key, index) => [key, at(ODD_WORDS, index % ODD_WORDS.length)]),
+  );
+  for (const [key, word] of expected) ownerOf([a, b], key).values.set(key, word);
+  a.values.set("bb", "w".repeat(50_000));
+  const run = await kvs(["rebalance", listOf([a, b]), listOf([b])]);
+  assertEquals([run.code, run.stderr.includes("Internal")], [0, false], run.stderr);
+  assertEquals(
+    new Map([...b.values].sort()),
+    new Map([...expected, ["bb", "w".repeat(50_000)] as const].sort()),
+  );
+});
+
+Deno.test("a value that a server cannot take is named before anything is changed", async () => {
+  await withServers(1, async (servers) => {
+    const server = at(servers, 0);
+    await using foreign = new ForeignServer();
+    const values: [Uint8Array<ArrayBuffer>, string][] = [
+      [new Uint8Array([0xff]), "is not UTF-8 text"],
+      [encoder.encode("_key_not_found_"), 'is the text for "no such key"'],
+      [new Uint8Array(100_000), "makes a path of 300009 bytes, over 61440"],
+    ];
+    for (const key of LETTERS) await remote(server).save(key, encoder.encode(key));
+    for (const [bytes, reason] of values) {
+      await remote(server).put("zz", { bytes, contentType: undefined, etag: undefined });
+      const run = await kvs(["rebalance", server.address, foreign.address]);
+      assertEquals([run.code, foreign.saves], [1, 0]);
+      assertEquals(
+        run.stderr.split("\n").at(-2),
+        `Cannot move "zz" to ${foreign.address}: it speaks only the book routes, and the value ` +
+          `${reason}; nothing was changed`,
+      );
+    }
+    await remote(server).delete("zz");
+    assertEquals((await kvs(["rebalance", server.address, foreign.address])).code, 0);
+    assertEquals(foreign.values, letters());
+
+    // And the other way: what the book's routes cannot tell is not guessed.
+    foreign.values.set("zz", "_key_not_found_");
+    const run = await kvs(["rebalance", foreign.address, server.address, "--output", "json"]);
+    assertEquals(run.code, 1);
+    assertStringIncludes(run.stderr, 'Cannot move "zz": ');
+    assertStringIncludes(run.stderr, "nothing was changed");
+  });
+});
+
+Deno.test("a server that cannot be used stops it before anything is changed", async () => {
+  await withServers(2, async (servers) => {
+    await write(servers, letters());
+    await using foreign = new ForeignServer();
+    foreign.shuttingDown = true;
+    const lists = () => Promise.all(servers.map((server) => remote(server).allKeys()));
+    const before = await lists();
+    const [first, second] = [at(servers, 0), at(servers, 1)];
+    const nobody = "127.0.0.1:1";
+    const table: [string, string, RegExp][] = [
+      [listOf(servers), nobody, /^127\.0\.0\.1:1 cannot be reached: no connection; nothing was/],
+      [`${nobody},${first.address}`, first.address, /^127\.0\.0\.1:1 cannot be reached/],
+      [listOf(servers), `${first.address},${foreign.address}`, /answered 503: it is shutting down/],
+      [listOf(servers), "no-such-host.invalid", /^no-such-host\.invalid cannot be reached/],
+    ];
+    for (const [asIs, toBe, message] of table) {
+      const run = await kvs(["rebalance", asIs, toBe]);
+      assertEquals([run.code, run.stdout], [1, ""]);
+      assertMatch(run.stderr, message);
+      assertEquals(run.stderr.trim().split("\n").length, 1);
+    }
+    await Deno.writeTextFile(`${second.dir}/_shutting_down_`, "");
+    const run = await kvs(["rebalance", listOf(servers), first.address]);
+    await Deno.remove(`${second.dir}/_shutting_down_`);
+    assertEquals([run.code, run.stdout], [1, ""]);
+    assertMatch(
+      run.stderr,
+      /answered 503: it is shutting down or starting; nothing was changed\n$/,
+    );
+    assertEquals(await lists(), before);
+  });
+});
+
+Deno.test("lists that are identical, empty, doubled or missing are usage errors", async () => {
+  const table: [string[], RegExp][] = [
+    [[], /^Missing argument: AS_IS\n/],
+    [["a"], /^Missing argument: TO_BE\n/],
+    [["a", "b", "c"], /^Unexpected argument: c\n/],
+    [["a,b", "a,b"], /^Nothing to do: AS_IS and TO_BE are the same list\n/],
+    [["a,b:80", "A:80,b"], /^Nothing to do: /],
+    [["", "a"], /^Empty server list: AS_IS/],
+    [["a", ""], /^Empty server list: TO_BE/],
+    [["a,b,a", "a"], /^Duplicate server in AS_IS: a\n/],
+    [["a", "b,b:80"], /^Duplicate server in TO_BE: b:80\n/],
+    [["a", "b,"], /^Invalid server in TO_BE/],
+    [["a", "b", "--output", "xml"], /^Invalid --output: /],
+    [["a", "b", "--fast"], /^Unknown option: --fast\n/],
+  ];
+  for (const [args, message] of table) {
+    const run = await kvs(["rebalance", ...args]);
+    assertEquals([run.code, run.stdout], [1, ""]);
+    assertMatch(run.stderr, message);
+    assertMatch(run.stderr, /\nUsage: kvs rebalance AS_IS_SRV_1\[:PORT\],\.\.\. .*\n$/);
+  }
+});
+
+Deno.test("--dry-run prints the plan and changes nothing", async () => {
+  await withServers(3, async (three) => {
+    await write(three, letters("xx"));
+    const two = three.slice(0, 2);
+    const names = async () =>
+      await Promise.all(three.map(async (server) => await remote(server).allKeys()));
+    const before = await names();
+    const run = await kvs(["rebalance", listOf(three), listOf(two), "--dry-run", "--prune"]);
+    const [a, b, c] = three.map((server) => server.address);
+    assertEquals([run.code, run.stderr, run.stdout.split("\n").slice(0, 4)], [0, "", [
+      `${a} -> ${b}: 4 keys, 12 bytes`,
+      `${b} -> ${a}: 4 keys, 12 bytes`,
+      `${c} -> ${a}: 5 keys, 15 bytes`,
+      `${c} -> ${b}: 4 keys, 12 bytes`,
+    ]]);
+    assertMatch(run.stdout, /\n26 keys seen, 17 to move, 9 already in place, 17 stale, 0 pruned; /);
+    assertEquals(await names(), before);
+  });
+});
+
+Deno.test("--prune deletes what is no longer owned; --output json tells of everything", async () => {
+  await withServers(3, async (three) => {
+    await write(three, letters());
+    const two = three.slice(0, 2);
+    const run = await kvs(["rebalance", listOf(three), listOf(two), "--prune", "--output", "json"]);
+    assertEquals([run.code, run.stderr], [0, ""]);
+    const events = run.stdout.trim().split("\n").map((line): Record<string, unknown> =>
+      JSON.parse(line)
+    );
+    const count = (name: string) => events.filter(({ event }) => event === name).length;
+    assertEquals([count("moved"), count("pruned"), count("summary")], [17, 17, 1]);
+    const { seconds, keysPerSecond, ...summary } = events.at(-1) ?? {};
+    assert(typeof seconds === "number" && typeof keysPerSecond === "number");
+    assertEquals(summary, {
+      event: "summary",
+      ...{ keys: 26, moved: 17, inPlace: 9, left: 0, stale: 0, leftOver: 0, pruned: 17 },
+      ...{ unclear: 0, orphans: 0, bytes: 17, interrupted: false },
+    });
+    const keys = await Promise.all(three.map((server) => remote(server).allKeys()));
+    assertEquals(keys, [...lettersOf(two), []]);
+
+    const again = await kvs(["rebalance", listOf(three), listOf(two), "--prune"]);
+    assertEquals(again.code, 0);
+    assertMatch(again.stderr, /\n26 keys seen, 0 moved, 9 .* 0 pruned, 17 unclear; /);
+    assertEquals(await Promise.all(three.map((server) => remote(server).allKeys())), keys);
+  });
+});
+
+/** 78 keys, of which a half is on either of two servers. */
+const MANY = new Map(LETTERS.flatMap((key) => ["", "1", "2"].map((digit) => [key + digit, key])));
+
+/** A run from two foreign servers to one, whose sixth save waits for what `act` resolves to. */
+async function atSixthSave(
+  act: (run: Running) => Promise<number | undefined>,
+  check: (run: Running, target: ForeignServer, source: ForeignServer) => Promise<void>,
+): Promise<void> {
+  await using source = new ForeignServer();
+  let victim: Running | undefined;
+  await using target = new ForeignServer({
+    onSave(saves) {
+      if (saves !== 5 || victim === undefined) return undefined;
+      const run = victim;
+      // Only once: a further run is left alone.
+      victim = undefined;
+      return act(run);
+    },
+  });
+  await write([target, source], MANY);
+  target.saves = 0;
+  await using run = new Running(["rebalance", listOf([target, source]), target.address]);
+  victim = run;
+  await check(run, target, source);
+}
+
+Deno.test("killed half-way, it is completed by running it again", async () => {
+  await atSixthSave(async (run) => {
+    run.kill("SIGKILL");
+    await run.exit();
+    return 500;
+  }, async (run, target, source) => {
+    assertEquals(await run.exit(), 137);
+    const moved = target.values.size - MANY.size + source.values.size;
+    assert(moved >= 5 && moved < source.values.size, `${moved}`);
+    const again = await kvs(["rebalance", listOf([target, source]), target.address]);
+    assertEquals(again.code, 0, again.stderr);
+    assertMatch(again.stderr, new RegExp(`, ${source.values.size - moved} moved, `));
+    assertEquals(new Map([...target.values].sort()), MANY);
+  });
+});
+
+Deno.test("a failure in the middle says what is done and that running again is safe", async () => {
+  await atSixthSave(() => Promise.resolve(500), async (run, target, source) => {
+    assertEquals(await run.exit(), 1);
+    assertMatch(
+      run.stderr.join("\n"),
+      /127\.0\.0\.1:\d+ answered 500: <h1>Failed<\/h1>; \d+ of 39 keys are on their new servers, nothing is lost: run it again to complete it$/,
+    );
+    const again = await kvs(["rebalance", listOf([target, source]), target.address]);
+    assertEquals([again.code, new Map([...target.values].sort())], [0, MANY]);
+  });
+});
+
+Deno.test("Ctrl-C stops between keys, with a summary and 130", async () => {
+  await atSixthSave(async (run) => {
+    run.kill("SIGINT");
+    await run.line(/^Stopping/);
+    return undefined;
+  }, async (run, target, source) => {
+    assertEquals(await run.exit(), 130);
+    assertMatch(
+      run.stderr.at(-1) ?? "",
+      /^Interrupted: \d+ keys have yet to be moved; run it again/,
+    );
+    assertMatch(run.stderr.at(-2) ?? "", /^78 keys seen, \d+ moved, /);
+    const again = await kvs(["rebalance", listOf([target, source]), target.address]);
+    assertEquals([again.code, new Map([...target.values].sort())], [0, MANY]);
+  });
+});
+
+Deno.test("a second signal ends it at once", async () => {
+  await atSixthSave(async (run) => {
+    run.kill("SIGINT");
+    await run.line(/^Stopping/);
+    run.kill("SIGINT");
+    // The save that holds it up is answered only when it has gone.
+    await run.exit();
+    return undefined;
+  }, async (run) => assertEquals(await run.exit(), 130));
+});
