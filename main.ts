@@ -2,12 +2,13 @@
 import config from "./deno.json" with { type: "json" };
 import { type Command, helpText, parseCommandLine, usageLine } from "./cmd/args.ts";
 import { client } from "./cmd/client.ts";
+import { cluster } from "./cmd/cluster.ts";
 import { lifecycle } from "./cmd/lifecycle.ts";
 import { rebalance } from "./cmd/rebalance.ts";
 import { server } from "./cmd/server.ts";
 import { KvsError, messageOf, UsageError } from "./core/errors.ts";
 
-const COMMANDS: readonly Command[] = [server, client, rebalance, lifecycle];
+const COMMANDS: readonly Command[] = [server, client, rebalance, lifecycle, cluster];
 const NAMES = COMMANDS.map((command) => command.name).join("|");
 const USAGE = `Usage: kvs ${NAMES} [...]`;
 

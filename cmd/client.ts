@@ -1,5 +1,5 @@
 /** `kvs client`: probes the cluster for ever, one row a round. */
-import { bold, cyan, gray, green, red, yellow } from "@std/fmt/colors";
+import { delay } from "@std/async/delay";
 import { UsageError } from "../core/errors.ts";
 import { giveUp } from "../core/permissions.ts";
 import { PLACEMENTS } from "../core/placement.ts";
@@ -7,6 +7,7 @@ import { LETTERS, Prober, type Row } from "../core/probe.ts";
 import { formatHeader, formatRow, MAX_SHOWN_SERVERS } from "../core/rows.ts";
 import { parseServerList } from "../core/server_list.ts";
 import { type Command, countOption, PLACEMENT, secondsOption, switchOption } from "./args.ts";
+import { paintStatuses, writeLine } from "./screen.ts";
 
 const INTERVAL = secondsOption("interval", 2, "Time from row to row");
 const TIMEOUT = secondsOption("timeout", 1, "How long one probe may take");
@@ -44,7 +45,8 @@ export const client: Command = {
     });
     const json = args.get(JSON_OUTPUT);
     const paint = colored ? paintStatuses : undefined;
-    if (!json) { for (const line of formatHeader((letter) => prober.ownerOf(letter))) print(line); }
+    const print = (line: string) => writeLine(Deno.stdout, line);
+    if (!json) formatHeader((letter) => prober.ownerOf(letter)).forEach(print);
     const rows = args.get(ROWS) ?? Infinity;
     const intervalMs = args.get(INTERVAL);
     for (let row = 0, start = performance.now(); row < rows; row++) {
@@ -65,7 +67,7 @@ async function nextStart(start: number, intervalMs: number): Promise<number> {
   const next = start + intervalMs;
   const now = performance.now();
   if (now >= next) return now;
-  await new Promise((resolve) => setTimeout(resolve, next - now));
+  await delay(next - now);
   return next;
 }
 
@@ -77,22 +79,4 @@ function formatJsonRow({ time, statuses, hits }: Row, prober: Prober): string {
     letters: LETTERS.length,
     owners: LETTERS.map((letter) => prober.ownerOf(letter)),
   });
-}
-
-const COLORS: Record<string, (text: string) => string> = {
-  h: green,
-  w: cyan,
-  m: yellow,
-  x: (text) => bold(red(text)),
-  ".": gray,
-};
-
-function paintStatuses(statuses: string): string {
-  return statuses.replaceAll(/(.)\1*/g, (run, letter: string) => (COLORS[letter] ?? red)(run));
-}
-
-// Written at once, also to a pipe; throws BrokenPipe when the reader has gone.
-function print(line: string): void {
-  const bytes = new TextEncoder().encode(line + "\n");
-  for (let at = 0; at < bytes.length;) at += Deno.stdout.writeSync(bytes.subarray(at));
 }

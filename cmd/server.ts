@@ -8,6 +8,7 @@ import {
   bytesOption,
   choiceOption,
   type Command,
+  countOption,
   type Option,
   parseCount,
   secondsOption,
@@ -23,19 +24,58 @@ const HOST: Option<string> = {
 };
 const DRAIN = secondsOption("drain", 5, "How long to answer 503 after SIGTERM before closing");
 const MAX_VALUE = bytesOption("max-value", "16MiB", "The largest value that is taken");
+const CACHE = bytesOption("cache", "64MiB", "Memory for values that loads find without the disk");
+const JOURNAL = bytesOption(
+  "journal",
+  "256MiB",
+  "The size at which the journal slows writers down",
+);
+const MAX_CONNECTIONS = countOption(
+  "max-connections",
+  4096,
+  [1, 1_000_000],
+  "Connections open at once; more wait until one ends",
+);
+const HEADER_TIMEOUT = secondsOption(
+  "header-timeout",
+  10,
+  "How long a client may take for the header of a request",
+);
 const BODY_TIMEOUT = secondsOption(
   "body-timeout",
   30,
-  "How long a client may be silent within a request body",
+  "How long a client may be silent within a body, or not read its answer",
+);
+const IDLE_TIMEOUT = secondsOption(
+  "idle-timeout",
+  75,
+  "How long a connection may wait for its next request",
 );
 const LOG_FORMAT = choiceOption("log-format", ["text", "json"], "text", "Form of the log lines");
+
+/** Longest header section (bytes): our clients send some hundred. */
+const MAX_HEADER_BYTES = 64 * 1024;
+
+/** Longest request target (bytes), which bounds the word of a `/save/KEY/WORD`. */
+const MAX_TARGET_BYTES = 64 * 1024;
 
 export const server: Command = {
   name: "server",
   summary: "One shard: keeps keys as files, serves them over HTTP.",
   usage: "PORT DATA_DIR [options]",
   examples: ["kvs server 80 /var/data", "kvs server 0 ./data --host 127.0.0.1"],
-  options: [HOST, DRAIN, MAX_VALUE, BODY_TIMEOUT, LOG_FORMAT],
+  options: [
+    HOST,
+    DRAIN,
+    MAX_VALUE,
+    CACHE,
+    JOURNAL,
+    MAX_CONNECTIONS,
+    HEADER_TIMEOUT,
+    BODY_TIMEOUT,
+    IDLE_TIMEOUT,
+    LOG_FORMAT,
+  ],
   async run(args) {
     const [portText, dataDir, ...rest] = args.positionals;
     if (portText === undefined) throw new UsageError("Missing argument: PORT");
@@ -45,23 +85,38 @@ export const server: Command = {
     const log = logger(args.get(LOG_FORMAT) === "json");
 
     const [first, second] = stopSignals();
-    await giveUp("run", "env", "ffi");
+    await giveUp("run", "env");
     const started = Shard.start({
       host: args.get(HOST),
       port,
       dataDir,
-      limits: { maxBytes: args.get(MAX_VALUE), timeoutMs: args.get(BODY_TIMEOUT) },
+      maxValueBytes: args.get(MAX_VALUE),
+      cacheBytes: args.get(CACHE),
+      journalBytes: args.get(JOURNAL),
+      http: {
+        maxConnections: args.get(MAX_CONNECTIONS),
+        headerTimeoutMs: args.get(HEADER_TIMEOUT),
+        bodyTimeoutMs: args.get(BODY_TIMEOUT),
+        idleTimeoutMs: args.get(IDLE_TIMEOUT),
+        maxHeaderBytes: MAX_HEADER_BYTES,
+        maxTargetBytes: MAX_TARGET_BYTES,
+      },
       log,
       onListen: (address) => {
         if (port === 0) console.log(address);
       },
     });
-    // A start that fails ends here, and so does one that is still under way at the first signal.
-    await Promise.race([started, first]);
-    const signal = await first;
+    // The end of a shard whose disk failed; where it does not even start, `started` rejects.
+    const failed = started.then(async (shard) => {
+      // Only listing the folder at the start calls the C library.
+      await giveUp("ffi");
+      return await shard.failed;
+    });
+    const signal = await Promise.race([first, failed]);
     const drainMs = signal === "SIGTERM" ? args.get(DRAIN) : 0;
     log("info", "stopping", { signal, drainSeconds: drainMs / 1000 });
-    const again = await Promise.race([started.then((shard) => shard.stop(drainMs)), second]);
+    const stopped = started.then((shard) => shard.stop(drainMs));
+    const again = await Promise.race([stopped, second, failed]);
     if (again !== undefined) return EXIT_CODES[again];
     log("info", "stopped");
     return 0;

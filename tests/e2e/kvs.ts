@@ -121,9 +121,9 @@ export class Running implements AsyncDisposable {
 
   /** Waits for the end and resolves to the exit code; the one of a shell where a signal ended it. */
   async exit(): Promise<number> {
-    const status = await this.#process.status;
+    await until("the process ends", () => this.#ended ? true : undefined);
     await this.#read;
-    return status.code;
+    return (await this.#process.status).code;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

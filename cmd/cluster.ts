@@ -1,0 +1,254 @@
+/** `kvs cluster`: the StatefulSet in small, on one machine. */
+import { resolve } from "@std/path";
+import { Cluster, type ClusterOptions } from "../core/cluster.ts";
+import { isPortFree } from "../core/cluster_ports.ts";
+import { type PodEvent } from "../core/cluster_pod.ts";
+import { KvsError, messageOf, StartError, UsageError } from "../core/errors.ts";
+import { giveUp } from "../core/permissions.ts";
+import { MAX_SHOWN_SERVERS } from "../core/rows.ts";
+import { Tour } from "../core/tour.ts";
+import { TOUR_REPLICAS } from "../core/tour_acts.ts";
+import {
+  type Args,
+  type Command,
+  countOption,
+  type Option,
+  PLACEMENT,
+  secondsOption,
+  switchOption,
+  textOption,
+} from "./args.ts";
+import { runCommands, serverList, watchRows } from "./cluster_session.ts";
+import { showTourEvent } from "./cluster_tour.ts";
+import { Screen } from "./screen.ts";
+
+/** The first port, unless another is asked for. */
+const DEFAULT_PORT = 8000;
+
+const REPLICAS = countOption("replicas", 3, [1, MAX_SHOWN_SERVERS], "How many servers");
+const PORT: Option<number | undefined> = {
+  // So low that the last of the servers still has a port.
+  ...countOption(
+    "port",
+    undefined,
+    [0, 65_000],
+    "server-N listens on N plus this; 0 finds free ones",
+  ),
+  shownDefault: `${DEFAULT_PORT}`,
+};
+const HOST: Option<string> = {
+  ...textOption("host", "ADDRESS", "The address that the servers listen on"),
+  shownDefault: "127.0.0.1",
+  fallback: "127.0.0.1",
+  parse: (text) => text,
+};
+const DATA = textOption(
+  "data",
+  "DIR",
+  "server-N keeps its data in DIR/server-N; without it a temporary folder, removed at the end",
+);
+const GRACE = secondsOption("grace", 10, "From the prestop hook of a server to its SIGKILL");
+const DRAIN = secondsOption("drain", 2, "How long a server answers 503 after SIGTERM");
+const CLIENT = switchOption("client", "Run the client too and show its rows");
+const LOGS = switchOption("logs", "Show the log lines of the servers, on stderr");
+const TOUR = switchOption("tour", "Play the whole story in about half a minute, then exit");
+
+/** How a cluster is made, as far as the options say. */
+type Settings = Omit<ClusterOptions, "onEvent" | "beforeCreate">;
+
+export const cluster: Command = {
+  name: "cluster",
+  summary: "The whole cluster on one machine: a StatefulSet in small.",
+  usage: "[options]",
+  examples: [
+    "kvs cluster",
+    "kvs cluster --tour",
+    "kvs cluster --replicas 5 --port 9000 --data ./data --client",
+  ],
+  options: [REPLICAS, PORT, HOST, DATA, GRACE, DRAIN, PLACEMENT, CLIENT, LOGS, TOUR],
+  async run(args) {
+    if (args.positionals.length > 0) {
+      throw new UsageError(`Unexpected argument: ${args.positionals[0]}`);
+    }
+    const tour = args.get(TOUR);
+    if (tour && args.get(REPLICAS) !== TOUR_REPLICAS) {
+      throw new UsageError(`Not possible: the tour is played with ${TOUR_REPLICAS} servers`);
+    }
+    if (tour && args.get(DATA) !== undefined) {
+      throw new UsageError("Not possible: the tour begins with no data, in a temporary folder");
+    }
+    await giveUp("sys", "ffi");
+    const ending = new Ending();
+    const screen = new Screen(() => ending.request("the output was closed"));
+    const volume = await openVolume(args.get(DATA));
+    try {
+      const settings = {
+        host: args.get(HOST),
+        port: args.get(PORT) ?? (tour ? tourPort(args.get(HOST)) : DEFAULT_PORT),
+        dataDir: volume.path,
+        graceMs: args.get(GRACE),
+        drainMs: args.get(DRAIN),
+      };
+      return tour
+        ? await playTour(args, settings, screen, ending)
+        : await serve(args, settings, screen, ending);
+    } finally {
+      await volume.release();
+    }
+  },
+};
+
+/** Keeps a cluster until it is told to end. */
+async function serve(
+  args: Args,
+  settings: Settings,
+  screen: Screen,
+  ending: Ending,
+): Promise<number> {
+  const onEvent = (event: PodEvent) => showPodEvent(event, screen, args.get(LOGS));
+  const cluster = new Cluster({ ...settings, onEvent });
+  await untilStopped(cluster, screen, ending, async () => {
+    const replicas = args.get(REPLICAS);
+    const placement = args.get(PLACEMENT);
+    const started = cluster.start(replicas);
+    const kept = args.get(DATA) === undefined ? "removed at the end" : "kept";
+    screen.print(`${replicas} servers, data in ${settings.dataDir} (${kept})`);
+    screen.print(`servers: ${serverList(cluster, replicas)}`);
+    screen.print("commands: scale N, delete server-N, list, quit");
+    // Both go on beside the start: it can be watched, and ended.
+    void runCommands({ cluster, placement, screen, quit: () => ending.request("quit") });
+    if (args.get(CLIENT)) void watchRows(cluster, placement, screen, ending.signal);
+    await Promise.race([started, ending.requested]);
+    if (!ending.signal.aborted) screen.print(`all ${replicas} servers are ready`);
+    await ending.requested;
+  });
+  return 0;
+}
+
+/** Plays the tour to its end. */
+async function playTour(
+  args: Args,
+  settings: Settings,
+  screen: Screen,
+  ending: Ending,
+): Promise<number> {
+  const startedAt = performance.now();
+  const seconds = () => Math.round((performance.now() - startedAt) / 1000);
+  const tour = new Tour({
+    cluster: { ...settings, onEvent: (event) => showPodEvent(event, screen, args.get(LOGS)) },
+    placement: args.get(PLACEMENT),
+    onEvent: (event) => showTourEvent(event, screen),
+    signal: ending.signal,
+  });
+  await untilStopped(tour.cluster, screen, ending, async () => {
+    screen.print(`The story of a sharded store on a StatefulSet, in ${tour.acts} acts.`);
+    try {
+      await tour.play();
+    } catch (error) {
+      if (!ending.signal.aborted) throw error;
+      throw new KvsError(`The tour was ended before its end: ${ending.signal.reason}`);
+    }
+    screen.print("");
+  });
+  screen.printBold(`All ${tour.acts} acts came out as they should, in ${seconds()} seconds.`);
+  return 0;
+}
+
+/** Does `work`, then stops the cluster, however `work` ended; a second request to end kills it. */
+async function untilStopped(
+  cluster: Cluster,
+  screen: Screen,
+  ending: Ending,
+  work: () => Promise<void>,
+): Promise<void> {
+  ending.urgent.addEventListener("abort", () => cluster.kill());
+  try {
+    await work();
+  } finally {
+    if (ending.signal.aborted) {
+      screen.print(`stopping (${ending.signal.reason}); Ctrl-C again ends all at once`);
+    }
+    await cluster.stop();
+  }
+}
+
+/** The usual ports if they are free, so that the tour does not fail for what it is not about. */
+function tourPort(host: string): number {
+  const ports = Array.from({ length: TOUR_REPLICAS }, (_, ordinal) => DEFAULT_PORT + ordinal);
+  return ports.every((port) => isPortFree(host, port)) ? DEFAULT_PORT : 0;
+}
+
+/** The folder for the data, and what becomes of it at the end. */
+async function openVolume(
+  dir: string | undefined,
+): Promise<{ path: string; release(): Promise<void> }> {
+  if (dir !== undefined) return { path: resolve(dir), release: () => Promise.resolve() };
+  try {
+    const path = await Deno.makeTempDir({ prefix: "kvs-cluster-" });
+    return { path, release: () => Deno.remove(path, { recursive: true }) };
+  } catch (error) {
+    throw new StartError(`Cannot make a temporary folder: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+function showPodEvent(event: PodEvent, screen: Screen, logs: boolean): void {
+  const { kind, name } = event;
+  switch (kind) {
+    case "started":
+      return;
+    case "ready":
+      return screen.printDim(`${name} is ready at ${event.address}`);
+    case "unready":
+      return screen.printDim(`${name} is no longer ready`);
+    case "died": {
+      const when = event.backOffMs === 0 ? "now" : `in ${event.backOffMs / 1000} s`;
+      return screen.printDim(`${name} died (${event.why}): it is started again ${when}`);
+    }
+    case "terminating":
+      return screen.printDim(`${name} is terminating`);
+    case "stopped":
+      return screen.printDim(`${name} has gone${event.killed ? ", killed" : ""}`);
+    case "warning":
+      return screen.printError(`${name}: ${event.line}`);
+    case "log":
+      if (logs) screen.printError(`${name} | ${event.line}`);
+      return;
+  }
+}
+
+/** The request to end: by a signal, a command, or an output that nobody reads any more. */
+class Ending {
+  readonly #first = new AbortController();
+  readonly #second = new AbortController();
+  #signals = 0;
+  /** Resolves at the first request. */
+  readonly requested: Promise<void>;
+
+  /** From now on the signals that end a process are requests. */
+  constructor() {
+    this.requested = new Promise((resolve) => {
+      this.signal.addEventListener("abort", () => resolve());
+    });
+    for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+      Deno.addSignalListener(name, () => {
+        // A terminal that is closed may say so in several ways, but never means the second time.
+        if (this.#signals++ > 0 && name !== "SIGHUP") this.#second.abort(name);
+        this.request(name);
+      });
+    }
+  }
+
+  /** Aborted at the first request; its reason says who asked. */
+  get signal(): AbortSignal {
+    return this.#first.signal;
+  }
+
+  /** Aborted when a signal asks again: everything is to end at once. */
+  get urgent(): AbortSignal {
+    return this.#second.signal;
+  }
+
+  request(reason: string): void {
+    this.#first.abort(reason);
+  }
+}

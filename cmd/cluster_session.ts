@@ -1,0 +1,139 @@
+/** What a person sees and types while `kvs cluster` runs. */
+import { delay } from "@std/async/delay";
+import { TextLineStream } from "@std/streams/text-line-stream";
+import { type Cluster, type PodReport } from "../core/cluster.ts";
+import { messageOf, UsageError } from "../core/errors.ts";
+import { type PlacementName, PLACEMENTS } from "../core/placement.ts";
+import { Prober } from "../core/probe.ts";
+import { formatHeader, formatRow, MAX_SHOWN_SERVERS } from "../core/rows.ts";
+import { parseCount } from "./args.ts";
+import { type Screen } from "./screen.ts";
+
+/** Time from row to row, and how long one probe may take: as `kvs client` by default. */
+const ROW_INTERVAL_MS = 2000;
+const PROBE_TIMEOUT_MS = 1000;
+
+/** What commands work on. */
+export interface Session {
+  readonly cluster: Cluster;
+  readonly placement: PlacementName;
+  readonly screen: Screen;
+  /** Asks for the end of the cluster. */
+  quit(): void;
+}
+
+/** The first servers as a list for `kvs client` and `kvs rebalance`. */
+export function serverList(cluster: Cluster, count: number): string {
+  return cluster.servers(count).map(({ name }) => name).join(",");
+}
+
+/**
+ * Carries out the commands on standard input; resolves at its end, which means no more commands and
+ * nothing else, so that a cluster can run without a terminal. Never rejects.
+ */
+export async function runCommands(session: Session): Promise<void> {
+  const { screen } = session;
+  try {
+    const lines = Deno.stdin.readable
+      .pipeThrough(new TextDecoderStream())
+      .pipeThrough(new TextLineStream());
+    for await (const line of lines) {
+      // Not awaited: one can list, or change one's mind, while servers come and go.
+      runCommand(line, session).catch((error) => screen.print(messageOf(error)));
+    }
+  } catch (error) {
+    screen.print(`No more commands are read: ${messageOf(error)}`);
+  }
+}
+
+async function runCommand(line: string, session: Session): Promise<void> {
+  const { cluster, screen } = session;
+  const [command = "", argument, ...rest] = line.trim().split(/\s+/);
+  const count = (argument === undefined ? 0 : 1) + rest.length;
+  if (command === "" && count === 0) return;
+  if (command === "scale" && argument !== undefined && count === 1) {
+    return await scale(argument, session);
+  }
+  if (command === "delete" && argument !== undefined && count === 1) {
+    if (!await cluster.delete(argument)) screen.print(`No such server: ${argument}`);
+    return;
+  }
+  if (command === "list" && count === 0) {
+    for (const row of formatTable(await cluster.list())) screen.print(row);
+    return;
+  }
+  if (command === "quit" && count === 0) return session.quit();
+  screen.print(
+    `Unknown command: expected scale N, delete server-N, list or quit: "${line.trim()}"`,
+  );
+}
+
+async function scale(argument: string, { cluster, placement, screen }: Session): Promise<void> {
+  const before = cluster.replicas;
+  const after = parseReplicas(argument);
+  if (!await cluster.scaleTo(after)) return;
+  screen.print(`servers: ${after === 0 ? "none" : serverList(cluster, after)}`);
+  if (before === after || before === 0 || after === 0) return;
+  const move = `kvs rebalance ${serverList(cluster, before)} ${serverList(cluster, after)}` +
+    (placement === "modulo" ? "" : ` --placement ${placement}`);
+  screen.print(
+    after > before
+      ? `keys move by: ${move}`
+      : `keys do not move by themselves; if this was not run before: scale ${before}, ${move}, scale ${after}`,
+  );
+}
+
+function parseReplicas(text: string): number {
+  try {
+    return parseCount(text, 0, MAX_SHOWN_SERVERS);
+  } catch (error) {
+    throw new UsageError(`Cannot scale: ${messageOf(error)}`);
+  }
+}
+
+function formatTable(pods: readonly PodReport[]): string[] {
+  const rows = [
+    ["NAME", "ADDRESS", "STATE", "PID", "RESTARTS", "KEYS"],
+    ...pods.map(({ name, address, state, pid, restarts, keys }) => [
+      name,
+      address,
+      state,
+      `${pid ?? "-"}`,
+      `${restarts}`,
+      `${keys ?? "-"}`,
+    ]),
+  ];
+  const widths = (rows[0] ?? []).map((_, column) =>
+    Math.max(...rows.map((row) => row[column]?.length ?? 0))
+  );
+  return rows.map((row) =>
+    row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  ").trimEnd()
+  );
+}
+
+/** Prints the client's rows until `signal`; another number of servers is another client. */
+export async function watchRows(
+  cluster: Cluster,
+  placement: PlacementName,
+  screen: Screen,
+  signal: AbortSignal,
+): Promise<void> {
+  while (!signal.aborted) {
+    const { replicas } = cluster;
+    const prober = new Prober({
+      servers: cluster.servers(replicas),
+      placement: PLACEMENTS[placement],
+      readonly: false,
+      timeoutMs: PROBE_TIMEOUT_MS,
+    });
+    for (const line of replicas === 0 ? [] : formatHeader((letter) => prober.ownerOf(letter))) {
+      screen.print(line);
+    }
+    while (!signal.aborted && cluster.replicas === replicas) {
+      const next = performance.now() + ROW_INTERVAL_MS;
+      if (replicas > 0) screen.print(formatRow(await prober.round(), screen.paint));
+      await delay(Math.max(0, next - performance.now()), { signal }).catch(() => {});
+    }
+    prober.close();
+  }
+}
