@@ -1,0 +1,199 @@
+/** The body of one request, read from its connection when the handler asks for it. */
+import { ValueTooLargeError } from "./errors.ts";
+import { ChunkedDecoder } from "./http_chunked.ts";
+import { type HttpSocket } from "./http_socket.ts";
+import { type HttpBody } from "./http_types.ts";
+
+/** The largest piece that is read at once. */
+const PIECE_BYTES = 65_536;
+
+/** What is left of a body up to this is read and dropped, so that its connection can go on. */
+const MAX_SKIPPED_BYTES = 65_536;
+
+/** What a body needs from its connection. */
+export interface BodyOptions {
+  /** `undefined`: it comes in chunks. */
+  readonly length: number | undefined;
+  /** The most bytes of chunk extensions and trailers. */
+  readonly maxExtraBytes: number;
+  /** Called before the first read that has to wait for the client: sends `100 Continue`. */
+  readonly beforeRead: () => Promise<void> | undefined;
+  /** Whether the client may send the body, or may not, once it has an answer. */
+  readonly expectsContinue: boolean;
+}
+
+/** How far a body is when its request has been answered. */
+export type BodyRest = "none" | "skippable" | "endless";
+
+type State = "unread" | "reading" | "read" | "broken" | "over";
+
+export class SocketBody implements HttpBody {
+  readonly #socket: HttpSocket;
+  readonly #options: BodyOptions;
+  readonly #decoder: ChunkedDecoder | undefined;
+  /** Bytes to come, where the length is known. */
+  #left: number;
+  #state: State = "unread";
+  /** Whether the client was asked for the body, or began to send it unasked. */
+  #asked: boolean;
+
+  constructor(socket: HttpSocket, options: BodyOptions) {
+    this.#socket = socket;
+    this.#options = options;
+    this.#left = options.length ?? 0;
+    this.#asked = !options.expectsContinue || socket.buffered > 0;
+    if (options.length === undefined) this.#decoder = new ChunkedDecoder(options.maxExtraBytes);
+  }
+
+  bytes(maxBytes: number): Uint8Array<ArrayBuffer> | Promise<Uint8Array<ArrayBuffer>> {
+    this.#begin(maxBytes);
+    const { buffer, start } = this.#socket;
+    const size = this.#left;
+    if (this.#decoder === undefined && size <= this.#socket.buffered) {
+      this.#socket.start += size;
+      this.#left = 0;
+      this.#state = "read";
+      return buffer.slice(start, start + size);
+    }
+    const whole = this.#collect(maxBytes);
+    // A handler that answered meanwhile no longer waits; its client may still fail.
+    whole.catch(() => {});
+    return whole;
+  }
+
+  async *chunks(maxBytes: number): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+    this.#begin(maxBytes);
+    yield* this.#pieces(maxBytes);
+  }
+
+  #begin(maxBytes: number): void {
+    if (this.#state !== "unread") throw new TypeError(`Body cannot be read: it is ${this.#state}`);
+    if (this.#left > maxBytes) throw new ValueTooLargeError(this.#left, maxBytes);
+    this.#state = "reading";
+  }
+
+  /** One growing array: as many small pieces would take many times the memory of the body. */
+  async #collect(maxBytes: number): Promise<Uint8Array<ArrayBuffer>> {
+    // A length is only a promise: it is not worth a large array before anything has come.
+    let whole = new Uint8Array(Math.min(this.#left === 0 ? 1024 : this.#left, PIECE_BYTES));
+    let size = 0;
+    for await (const piece of this.#pieces(maxBytes)) {
+      if (size + piece.length > whole.length) {
+        const larger = new Uint8Array(Math.max(whole.length * 2, size + piece.length));
+        larger.set(whole.subarray(0, size));
+        whole = larger;
+      }
+      whole.set(piece, size);
+      size += piece.length;
+    }
+    return size === whole.length ? whole : whole.slice(0, size);
+  }
+
+  async *#pieces(maxBytes: number): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+    try {
+      yield* this.#decoder === undefined ? this.#plain() : this.#decoded(this.#decoder, maxBytes);
+      if (this.#state === "reading") this.#state = "read";
+    } finally {
+      // Also where the reader stops early: what is left can not be told apart from a new body.
+      if (this.#state === "reading") this.#state = "broken";
+    }
+  }
+
+  async *#plain(): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+    const socket = this.#socket;
+    let scratch: Uint8Array<ArrayBuffer> | undefined;
+    while (this.#left > 0) {
+      if (socket.buffered > 0) {
+        const size = Math.min(socket.buffered, this.#left);
+        socket.start += size;
+        this.#left -= size;
+        yield socket.buffer.slice(socket.start - size, socket.start);
+        continue;
+      }
+      scratch ??= new Uint8Array(Math.min(this.#left, PIECE_BYTES));
+      const size = await this.#read(scratch.subarray(0, Math.min(this.#left, scratch.length)));
+      this.#left -= size;
+      // A full piece is handed over; a small one is copied, or it would pin all of the scratch.
+      if (size === scratch.length) {
+        yield scratch;
+        scratch = undefined;
+      } else {
+        yield scratch.slice(0, size);
+      }
+    }
+  }
+
+  async *#decoded(
+    decoder: ChunkedDecoder,
+    maxBytes: number,
+  ): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+    const socket = this.#socket;
+    let total = 0;
+    let raw: Uint8Array<ArrayBuffer> | undefined;
+    while (true) {
+      while (socket.buffered > 0 && !decoder.done) {
+        socket.start = decoder.next(socket.buffer, socket.start, socket.end);
+        const { dataStart, dataEnd } = decoder;
+        if (dataStart === dataEnd) continue;
+        total += dataEnd - dataStart;
+        if (total > maxBytes) throw new ValueTooLargeError(total, maxBytes);
+        yield socket.buffer.slice(dataStart, dataEnd);
+      }
+      if (decoder.done) return;
+      // The head of this request lies in the old buffer, and its headers may still be asked for.
+      raw ??= new Uint8Array(PIECE_BYTES);
+      socket.useBuffer(raw, await this.#read(raw));
+    }
+  }
+
+  async #read(into: Uint8Array<ArrayBuffer>): Promise<number> {
+    if (!this.#asked) {
+      this.#asked = true;
+      await this.#options.beforeRead();
+    }
+    const size = await this.#socket.readBody(into);
+    if (this.#state !== "reading") throw new TypeError("Body cannot be read: its request is over");
+    return size;
+  }
+
+  /** Ends the body, since its request has been answered: what is left of it? */
+  end(): BodyRest {
+    const state = this.#state;
+    this.#state = "over";
+    if (state === "read" || (state === "unread" && this.#bufferHoldsRest())) return "none";
+    // A client that was not asked may now send its body or its next request: nobody can tell.
+    const known = state === "unread" && this.#asked && this.#decoder === undefined;
+    return known && this.#left <= MAX_SKIPPED_BYTES ? "skippable" : "endless";
+  }
+
+  /** Steps over the rest of a body that lies in the buffer, as it mostly does. */
+  #bufferHoldsRest(): boolean {
+    if (!this.#asked) return false;
+    const socket = this.#socket;
+    const decoder = this.#decoder;
+    if (decoder === undefined) {
+      if (this.#left > socket.buffered) return false;
+      socket.start += this.#left;
+      return true;
+    }
+    try {
+      while (socket.buffered > 0 && !decoder.done) {
+        socket.start = decoder.next(socket.buffer, socket.start, socket.end);
+      }
+      return decoder.done;
+    } catch {
+      return false;
+    }
+  }
+
+  /** Reads and drops what is left. @throws {BodyTimeoutError} If it does not come. */
+  async skip(): Promise<void> {
+    const socket = this.#socket;
+    this.#left -= socket.buffered;
+    socket.start = socket.end;
+    const scratch = new Uint8Array(Math.min(this.#left, PIECE_BYTES));
+    while (this.#left > 0) {
+      this.#left -= await socket.readBody(scratch.subarray(0, this.#left));
+    }
+  }
+}

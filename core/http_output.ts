@@ -1,0 +1,124 @@
+/** Answers on their way to one connection, gathered so that as many as there are make one write. */
+import { type HttpSocket } from "./http_socket.ts";
+
+/** Size of an output buffer; answers that do not fit are written in parts. */
+const OUT_BYTES = 16_384;
+
+/** The most buffers that are kept for the next answer. */
+const MAX_FREE_BUFFERS = 64;
+
+/** Strings up to this are copied by a loop, which is faster than the encoder there (measured). */
+const LOOP_CHARACTERS = 64;
+
+/** The digits of a length, with the empty line behind them. */
+const LENGTH_BYTES = 20;
+
+const CR = 0x0d;
+const LF = 0x0a;
+
+const encoder = new TextEncoder();
+const free: Uint8Array<ArrayBuffer>[] = [];
+
+export class HttpOutput {
+  /** Bytes added and not sent yet. */
+  size = 0;
+  readonly #socket: HttpSocket;
+  /** Shared by all connections: one has it only while there is something to send. */
+  #bytes: Uint8Array<ArrayBuffer> | undefined;
+  #sending: Promise<void> | undefined;
+
+  constructor(socket: HttpSocket) {
+    this.#socket = socket;
+  }
+
+  /** What is to be sent. For a write of one's own, with {@link clear} when that is done. */
+  pending(): Uint8Array<ArrayBuffer> {
+    return this.#open().subarray(0, this.size);
+  }
+
+  /** Says that all was sent, and gives the memory back. */
+  clear(): void {
+    if (this.#bytes !== undefined && free.length < MAX_FREE_BUFFERS) free.push(this.#bytes);
+    this.#bytes = undefined;
+    this.size = 0;
+  }
+
+  /** Sends what was added, behind all that was sent before. Rejects where the client is gone. */
+  flush(): Promise<void> {
+    return this.#inOrder(async () => {
+      if (this.size === 0) return;
+      await this.#socket.write(this.pending());
+      // Where the write failed the runtime may still hold the buffer: it is not used again.
+      this.clear();
+    });
+  }
+
+  /** Sends what was added, then `bytes` without a copy. Rejects where the client is gone. */
+  async write(bytes: Uint8Array): Promise<void> {
+    await this.flush();
+    await this.#inOrder(() => this.#socket.write(bytes));
+  }
+
+  #inOrder(send: () => Promise<void>): Promise<void> {
+    this.#sending = this.#sending === undefined ? send() : this.#sending.then(send);
+    return this.#sending;
+  }
+
+  #open(): Uint8Array<ArrayBuffer> {
+    return this.#bytes ??= free.pop() ?? new Uint8Array(OUT_BYTES);
+  }
+
+  /** Adds Latin-1 text; `false`, and nothing changed, where there is no room. */
+  addText(text: string): boolean {
+    const { length } = text;
+    if (length > OUT_BYTES - this.size) return false;
+    const bytes = this.#open();
+    const { written } = encoder.encodeInto(text, bytes.subarray(this.size));
+    if (written !== length) {
+      // Not ASCII: UTF-8 took two bytes for some character, or had no room to.
+      for (let i = 0; i < length; i++) bytes[this.size + i] = text.charCodeAt(i);
+    }
+    this.size += length;
+    return true;
+  }
+
+  /** Adds bytes; `false`, and nothing changed, where there is no room. */
+  addBytes(bytes: Uint8Array): boolean {
+    if (bytes.length > OUT_BYTES - this.size) return false;
+    this.#open().set(bytes, this.size);
+    this.size += bytes.length;
+    return true;
+  }
+
+  /**
+   * Adds an answer: `prefix` up to the length, the length, the body.
+   * `false`, and nothing changed, where there is no room, or the body is not ASCII.
+   */
+  addPlain(prefix: Uint8Array, body: string | Uint8Array): boolean {
+    const { length } = body;
+    let at = this.size;
+    if (prefix.length + LENGTH_BYTES + length > OUT_BYTES - at) return false;
+    const bytes = this.#open();
+    bytes.set(prefix, at);
+    at += prefix.length;
+    const digits = String(length);
+    for (let i = 0; i < digits.length; i++) bytes[at++] = digits.charCodeAt(i);
+    bytes[at++] = CR;
+    bytes[at++] = LF;
+    bytes[at++] = CR;
+    bytes[at++] = LF;
+    if (typeof body !== "string") {
+      bytes.set(body, at);
+    } else if (length <= LOOP_CHARACTERS) {
+      for (let i = 0; i < length; i++) {
+        const code = body.charCodeAt(i);
+        if (code > 0x7f) return false;
+        bytes[at + i] = code;
+      }
+    } else if (encoder.encodeInto(body, bytes.subarray(at)).written !== length) {
+      return false;
+    }
+    this.size = at + length;
+    return true;
+  }
+}

@@ -1,0 +1,315 @@
+/**
+ * The head of an HTTP/1.1 request from bytes, strictly by RFC 9112: what is not allowed is refused,
+ * never repaired, since a proxy in front may read it differently (request smuggling).
+ *
+ * A head that is not complete is parsed anew when more has come: its size is bounded, and a parser
+ * without a state cannot be brought into a wrong one by how the bytes were cut.
+ */
+import { asciiText, BYTE, equalsName, isField, isHost, isToken, latin1Text } from "./http_bytes.ts";
+import { parseTarget } from "./http_target.ts";
+import { type HttpLimits } from "./http_types.ts";
+
+/** What {@link parseHead} found. */
+export const HeadState = { incomplete: 0, complete: 1, refused: 2 } as const;
+
+/** One of {@link HeadState}. */
+export type HeadState = typeof HeadState[keyof typeof HeadState];
+
+/** The most headers in one request. */
+export const MAX_HEADERS = 100;
+
+/** The longest method, in bytes; the longest registered one has 17 (UPDATEREDIRECTREF). */
+const MAX_METHOD_BYTES = 32;
+
+const VERSION_1 = [0x48, 0x54, 0x54, 0x50, 0x2f, 0x31, 0x2e]; // HTTP/1.
+const DIGITS = /^\d{1,16}$/;
+
+/** The head of a request. Filled by {@link parseHead} and used again for the next one. */
+export class RequestHead {
+  method = "";
+  path = "";
+  query = "";
+  /** Whether the client speaks HTTP/1.0. */
+  http10 = false;
+  /** Whether the connection may serve another request after this one. */
+  keepAlive = false;
+  contentLength: number | undefined;
+  chunked = false;
+  /** Whether the client waits for `100 Continue` before it sends its body. */
+  expectsContinue = false;
+  /** Where the body begins. */
+  end = 0;
+  /** Why the request was refused: a status and one line. */
+  status = 0;
+  detail = "";
+  /** Four positions a header: its name from and to, its value from and to. */
+  readonly positions: number[] = [];
+  headerCount = 0;
+}
+
+/**
+ * Parses the head that begins at `start` and ends at or before `end` into `head`, which is of use
+ * only where the result is `complete`, or for its status and detail where it is `refused`.
+ */
+export function parseHead(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  limits: HttpLimits,
+  head: RequestHead,
+): HeadState {
+  const { complete, incomplete } = HeadState;
+  head.method = head.path = head.query = "";
+  let at = start;
+
+  // RFC 9112 section 2.2: an empty line before a request is ignored; one, not any number.
+  if (bytes[at] === BYTE.CR) {
+    if (end - at < 2) return incomplete;
+    if (bytes[at + 1] !== BYTE.LF) return refuse(head, 400, "Bad request line: bare CR");
+    at += 2;
+  }
+
+  const methodStart = at;
+  while (at < end && isToken(bytes[at])) at++;
+  if (at - methodStart > MAX_METHOD_BYTES) {
+    return refuse(head, 400, "Bad request line: the method is too long");
+  }
+  if (at === end) return incomplete;
+  if (at === methodStart || bytes[at] !== BYTE.SPACE) {
+    return refuse(head, 400, "Bad request line: the method is not one");
+  }
+  head.method = methodOf(bytes, methodStart, at);
+
+  const targetStart = ++at;
+  let all = 0;
+  for (let byte = 0; at < end; at++) {
+    byte = bytes[at] ?? 0;
+    if (byte <= BYTE.SPACE || byte === BYTE.DEL || byte === BYTE.HASH) break;
+    all |= byte;
+  }
+  if (at - targetStart > limits.maxTargetBytes) {
+    return refuse(head, 414, `Target too long: at most ${limits.maxTargetBytes} bytes`);
+  }
+  if (at === end) return incomplete;
+  if (at === targetStart || bytes[at] !== BYTE.SPACE) {
+    return refuse(head, 400, "Bad request line: the target holds what must be escaped");
+  }
+  const targetEnd = at++;
+
+  for (let i = 0; i < VERSION_1.length; i++) {
+    if (at + i === end) return incomplete;
+    if (bytes[at + i] === VERSION_1[i]) continue;
+    // Anything that names the protocol is a version that we do not have; the rest is noise.
+    return i < 5
+      ? refuse(head, 400, "Bad request line: no HTTP version")
+      : refuse(head, 505, "HTTP version not supported: 1.0 and 1.1 are");
+  }
+  at += VERSION_1.length;
+  if (end - at < 3) return incomplete;
+  head.http10 = bytes[at] === BYTE.ZERO;
+  if (!head.http10 && bytes[at] !== BYTE.ONE) {
+    return refuse(head, 505, "HTTP version not supported: 1.0 and 1.1 are");
+  }
+  if (bytes[at + 1] !== BYTE.CR || bytes[at + 2] !== BYTE.LF) {
+    return refuse(head, 400, "Bad request line: it must end with CR LF");
+  }
+  at += 3;
+
+  // Only after the whole line is known to be good: a target is costlier than the rest of it.
+  const problem = parseTarget(head, bytes, targetStart, targetEnd, all > 0x7f);
+  if (problem !== undefined) return refuse(head, problem.status, problem.detail);
+
+  const state = parseHeaders(bytes, at, end, limits, head);
+  return state === complete ? checkFraming(bytes, head) : state;
+}
+
+/** Parses the lines between the request line and the body, and notes where they are. */
+function parseHeaders(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  { maxHeaderBytes }: HttpLimits,
+  head: RequestHead,
+): HeadState {
+  const { positions } = head;
+  const last = start + maxHeaderBytes;
+  let count = 0;
+  let at = start;
+  while (true) {
+    const nameStart = at;
+    while (at < end && isToken(bytes[at])) at++;
+    if (at === end) break;
+    if (at === nameStart && bytes[at] === BYTE.CR) {
+      if (end - at < 2) return HeadState.incomplete;
+      if (bytes[at + 1] !== BYTE.LF) return refuse(head, 400, "Bad header: bare CR");
+      head.headerCount = count;
+      head.end = at + 2;
+      return HeadState.complete;
+    }
+    // A blank here is a folded line or a blank before the colon: RFC 9112 section 5.
+    if (at === nameStart || bytes[at] !== BYTE.COLON) {
+      return refuse(head, 400, "Bad header: the name is not one");
+    }
+    const nameEnd = at++;
+    while (at < end && isBlank(bytes[at])) at++;
+    const valueStart = at;
+    while (at < end && isField(bytes[at])) at++;
+    if (at === end) break;
+    if (bytes[at] !== BYTE.CR) return refuseValue(head);
+    if (at + 1 === end) break;
+    if (bytes[at + 1] !== BYTE.LF) return refuseValue(head);
+    let valueEnd = at;
+    while (valueEnd > valueStart && isBlank(bytes[valueEnd - 1])) valueEnd--;
+    at += 2;
+    if (count === MAX_HEADERS || at > last) return refuseSize(head, maxHeaderBytes);
+    const slot = count++ * 4;
+    positions[slot] = nameStart;
+    positions[slot + 1] = nameEnd;
+    positions[slot + 2] = valueStart;
+    positions[slot + 3] = valueEnd;
+  }
+  // Cut off within a line.
+  return end > last ? refuseSize(head, maxHeaderBytes) : HeadState.incomplete;
+}
+
+/** Reads the headers that say where the request ends and who it is for. */
+function checkFraming(bytes: Uint8Array, head: RequestHead): HeadState {
+  const { positions } = head;
+  const last = head.headerCount * 4;
+  let hosts = 0;
+  let lengths = 0;
+  let encodings = 0;
+  let closes = false;
+  let keeps = false;
+  head.contentLength = undefined;
+  head.chunked = false;
+  head.expectsContinue = false;
+  for (let slot = 0; slot < last; slot += 4) {
+    const name = framingName(bytes, positions[slot] ?? 0, positions[slot + 1] ?? 0);
+    if (name === undefined) continue;
+    const from = positions[slot + 2] ?? 0;
+    const to = positions[slot + 3] ?? 0;
+    // Each request has it, so it is looked at where it lies.
+    if (name === "host") {
+      hosts++;
+      if (!isHost(bytes, from, to)) return refuse(head, 400, "Bad Host header");
+      continue;
+    }
+    const value = latin1Text(bytes, from, to).toLowerCase();
+    switch (name) {
+      case "expect":
+        if (value !== "100-continue") {
+          return refuse(head, 417, "Expectation failed: only 100-continue is known");
+        }
+        head.expectsContinue = true;
+        break;
+      case "connection":
+        for (const option of value.split(",")) {
+          if (option.trim() === "close") closes = true;
+          if (option.trim() === "keep-alive") keeps = true;
+        }
+        break;
+      case "content-length":
+        lengths++;
+        if (!DIGITS.test(value) || !Number.isSafeInteger(Number(value))) {
+          return refuse(head, 400, "Bad Content-Length header");
+        }
+        head.contentLength = Number(value);
+        break;
+      case "transfer-encoding":
+        encodings++;
+        head.chunked = value === "chunked";
+        break;
+    }
+  }
+
+  if (hosts > 1 || (hosts === 0 && !head.http10)) {
+    return refuse(head, 400, "Host header required, once");
+  }
+  if (lengths > 1) return refuse(head, 400, "Content-Length given more than once");
+  // RFC 9112 section 6.1: either is a sign of smuggling, and 1.0 has no Transfer-Encoding.
+  if (encodings > 0 && (lengths > 0 || head.http10)) {
+    return refuse(head, 400, "Transfer-Encoding cannot stand here");
+  }
+  if (encodings > 1 || (encodings === 1 && !head.chunked)) {
+    return refuse(head, 501, "Transfer-Encoding not supported: only chunked is");
+  }
+  head.keepAlive = head.http10 ? keeps && !closes : !closes;
+  if (head.http10) head.expectsContinue = false;
+  return HeadState.complete;
+}
+
+type FramingName = "host" | "expect" | "connection" | "content-length" | "transfer-encoding";
+
+/** Which of the headers that matter for framing this is; told apart by their lengths. */
+function framingName(bytes: Uint8Array, from: number, to: number): FramingName | undefined {
+  let name: FramingName;
+  switch (to - from) {
+    case 4:
+      name = "host";
+      break;
+    case 6:
+      name = "expect";
+      break;
+    case 10:
+      name = "connection";
+      break;
+    case 14:
+      name = "content-length";
+      break;
+    case 17:
+      name = "transfer-encoding";
+      break;
+    default:
+      return undefined;
+  }
+  return equalsName(bytes, from, to, name) ? name : undefined;
+}
+
+/** The value of a header of `head` by its name in lower case. */
+export function findHeader(
+  bytes: Uint8Array,
+  head: RequestHead,
+  name: string,
+): string | undefined {
+  const { positions, headerCount } = head;
+  let found: string | undefined;
+  for (let slot = 0; slot < headerCount * 4; slot += 4) {
+    if (!equalsName(bytes, positions[slot] ?? 0, positions[slot + 1] ?? 0, name)) continue;
+    const value = latin1Text(bytes, positions[slot + 2] ?? 0, positions[slot + 3] ?? 0);
+    found = found === undefined ? value : `${found}, ${value}`;
+  }
+  return found;
+}
+
+function methodOf(bytes: Uint8Array, start: number, end: number): string {
+  const first = bytes[start];
+  const size = end - start;
+  // The common ones without making a string; a method in lower case is another one.
+  if (
+    size === 3 && first === 0x47 && bytes[start + 1] === 0x45 && bytes[start + 2] === 0x54
+  ) return "GET";
+  if (
+    size === 3 && first === 0x50 && bytes[start + 1] === 0x55 && bytes[start + 2] === 0x54
+  ) return "PUT";
+  return asciiText(bytes, start, end);
+}
+
+function isBlank(byte: number | undefined): boolean {
+  return byte === BYTE.SPACE || byte === BYTE.TAB;
+}
+
+function refuseValue(head: RequestHead): HeadState {
+  return refuse(head, 400, "Bad header: the value holds a control character or a bare CR or LF");
+}
+
+function refuseSize(head: RequestHead, maxBytes: number): HeadState {
+  const detail = `Headers too large: at most ${maxBytes} bytes in ${MAX_HEADERS} lines`;
+  return refuse(head, 431, detail);
+}
+
+function refuse(head: RequestHead, status: number, detail: string): HeadState {
+  head.status = status;
+  head.detail = detail;
+  return HeadState.refused;
+}

@@ -1,0 +1,244 @@
+/**
+ * A small, strict HTTP/1.1 server over plain TCP: RFC 9110 and 9112.
+ *
+ * It exists because `Deno.serve` has no time-outs and no limit of connections, so that a client which
+ * falls silent holds its connection for ever; and it costs less a request.
+ */
+import { Connection, type ConnectionContext } from "./http_connection.ts";
+import { SharedHeaders } from "./http_headers.ts";
+import { type HttpHandler, type HttpLimits, type HttpResponse } from "./http_types.ts";
+
+/** What a server is started with. */
+export interface HttpServerOptions extends HttpLimits {
+  /** Told of what went wrong on this side; `path` is empty where it belongs to no request. */
+  readonly onError: (error: unknown, path: string) => void;
+  /** Makes the answer to what is no proper request; a line of plain text by default. */
+  readonly refuse?: (status: number, detail: string, path: string) => HttpResponse;
+}
+
+/** A running server. */
+export interface HttpServer {
+  readonly addr: Deno.NetAddr;
+  /** Connections that are open. */
+  readonly connections: number;
+  /**
+   * Stops listening, closes what is idle, and resolves when every request under way was answered and
+   * its connection is closed. May be called again.
+   */
+  shutdown(): Promise<void>;
+  /** Stops listening and ends every connection at once, whatever is under way on it. */
+  close(): void;
+}
+
+/** The longest tick: deadlines are met within one, and dates are that old at most. */
+const MAX_TICK_MS = 1000;
+const MIN_TICK_MS = 5;
+
+/** How long a client may take to read its last answer while it still sends (milliseconds). */
+const MAX_LINGER_MS = 5000;
+
+/** Below this a body or an answer counts as stalled once its time-out has passed (bytes a second). */
+const MIN_BYTES_PER_SECOND = 240;
+
+/** How long a new connection that says nothing is safe when others wait (milliseconds). */
+const FRESH_MS = 1000;
+
+/** How long to wait after the system had no connection to give, as when it is out of descriptors. */
+const ACCEPT_RETRY_MS = 100;
+
+const TEXT = new SharedHeaders({ "content-type": "text/plain; charset=utf-8" });
+
+/**
+ * Serves what `listener` accepts, which from now on is the server's to close.
+ *
+ * When `maxConnections` are open, the next one waits, and more in the system's own queue: an idle
+ * connection is closed to make room, and answers say `connection: close` until nobody waits.
+ */
+export function serveHttp(
+  listener: Deno.TcpListener,
+  handler: HttpHandler,
+  options: HttpServerOptions,
+): HttpServer {
+  return new Server(listener, handler, options);
+}
+
+class Server implements HttpServer, ConnectionContext {
+  readonly handler: HttpHandler;
+  readonly limits: ConnectionContext["limits"];
+  readonly refuse: ConnectionContext["refuse"];
+  readonly onError: ConnectionContext["onError"];
+  tick = 0;
+  dateLine = dateLineOf(new Date());
+  readonly #listener: Deno.TcpListener;
+  readonly #freshTicks: number;
+  readonly #connections = new Set<Connection>();
+  readonly #ended = Promise.withResolvers<void>();
+  readonly #timer: ReturnType<typeof setInterval>;
+  #stopped = false;
+  /** Whether an accepted connection waits for another to end. */
+  #crowded = false;
+  /**
+   * Connections that were ended while the runtime still writes to them: Deno 2.4 does not give up
+   * such a write before the client reads or goes. They count, since each is an open descriptor.
+   */
+  #held = 0;
+  #wake = () => {};
+
+  constructor(listener: Deno.TcpListener, handler: HttpHandler, options: HttpServerOptions) {
+    const { headerTimeoutMs, bodyTimeoutMs, idleTimeoutMs } = options;
+    const shortest = Math.min(headerTimeoutMs, bodyTimeoutMs, idleTimeoutMs);
+    const tickMs = Math.min(Math.max(shortest / 4, MIN_TICK_MS), MAX_TICK_MS);
+    const ticks = (ms: number) => Math.ceil(ms / tickMs);
+    this.handler = handler;
+    this.limits = {
+      ...options,
+      headerTicks: ticks(headerTimeoutMs),
+      bodyTicks: ticks(bodyTimeoutMs),
+      idleTicks: ticks(idleTimeoutMs),
+      lingerTicks: ticks(Math.min(bodyTimeoutMs, MAX_LINGER_MS)),
+      minBytesPerTick: MIN_BYTES_PER_SECOND * tickMs / 1000,
+    };
+    this.refuse = options.refuse ?? plainRefusal;
+    this.onError = options.onError;
+    this.#freshTicks = ticks(FRESH_MS);
+    this.#listener = listener;
+    this.#timer = setInterval(() => this.#sweep(), tickMs);
+    this.#accept();
+  }
+
+  get addr(): Deno.NetAddr {
+    return this.#listener.addr;
+  }
+
+  get connections(): number {
+    return this.#connections.size + this.#held;
+  }
+
+  get closing(): boolean {
+    return this.#stopped || this.#crowded;
+  }
+
+  shutdown(): Promise<void> {
+    this.#stop();
+    this.#closeIdle();
+    this.#endIfEmpty();
+    return this.#ended.promise;
+  }
+
+  close(): void {
+    this.#stop();
+    for (const connection of this.#connections) {
+      connection.abort();
+      this.#hold(connection);
+    }
+    this.#endIfEmpty();
+  }
+
+  #closeIdle(): void {
+    for (const connection of this.#connections) {
+      if (connection.isIdle(0)) connection.abort();
+    }
+  }
+
+  #stop(): void {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    try {
+      this.#listener.close();
+    } catch {
+      // Somebody else closed it.
+    }
+    this.#wake();
+  }
+
+  /** Accepts until the server stops. Never rejects. */
+  async #accept(): Promise<void> {
+    while (!this.#stopped) {
+      try {
+        const conn = await this.#listener.accept();
+        await this.#makeRoom();
+        if (this.#stopped) conn.close();
+        else this.#serve(conn);
+      } catch (error) {
+        // Closed by us, or by somebody else.
+        if (this.#stopped || error instanceof Deno.errors.BadResource) return void this.shutdown();
+        // A client that went before it was accepted.
+        if (error instanceof Deno.errors.ConnectionAborted) continue;
+        this.onError(error, "");
+        // Out of descriptors, most likely: one may come free, and trying at once would spin.
+        this.#evict();
+        await this.#sleep(ACCEPT_RETRY_MS);
+      }
+    }
+  }
+
+  #serve(conn: Deno.TcpConn): void {
+    // An answer in parts must not wait until the client has acknowledged the first.
+    conn.setNoDelay();
+    const connection = new Connection(conn, this);
+    this.#connections.add(connection);
+    connection.run().then(() => {
+      if (!this.#connections.delete(connection)) this.#held--;
+      this.#wake();
+      this.#endIfEmpty();
+    });
+  }
+
+  /** Waits until one more connection may be open. */
+  async #makeRoom(): Promise<void> {
+    while (this.connections >= this.limits.maxConnections && !this.#stopped) {
+      this.#crowded = true;
+      this.#evict();
+      await this.#sleep();
+    }
+    this.#crowded = false;
+  }
+
+  /** Ends one connection that nobody uses, if there is any. */
+  #evict(): void {
+    for (const connection of this.#connections) {
+      if (connection.isIdle(this.#freshTicks)) return connection.abort();
+    }
+  }
+
+  /** Waits until a connection ends, the server stops, or `ms` are over. */
+  async #sleep(ms?: number): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#wake = resolve;
+    const timer = ms === undefined ? undefined : setTimeout(resolve, ms);
+    await promise;
+    clearTimeout(timer);
+  }
+
+  #sweep(): void {
+    this.tick++;
+    const dateLine = dateLineOf(new Date());
+    if (dateLine !== this.dateLine) this.dateLine = dateLine;
+    for (const connection of this.#connections) {
+      // Closed by an earlier tick, and still not at its end.
+      if (connection.closed) this.#hold(connection);
+      else connection.sweep();
+    }
+    if (this.#stopped) this.#closeIdle();
+    else if (this.#crowded) this.#evict();
+    this.#endIfEmpty();
+  }
+
+  #hold(connection: Connection): void {
+    if (this.#connections.delete(connection)) this.#held++;
+  }
+
+  #endIfEmpty(): void {
+    if (!this.#stopped || this.#connections.size > 0) return;
+    clearInterval(this.#timer);
+    this.#ended.resolve();
+  }
+}
+
+function dateLineOf(date: Date): string {
+  return `date: ${date.toUTCString()}\r\n`;
+}
+
+function plainRefusal(status: number, detail: string): HttpResponse {
+  return { status, headers: TEXT, body: detail };
+}
