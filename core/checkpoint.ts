@@ -1,0 +1,185 @@
+/** The checkpoint: turns the journal into plain key files in the background. */
+import { messageOf, StorageFailedError, StorageFullError } from "./errors.ts";
+import type { CommitQueue } from "./commit_queue.ts";
+import type { Journal } from "./journal.ts";
+import type { Log } from "./log.ts";
+import { type SegmentParts, SegmentWriter, StoppedError } from "./segment_writer.ts";
+
+// How long a save may wait to become a file (milliseconds), so that who looks with `ls` finds it.
+const DELAY_MS = 200;
+// Under load it pays to wait: of the saves of one key only the last is written.
+const MANY_KEYS = 2000;
+const LONGEST_DELAY_MS = 2000;
+// How soon a checkpoint that failed is tried again (milliseconds).
+const FIRST_RETRY_MS = 250;
+const LONGEST_RETRY_MS = 4000;
+// Files written at the same time: few while writers need the disk more.
+const GENTLE_CONCURRENCY = 2;
+const FULL_CONCURRENCY = 8;
+
+/** What the checkpoint works on. */
+export interface CheckpointParts extends SegmentParts {
+  readonly journal: Journal;
+  readonly log: Log;
+  /** The journal's bound, bytes: the overlay's memory has the same. */
+  readonly journalBytes: number;
+  readonly failed: (error: StorageFailedError) => void;
+}
+
+/**
+ * Seals the journal's segment now and then, has sealed segments written, oldest first, and drops
+ * each when all it holds is durable in key files. A crash at any point leaves the segment, whose
+ * replay repeats all of it.
+ */
+export class Checkpointer {
+  readonly #parts: CheckpointParts;
+  readonly #queue: CommitQueue;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #running: Promise<void> | undefined;
+  #waitedMs = 0;
+  #retryMs = 0;
+  #isClosing = false;
+  #isStopped = false;
+  readonly #writer: SegmentWriter;
+
+  constructor(parts: CheckpointParts, queue: CommitQueue) {
+    this.#parts = parts;
+    this.#queue = queue;
+    this.#writer = new SegmentWriter(parts, {
+      concurrency: () => this.#concurrency(),
+      isStopped: () => this.#isStopped,
+    });
+  }
+
+  /** To be called after each commit, while nothing is written to the journal. */
+  committed(): void {
+    const { journal, overlay, journalBytes } = this.#parts;
+    const share = journalBytes / 8;
+    const isLarge = journal.activeBytes >= share ||
+      overlay.bytes >= 2 * share && journal.oldestSealed === undefined;
+    if (isLarge) journal.seal();
+    if (journal.oldestSealed !== undefined) {
+      this.hurry();
+    } else if (this.#timer === undefined && this.#running === undefined) {
+      this.#arm(DELAY_MS);
+    }
+  }
+
+  /** Begins at once, unless it has to wait after a failure. */
+  hurry(): void {
+    if (this.#retryMs > 0 || this.#isClosing) return;
+    this.#disarm();
+    this.#start();
+  }
+
+  /**
+   * Writes all there is, as far as that is possible within `limitMs`. What is left stays in the
+   * journal, for the next start. Nothing may be committed meanwhile.
+   */
+  async finish(limitMs: number): Promise<void> {
+    this.#isClosing = true;
+    this.#disarm();
+    const limit = limitMs < Infinity
+      ? setTimeout(() => this.#isStopped = true, limitMs)
+      : undefined;
+    await this.#running;
+    this.#queue.seal();
+    await this.#run();
+    clearTimeout(limit);
+  }
+
+  /** Stops after the files under way: the disk failed. */
+  async abandon(): Promise<void> {
+    this.#isClosing = true;
+    this.#isStopped = true;
+    this.#disarm();
+    await this.#running;
+  }
+
+  #arm(delayMs: number): void {
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.#tick(delayMs);
+    }, delayMs);
+  }
+
+  #disarm(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+
+  #tick(delayMs: number): void {
+    const { journal, overlay } = this.#parts;
+    this.#waitedMs += delayMs;
+    const isMany = overlay.countOf(journal.activeSegment) > MANY_KEYS;
+    const waits = this.#retryMs === 0 && isMany && this.#waitedMs < LONGEST_DELAY_MS &&
+      journal.oldestSealed === undefined && !this.#queue.hasWaiting;
+    if (waits) this.#arm(DELAY_MS);
+    else this.#start();
+  }
+
+  #start(): void {
+    this.#waitedMs = 0;
+    this.#running ??= this.#sealAndRun().finally(() => {
+      this.#running = undefined;
+      if (this.#isClosing) return;
+      if (this.#retryMs > 0) this.#arm(this.#retryMs);
+      else if (this.#parts.journal.bytes > 0) this.#arm(DELAY_MS);
+    });
+  }
+
+  async #sealAndRun(): Promise<void> {
+    if (this.#parts.journal.oldestSealed === undefined) this.#queue.seal();
+    await this.#run();
+  }
+
+  async #run(): Promise<void> {
+    const { journal, overlay } = this.#parts;
+    try {
+      for (
+        let segment = journal.oldestSealed;
+        segment !== undefined;
+        segment = journal.oldestSealed
+      ) {
+        await this.#writer.write(segment);
+        await journal.drop(segment);
+        overlay.forget(segment);
+        this.#succeeded();
+        // Under load there is always a next one that is being filled: it has to be sealed as well.
+        if (this.#queue.hasWaiting) this.#queue.seal();
+      }
+    } catch (error) {
+      this.#handle(error);
+    }
+  }
+
+  #succeeded(): void {
+    if (this.#retryMs > 0) this.#parts.log("info", "checkpoint goes on");
+    this.#retryMs = 0;
+    this.#queue.refuse(undefined);
+    this.#queue.release();
+  }
+
+  #handle(error: unknown): void {
+    const { log, failed } = this.#parts;
+    if (error instanceof StoppedError) {
+      log("warn", "stopped before all was in key files: the next start goes on from the journal");
+      return;
+    }
+    if (error instanceof StorageFailedError) return failed(error);
+    const why = messageOf(error);
+    if (this.#retryMs === 0) {
+      log("error", "checkpoint failed, will be tried again", { error: why });
+    }
+    this.#retryMs = Math.min(Math.max(FIRST_RETRY_MS, 2 * this.#retryMs), LONGEST_RETRY_MS);
+    this.#queue.refuse(
+      new StorageFullError(`Disk full: the journal is full and cannot be written out: ${why}`),
+    );
+  }
+  #concurrency(): number {
+    const { journal, journalBytes } = this.#parts;
+    const isPressed = this.#isClosing || this.#queue.hasWaiting || !this.#queue.isBusy ||
+      journal.bytes > journalBytes / 2;
+    return isPressed ? FULL_CONCURRENCY : GENTLE_CONCURRENCY;
+  }
+}

@@ -1,0 +1,213 @@
+/** Group commit: all writes that arrive while a flush is under way go out in the next one. */
+import { StorageFailedError, StorageFullError } from "./errors.ts";
+import { failedError, type Journal } from "./journal.ts";
+import { FrameBuffer } from "./journal_record.ts";
+import { LargeFile } from "./overlay.ts";
+import type { PendingWrite } from "./pending_write.ts";
+
+/** What the queue needs of the store. Nothing here may call back into the queue but `release`. */
+export interface CommitHost {
+  /** How many bytes of records the journal may take before the checkpoint has made progress. */
+  room(): number;
+  /** Decides the writes of a batch that have a condition: sets `failure` where it does not hold. */
+  decide(writes: readonly PendingWrite[]): Promise<void>;
+  /** Makes a durable write visible; returns whether the key existed before. */
+  apply(write: PendingWrite, segment: number): boolean;
+  /** Called when a batch is done; nothing is being written to the journal then. */
+  committed(): void;
+  /** Called when a write has to wait for the checkpoint. */
+  full(): void;
+  /** Called when the disk failed. */
+  failed(error: StorageFailedError): void;
+}
+
+class Batch {
+  readonly frame = new FrameBuffer();
+  writes: PendingWrite[] = [];
+  hasConditions = false;
+
+  add(write: PendingWrite): void {
+    const { key, state } = write;
+    write.position = state === undefined
+      ? this.frame.putDelete(key)
+      : state instanceof LargeFile
+      ? this.frame.putLarge(
+        key,
+        state.contentType,
+        state.path.slice(state.path.lastIndexOf("/") + 1),
+      )
+      : this.frame.putValue(key, state);
+    if (write.condition !== undefined) this.hasConditions = true;
+    this.writes.push(write);
+  }
+
+  clear(): void {
+    this.frame.clear();
+    this.writes = [];
+    this.hasConditions = false;
+  }
+}
+
+/** Takes writes in order, makes them durable batch by batch, and settles them. */
+export class CommitQueue {
+  readonly #journal: Journal;
+  readonly #host: CommitHost;
+  #filling = new Batch();
+  #resting = new Batch();
+  #room = 0;
+  /** Writes that the journal has no room for, in order; those before `#nextWaiting` are gone. */
+  #waiting: PendingWrite[] = [];
+  #nextWaiting = 0;
+  #refusal: StorageFullError | undefined;
+  #failure: StorageFailedError | undefined;
+  #running: Promise<void> | undefined;
+  #sealRequested = false;
+
+  constructor(journal: Journal, host: CommitHost) {
+    this.#journal = journal;
+    this.#host = host;
+  }
+
+  /** Whether writes wait for the checkpoint. */
+  get hasWaiting(): boolean {
+    return this.#waiting.length > 0;
+  }
+
+  /** Whether writes are under way or wait. */
+  get isBusy(): boolean {
+    return this.#running !== undefined || this.#waiting.length > 0;
+  }
+
+  /** Takes a write; its promise settles when it is durable, or refused. */
+  submit(write: PendingWrite): void {
+    if (this.#failure !== undefined) {
+      write.fail(this.#failure);
+    } else if (this.#waiting.length === 0 && this.#filling.frame.size < this.#room) {
+      this.#filling.add(write);
+      this.#running ??= this.#run();
+    } else {
+      this.#submitSlowly(write);
+    }
+  }
+
+  /** Lets in what waits, as far as there is room now. To be called whenever there is more. */
+  release(): void {
+    this.#room = this.#host.room();
+    while (this.#nextWaiting < this.#waiting.length && this.#filling.frame.size < this.#room) {
+      const write = this.#waiting[this.#nextWaiting++];
+      if (write !== undefined) this.#filling.add(write);
+    }
+    if (this.#nextWaiting === this.#waiting.length && this.#nextWaiting > 0) {
+      this.#waiting = [];
+      this.#nextWaiting = 0;
+    }
+    if (this.#filling.writes.length > 0) this.#running ??= this.#run();
+  }
+
+  /**
+   * While there is a refusal, no write waits: those that would are rejected with it. For the time in
+   * which the journal is full and the disk as well.
+   */
+  refuse(refusal: StorageFullError | undefined): void {
+    this.#refusal = refusal;
+    if (refusal === undefined) return;
+    for (const write of this.#takeWaiting()) write.fail(refusal);
+  }
+
+  /** Seals the journal's segment as soon as no flush is under way. */
+  seal(): void {
+    if (this.#running === undefined) this.#journal.seal();
+    else this.#sealRequested = true;
+  }
+
+  /** Resolves when nothing is under way. */
+  async idle(): Promise<void> {
+    while (this.#running !== undefined) await this.#running;
+  }
+
+  /** Rejects everything from now on. */
+  fail(error: StorageFailedError): void {
+    if (this.#failure !== undefined) return;
+    this.#failure = error;
+    for (const write of this.#filling.writes) write.fail(error);
+    this.#filling.clear();
+    for (const write of this.#takeWaiting()) write.fail(error);
+  }
+
+  #submitSlowly(write: PendingWrite): void {
+    this.release();
+    if (this.#waiting.length === 0 && this.#filling.frame.size < this.#room) {
+      this.#filling.add(write);
+      this.#running ??= this.#run();
+    } else if (this.#refusal !== undefined) {
+      write.fail(this.#refusal);
+    } else {
+      this.#waiting.push(write);
+      this.#host.full();
+    }
+  }
+
+  #takeWaiting(): PendingWrite[] {
+    const waiting = this.#waiting.slice(this.#nextWaiting);
+    this.#waiting = [];
+    this.#nextWaiting = 0;
+    return waiting;
+  }
+
+  async #run(): Promise<void> {
+    try {
+      // Whoever is about to call in this turn of the event loop comes along.
+      await null;
+      while (this.#filling.writes.length > 0) {
+        const batch = this.#filling;
+        this.#filling = this.#resting;
+        this.#resting = batch;
+        this.#room = this.#host.room() - batch.frame.size;
+        await this.#commit(batch);
+        batch.clear();
+        if (this.#failure !== undefined) break;
+        if (this.#sealRequested) this.#sealNow();
+        this.#host.committed();
+        this.release();
+        await null;
+      }
+    } finally {
+      this.#running = undefined;
+      if (this.#sealRequested) this.#sealNow();
+    }
+  }
+
+  #sealNow(): void {
+    this.#sealRequested = false;
+    this.#journal.seal();
+  }
+
+  async #commit(batch: Batch): Promise<void> {
+    const { writes, frame } = batch;
+    try {
+      if (batch.hasConditions) await this.#decide(batch);
+      if (!batch.hasConditions || writes.some((write) => write.failure === undefined)) {
+        await this.#journal.append(frame);
+      }
+    } catch (error) {
+      const failure = error instanceof StorageFullError
+        ? error
+        : failedError("Cannot write the journal", error);
+      for (const write of writes) write.fail(write.failure ?? failure);
+      if (failure instanceof StorageFailedError) this.#host.failed(failure);
+      return;
+    }
+    const segment = this.#journal.activeSegment;
+    for (const write of writes) {
+      if (write.failure !== undefined) write.fail(write.failure);
+      else write.succeed(this.#host.apply(write, segment));
+    }
+  }
+
+  async #decide({ writes, frame }: Batch): Promise<void> {
+    await this.#host.decide(writes);
+    for (const write of writes) {
+      if (write.failure !== undefined) frame.void(write.position);
+    }
+  }
+}

@@ -1,0 +1,86 @@
+/**
+ * The few things that the storage engine asks of a file system. The engine touches the disk through
+ * this and nothing else, so that tests can put a disk under it which fails, fills up or loses power.
+ */
+
+/** What a file system says about an open file. */
+export interface FileFacts {
+  /** Bytes. */
+  readonly size: number;
+  /** Time of the last change, milliseconds since 1970. */
+  readonly modifiedMs: number;
+  readonly inode: number;
+  readonly isFile: boolean;
+}
+
+/** An open file with one position for reading and writing. */
+export interface OpenFile {
+  /** Writes at the position; may write less than all. */
+  write(bytes: Uint8Array): Promise<number>;
+  /** Reads at the position; `null` at the end. */
+  read(buffer: Uint8Array): Promise<number | null>;
+  /** Moves the position to `offset` bytes from the start. */
+  seek(offset: number): void;
+  /** Resolves when the content (not the name) would survive a power cut: fdatasync. */
+  syncData(): Promise<void>;
+  /** Cuts the file off behind `size` bytes. */
+  truncate(size: number): Promise<void>;
+  facts(): FileFacts;
+  /** Sets the time of the last change, milliseconds since 1970. */
+  setModified(ms: number): void;
+  close(): void;
+}
+
+/** All of a file system, to be flushed at once. */
+export interface FileSystem {
+  /**
+   * Resolves when the content of all files that were written and closed since it was opened would
+   * survive a power cut: syncfs. Rejects if any of that could not be written.
+   */
+  flush(): Promise<void>;
+  close(): void;
+}
+
+/** A file system. Errors are those of Deno: `Deno.errors.NotFound`, or an `Error` with its `code`. */
+export interface Files {
+  /** Creates a file that must not exist, for writing. Its name is durable after `syncFolder`. */
+  create(path: string): Promise<OpenFile>;
+  /** Opens an existing file for reading, or for writing as well. Not to wait for its content. */
+  open(path: string, options?: { readonly write?: boolean }): Promise<OpenFile>;
+  /** Renames in one step, replacing a file that is there. Durable after `syncFolder` of both folders. */
+  rename(from: string, to: string): Promise<void>;
+  /** Removes a file. Durable after `syncFolder`. */
+  remove(path: string): Promise<void>;
+  /** Resolves when all names in the folder would survive a power cut. */
+  syncFolder(path: string): Promise<void>;
+  /**
+   * Opens the file system that `path` is on; `undefined` where that is not possible, or costs more
+   * than to flush so many files one by one.
+   */
+  openFileSystem(path: string, files: number): Promise<FileSystem | undefined>;
+  /** Creates a folder; one that exists is fine. */
+  makeFolder(path: string): Promise<void>;
+  /** Calls back for each entry of a folder, in no order. A symbolic link is not a file. */
+  list(path: string, entry: (name: string, isFile: boolean) => void): Promise<void>;
+}
+
+/** Whether `error` says that there is no room: ENOSPC, EDQUOT (over quota), EFBIG (file too big). */
+export function isDiskFull(error: unknown): boolean {
+  return hasCode(error, FULL_CODES) || hasOsError(error, /\(os error (?:28|122|27)\)/);
+}
+
+/** Whether `error` says that a folder is where a file should be: EISDIR. */
+export function isFolderInTheWay(error: unknown): boolean {
+  return error instanceof Deno.errors.IsADirectory || hasOsError(error, /\(os error 21\)/);
+}
+
+const FULL_CODES = new Set(["ENOSPC", "EDQUOT", "EFBIG"]);
+
+function hasCode(error: unknown, codes: ReadonlySet<string>): boolean {
+  return error instanceof Error && "code" in error && typeof error.code === "string" &&
+    codes.has(error.code);
+}
+
+function hasOsError(error: unknown, pattern: RegExp): boolean {
+  return error instanceof Error && pattern.test(error.message);
+}

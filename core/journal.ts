@@ -1,0 +1,225 @@
+/** The journal: an append-only log in segments, each dropped once its writes are in key files. */
+import { join } from "@std/path";
+import { messageOf, StorageFailedError, StorageFullError } from "./errors.ts";
+import { type Files, isDiskFull, type OpenFile } from "./files.ts";
+import { encodeHeader, type FrameBuffer, SEGMENT_HEADER_BYTES } from "./journal_record.ts";
+
+/** On-disk name: `journal-` and eight or more digits. */
+const SEGMENT_NAME = /^journal-(\d{8,})$/;
+/** On-disk name of the file that waits to become a segment. */
+export const SPARE_NAME = "spare";
+
+// Only a file that will spare a busy server much is kept for the next segment (bytes).
+const LEAST_SPARE_BYTES = 1024 * 1024;
+
+/** Returns the number of the segment that a file name stands for, if it does. */
+export function segmentNumber(name: string): number | undefined {
+  const digits = SEGMENT_NAME.exec(name)?.[1];
+  return digits === undefined ? undefined : Number(digits);
+}
+
+/** Returns the file name of a segment. */
+export function segmentName(number: number): string {
+  return `journal-${String(number).padStart(8, "0")}`;
+}
+
+interface ActiveSegment {
+  readonly number: number;
+  readonly file: OpenFile;
+  readonly salt: number;
+  /** Where the next frame goes. */
+  end: number;
+  /** Number of the next frame. */
+  sequence: number;
+}
+
+/** What {@link Journal} starts from: the segments found on the disk, each with the end of its frames. */
+export type FoundSegments = ReadonlyMap<number, number>;
+
+/**
+ * Appends frames to the segment that is active; `seal` ends it, and `drop` removes a sealed one.
+ * Calls must not overlap, except that of `drop`. To write over a file is cheaper than to make one
+ * grow, where the file system has to record the new size with each flush; so a large segment that is
+ * dropped becomes the next one.
+ */
+export class Journal {
+  readonly #folder: string;
+  readonly #files: Files;
+  /** Number of each sealed segment and where its frames end; in order. */
+  readonly #sealed: Map<number, number>;
+  #active: ActiveSegment | undefined;
+  #last: { number: number; end: number };
+  #hasSpare = false;
+  #sealedBytes = 0;
+
+  constructor(folder: string, files: Files, found: FoundSegments) {
+    this.#folder = folder;
+    this.#files = files;
+    this.#sealed = new Map(found);
+    this.#last = { number: 0, end: 0 };
+    for (const [number, end] of found) {
+      this.#sealedBytes += end;
+      this.#last = { number, end };
+    }
+  }
+
+  /** Bytes of all segments. */
+  get bytes(): number {
+    return this.#sealedBytes + this.activeBytes;
+  }
+
+  /** Bytes of the segment that is active; 0 if there is none. */
+  get activeBytes(): number {
+    return this.#active?.end ?? 0;
+  }
+
+  /** Number of the segment that is active or was last. */
+  get activeSegment(): number {
+    return this.#active?.number ?? this.#last.number;
+  }
+
+  /** The oldest sealed segment, if there is one. */
+  get oldestSealed(): number | undefined {
+    return this.#sealed.keys().next().value;
+  }
+
+  /**
+   * Writes and flushes one frame; durable once resolved.
+   *
+   * @throws {StorageFullError} If there is no room; the journal is as it was before.
+   * @throws {StorageFailedError} If the disk failed; nothing may be called afterwards.
+   */
+  async append(frame: FrameBuffer): Promise<void> {
+    const active = this.#active ??= await this.#begin();
+    const bytes = frame.seal(active.salt, active.sequence);
+    try {
+      await writeAll(active.file, bytes);
+    } catch (error) {
+      await this.#cutBack(active, error);
+      throw fullError(error);
+    }
+    try {
+      await active.file.syncData();
+    } catch (error) {
+      throw failedError("Cannot flush the journal", error);
+    }
+    active.end += bytes.length;
+    active.sequence++;
+  }
+
+  /** Ends the segment that is active, if there is one: the next frame begins a new one. */
+  seal(): void {
+    const active = this.#active;
+    if (active === undefined) return;
+    active.file.close();
+    this.#sealed.set(active.number, active.end);
+    this.#sealedBytes += active.end;
+    this.#last = active;
+    this.#active = undefined;
+  }
+
+  /**
+   * Removes the oldest sealed segment. Durable once resolved, because of two segments with the same
+   * key the younger must never be lost alone.
+   */
+  async drop(number: number): Promise<void> {
+    const end = this.#sealed.get(number) ?? 0;
+    const path = join(this.#folder, segmentName(number));
+    if (end >= LEAST_SPARE_BYTES && !this.#hasSpare) {
+      await this.#files.rename(path, join(this.#folder, SPARE_NAME));
+      this.#hasSpare = true;
+    } else {
+      await this.#files.remove(path);
+    }
+    try {
+      await this.#files.syncFolder(this.#folder);
+    } catch (error) {
+      throw failedError("Cannot flush the folder of the journal", error);
+    }
+    this.#sealed.delete(number);
+    this.#sealedBytes -= end;
+  }
+
+  /** Closes the journal and leaves no file behind that is not a sealed segment. */
+  async close(): Promise<void> {
+    this.abandon();
+    if (this.#hasSpare) await this.#files.remove(join(this.#folder, SPARE_NAME));
+    this.#hasSpare = false;
+  }
+
+  /** Closes the open file and leaves all as it is: after a failure. */
+  abandon(): void {
+    this.seal();
+  }
+
+  async #begin(): Promise<ActiveSegment> {
+    const number = this.#last.number + 1;
+    const path = join(this.#folder, segmentName(number));
+    const recycled = this.#hasSpare;
+    const spare = join(this.#folder, SPARE_NAME);
+    const file = recycled
+      ? await this.#files.open(spare, { write: true })
+      : await createFile(this.#files, path);
+    const salt = crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
+    try {
+      await writeAll(file, encodeHeader({ salt, recycled, previousEnd: this.#last.end }));
+    } catch (error) {
+      file.close();
+      if (!recycled) await this.#files.remove(path);
+      throw fullError(error);
+    }
+    try {
+      await file.syncData();
+      if (recycled) await this.#files.rename(spare, path);
+      this.#hasSpare = false;
+      // Before a write in it is acknowledged its name has to be durable.
+      await this.#files.syncFolder(this.#folder);
+    } catch (error) {
+      file.close();
+      throw failedError("Cannot flush a new journal segment", error);
+    }
+    return { number, file, salt, end: SEGMENT_HEADER_BYTES, sequence: 0 };
+  }
+
+  /** Removes what a failed write left, so that no rubbish can ever stand between sound frames. */
+  async #cutBack(active: ActiveSegment, cause: unknown): Promise<void> {
+    try {
+      await active.file.truncate(active.end);
+      active.file.seek(active.end);
+    } catch (error) {
+      throw failedError(`Cannot undo a failed write (${messageOf(cause)})`, error);
+    }
+  }
+}
+
+/**
+ * Writes all of `bytes`, in as many steps as it takes. Not synchronously, however few they are: while
+ * the file system is writing to its own journal, a write may have to wait for that, for a second in
+ * the worst case.
+ */
+export async function writeAll(file: OpenFile, bytes: Uint8Array): Promise<void> {
+  for (let done = 0; done < bytes.length;) done += await file.write(bytes.subarray(done));
+}
+
+/** Turns a failed write into the error that says what it means for the store. */
+export function fullError(error: unknown): StorageFullError | StorageFailedError {
+  if (error instanceof StorageFullError || error instanceof StorageFailedError) return error;
+  if (!isDiskFull(error)) return failedError("Cannot write", error);
+  return new StorageFullError("Disk full: nothing was changed, the old value stands", {
+    cause: error,
+  });
+}
+
+/** Makes the error after which nothing on the disk can be trusted. */
+export function failedError(what: string, cause: unknown): StorageFailedError {
+  if (cause instanceof StorageFailedError) return cause;
+  return new StorageFailedError(`Storage failed: ${what}: ${messageOf(cause)}`, { cause });
+}
+
+async function createFile(files: Files, path: string): Promise<OpenFile> {
+  try {
+    return await files.create(path);
+  } catch (error) {
+    throw fullError(error);
+  }
+}

@@ -1,0 +1,238 @@
+/**
+ * The on-disk format of the journal. Integers are little-endian.
+ *
+ * A segment is a header and then frames. A frame holds all writes that went to the disk in one
+ * flush; the next frame is written only when that flush is done. So a frame that is damaged, with no
+ * sound frame behind it, was never acknowledged (a torn tail); one with a sound frame behind it was.
+ *
+ *     header: "kvsjrnl1", salt (4 bytes), 1 if the file was a segment before, else 0 (4), where the
+ *             frames of the segment before end (4), CRC-32 of the 20 bytes before
+ *     frame:  "kvsF", CRC-32 of the rest of the frame (starting from salt), length of the records
+ *             (4 bytes), number of the frame in its segment (4 bytes), records
+ *     record: kind (1), bytes of the key (1), of the content type (2), of the value (4), then these
+ *
+ * The salt is random: neither a value that somebody stores nor what an earlier segment left in the
+ * same file can look like a sound frame.
+ */
+import { crc32 } from "node:zlib";
+import { DEFAULT_CONTENT_TYPE, Value } from "./store.ts";
+
+/** What a record does to its key. On-disk format. */
+export const RecordKind = {
+  /** The key has the value in the record. */
+  SET: 1,
+  /** The key is gone. */
+  DELETE: 2,
+  /** The key has the value in the temporary file that the record names. */
+  LARGE: 3,
+  /** Nothing: a write whose condition did not hold. */
+  VOID: 4,
+} as const;
+
+/** Bytes before the first frame of a segment. */
+export const SEGMENT_HEADER_BYTES = 24;
+/** Bytes before the first record of a frame. */
+export const FRAME_HEADER_BYTES = 16;
+const RECORD_HEADER_BYTES = 8;
+
+const MAGIC = [..."kvsjrnl1"].map((character) => character.charCodeAt(0));
+const FRAME_MAGIC = 0x4673766b; // "kvsF"
+
+const INITIAL_BUFFER_BYTES = 256 * 1024;
+const KEPT_BUFFER_BYTES = 4 * 1024 * 1024;
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** What a segment says about itself. */
+export interface SegmentHeader {
+  readonly salt: number;
+  /** Whether the file was used before: then old bytes follow the last frame. */
+  readonly recycled: boolean;
+  /** Where the frames of the segment with the number before end; 0 if there was none. */
+  readonly previousEnd: number;
+}
+
+/** Returns a segment's header as bytes. */
+export function encodeHeader(header: SegmentHeader): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(SEGMENT_HEADER_BYTES);
+  const view = new DataView(bytes.buffer);
+  bytes.set(MAGIC);
+  view.setUint32(8, header.salt, true);
+  view.setUint32(12, header.recycled ? 1 : 0, true);
+  view.setUint32(16, header.previousEnd, true);
+  view.setUint32(20, crc32(bytes.subarray(0, 20)), true);
+  return bytes;
+}
+
+/** Reads a segment's header; `undefined` if it is damaged. */
+export function decodeHeader(segment: Uint8Array<ArrayBuffer>): SegmentHeader | undefined {
+  if (segment.length < SEGMENT_HEADER_BYTES) return undefined;
+  const view = new DataView(segment.buffer, segment.byteOffset);
+  if (MAGIC.some((byte, i) => segment[i] !== byte)) return undefined;
+  if (view.getUint32(20, true) !== crc32(segment.subarray(0, 20))) return undefined;
+  return {
+    salt: view.getUint32(8, true),
+    recycled: view.getUint32(12, true) === 1,
+    previousEnd: view.getUint32(16, true),
+  };
+}
+
+/** A frame in the making: records are encoded into one buffer, which is used again and again. */
+export class FrameBuffer {
+  #bytes = new Uint8Array(INITIAL_BUFFER_BYTES);
+  #view = new DataView(this.#bytes.buffer);
+  #length = FRAME_HEADER_BYTES;
+
+  /** Bytes of the records in it. */
+  get size(): number {
+    return this.#length - FRAME_HEADER_BYTES;
+  }
+
+  /** Adds a record; returns where it is, for {@link FrameBuffer.void}. */
+  putValue(key: string, value: Value): number {
+    const type = value.contentType;
+    return this.#put(
+      RecordKind.SET,
+      key,
+      type === DEFAULT_CONTENT_TYPE ? "" : type,
+      value.bytes,
+    );
+  }
+
+  /** Adds a record that names the temporary file with the value; returns where it is. */
+  putLarge(key: string, contentType: string, fileName: string): number {
+    return this.#put(RecordKind.LARGE, key, contentType, encoder.encode(fileName));
+  }
+
+  /** Adds a record that deletes; returns where it is. */
+  putDelete(key: string): number {
+    return this.#put(RecordKind.DELETE, key, "", NOTHING);
+  }
+
+  /** Makes the record at `position` do nothing. */
+  void(position: number): void {
+    this.#bytes[position] = RecordKind.VOID;
+  }
+
+  /** Returns the frame, ready to be written; valid until {@link FrameBuffer.clear}. */
+  seal(salt: number, sequence: number): Uint8Array<ArrayBuffer> {
+    this.#view.setUint32(0, FRAME_MAGIC, true);
+    this.#view.setUint32(8, this.size, true);
+    this.#view.setUint32(12, sequence, true);
+    const crc = crc32(this.#bytes.subarray(8, this.#length), salt);
+    this.#view.setUint32(4, crc, true);
+    return this.#bytes.subarray(0, this.#length);
+  }
+
+  /** Forgets the records. */
+  clear(): void {
+    this.#length = FRAME_HEADER_BYTES;
+    if (this.#bytes.length > KEPT_BUFFER_BYTES) this.#grow(INITIAL_BUFFER_BYTES);
+  }
+
+  #put(kind: number, key: string, type: string, value: Uint8Array): number {
+    const start = this.#length;
+    // No UTF-8 needs more than three bytes for a UTF-16 unit.
+    const most = RECORD_HEADER_BYTES + 3 * (key.length + type.length) + value.length;
+    if (start + most > this.#bytes.length) this.#grow(2 * (start + most));
+    const bytes = this.#bytes;
+    const keyEnd = this.#putText(key, start + RECORD_HEADER_BYTES);
+    const typeEnd = type === "" ? keyEnd : this.#putText(type, keyEnd);
+    bytes.set(value, typeEnd);
+    bytes[start] = kind;
+    bytes[start + 1] = keyEnd - start - RECORD_HEADER_BYTES;
+    this.#view.setUint16(start + 2, typeEnd - keyEnd, true);
+    this.#view.setUint32(start + 4, value.length, true);
+    this.#length = typeEnd + value.length;
+    return start;
+  }
+
+  #putText(text: string, position: number): number {
+    const bytes = this.#bytes;
+    for (let i = 0; i < text.length; i++) {
+      const unit = text.charCodeAt(i);
+      if (unit >= 0x80) {
+        return position + encoder.encodeInto(text, bytes.subarray(position)).written;
+      }
+      bytes[position + i] = unit;
+    }
+    return position + text.length;
+  }
+
+  #grow(size: number): void {
+    const bytes = new Uint8Array(size);
+    bytes.set(this.#bytes.subarray(0, this.#length));
+    this.#bytes = bytes;
+    this.#view = new DataView(bytes.buffer);
+  }
+}
+
+const NOTHING = new Uint8Array(0);
+
+/** One record as it is read back. */
+export interface JournalRecord {
+  readonly kind: number;
+  readonly key: string;
+  readonly contentType: string;
+  /** The value, or the name of the file with it. A part of the segment: to be copied. */
+  readonly value: Uint8Array<ArrayBuffer>;
+}
+
+/** Returns where the frame at `start` ends if it is sound and carries this number. */
+export function frameEnd(
+  segment: Uint8Array<ArrayBuffer>,
+  start: number,
+  salt: number,
+  accept: (sequence: number) => boolean,
+): number | undefined {
+  if (start + FRAME_HEADER_BYTES > segment.length) return undefined;
+  const view = new DataView(segment.buffer, segment.byteOffset + start);
+  if (view.getUint32(0, true) !== FRAME_MAGIC) return undefined;
+  const end = start + FRAME_HEADER_BYTES + view.getUint32(8, true);
+  if (end > segment.length || !accept(view.getUint32(12, true))) return undefined;
+  if (view.getUint32(4, true) !== crc32(segment.subarray(start + 8, end), salt)) return undefined;
+  return end;
+}
+
+/** Returns where the first sound frame behind `start` with at least this number is, if any. */
+export function findFrame(
+  segment: Uint8Array<ArrayBuffer>,
+  start: number,
+  salt: number,
+  leastSequence: number,
+): number | undefined {
+  const first = FRAME_MAGIC & 0xff;
+  for (let at = segment.indexOf(first, start); at >= 0; at = segment.indexOf(first, at + 1)) {
+    const end = frameEnd(segment, at, salt, (sequence) => sequence >= leastSequence);
+    if (end !== undefined) return at;
+  }
+  return undefined;
+}
+
+/** Yields the records of a sound frame. @throws {RangeError} If they are not well-formed. */
+export function* recordsOf(
+  segment: Uint8Array<ArrayBuffer>,
+  start: number,
+  end: number,
+): Generator<JournalRecord> {
+  const view = new DataView(segment.buffer, segment.byteOffset);
+  let at = start + FRAME_HEADER_BYTES;
+  while (at < end) {
+    const keyStart = at + RECORD_HEADER_BYTES;
+    if (keyStart > end) throw new RangeError("Record is cut off");
+    const typeStart = keyStart + view.getUint8(at + 1);
+    const valueStart = typeStart + view.getUint16(at + 2, true);
+    const next = valueStart + view.getUint32(at + 4, true);
+    if (next > end) throw new RangeError("Record is cut off");
+    yield {
+      kind: view.getUint8(at),
+      key: decoder.decode(segment.subarray(keyStart, typeStart)),
+      contentType: typeStart === valueStart
+        ? DEFAULT_CONTENT_TYPE
+        : decoder.decode(segment.subarray(typeStart, valueStart)),
+      value: segment.subarray(valueStart, next),
+    };
+    at = next;
+  }
+}

@@ -1,0 +1,236 @@
+/**
+ * The store of a shard: a journal in front of plain files. What a save does, in order: its record is
+ * appended to the journal and flushed, with all others that came meanwhile; it becomes visible; it is
+ * acknowledged; the checkpoint makes a file of it. A value that is large goes to a file of its own
+ * first, which the record names and the checkpoint renames; so all writes of a key stand in one
+ * order, that of the journal.
+ */
+import { Checkpointer, type CheckpointParts } from "./checkpoint.ts";
+import { type CommitHost, CommitQueue } from "./commit_queue.ts";
+import { StorageFailedError } from "./errors.ts";
+import type { KeyIndex } from "./key_index.ts";
+import { LargeWriter } from "./large_value.ts";
+import { LargeFile } from "./overlay.ts";
+import { PendingDelete, PendingSet, type PendingWrite } from "./pending_write.ts";
+import {
+  type Condition,
+  type IncomingValue,
+  LARGE_VALUE_BYTES,
+  type LargeValue,
+  type ListOptions,
+  type SetResult,
+  type Store,
+  Value,
+} from "./store.ts";
+import { ValueCache } from "./value_cache.ts";
+import { ValueReader } from "./value_reader.ts";
+import { decideConditions } from "./write_conditions.ts";
+
+/** What a {@link JournalStore} is made of. */
+export interface JournalStoreParts extends Omit<CheckpointParts, "failed"> {
+  readonly index: KeyIndex;
+  /** Bytes of memory for values that are on the disk as well. */
+  readonly cacheBytes: number;
+  /** How long `close` may write key files, milliseconds. */
+  readonly closeTimeoutMs: number;
+  readonly onFatal: (error: StorageFailedError) => void;
+}
+
+/**
+ * A {@link Store} on a folder of plain files. Readers see only what is durable. A write of unknown
+ * size holds back later writes to the same key until all of it has arrived, as these take effect in
+ * the order of the calls. After a failure of the disk every call rejects.
+ */
+export class JournalStore implements Store {
+  readonly #parts: JournalStoreParts;
+  readonly #index: KeyIndex;
+  readonly #cache: ValueCache;
+  readonly #queue: CommitQueue;
+  readonly #checkpointer: Checkpointer;
+  readonly #reader: ValueReader;
+  readonly #largeWriter: LargeWriter;
+  /** Of keys with a large write on its way: when the last write that was called has been queued. */
+  readonly #turns = new Map<string, Promise<void>>();
+  /** Files of large values that were replaced, being removed. */
+  readonly #removals = new Set<Promise<void>>();
+  #failure: StorageFailedError | undefined;
+
+  constructor(parts: JournalStoreParts) {
+    const failed = (error: StorageFailedError) => this.#fail(error);
+    this.#parts = parts;
+    this.#index = parts.index;
+    this.#cache = new ValueCache(parts.cacheBytes);
+    this.#queue = new CommitQueue(parts.journal, this.#commitHost());
+    this.#checkpointer = new Checkpointer({ ...parts, failed }, this.#queue);
+    this.#reader = new ValueReader(parts, this.#cache);
+    this.#largeWriter = new LargeWriter(parts.hiddenFolder, parts.files);
+    this.#queue.release();
+    if (parts.journal.bytes > 0) this.#checkpointer.hurry();
+  }
+
+  get size(): number {
+    return this.#index.size;
+  }
+
+  get(
+    key: string,
+  ): Value | LargeValue | undefined | Promise<Value | LargeValue | undefined> {
+    const cached = this.#cache.get(key);
+    if (cached !== undefined && this.#failure === undefined) return cached;
+    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    return this.#reader.get(key);
+  }
+
+  set(key: string, value: Value | IncomingValue, condition?: Condition): Promise<SetResult> {
+    const isSmall = value instanceof Value && value.size <= LARGE_VALUE_BYTES;
+    if (isSmall && !this.#turns.has(key)) return this.#submitSet(key, value, condition);
+    return this.#inTurn(
+      key,
+      isSmall ? Promise.resolve(value) : this.#largeWriter.take(value),
+      (state) => this.#submitSet(key, state, condition),
+    );
+  }
+
+  delete(key: string, condition?: Condition): Promise<boolean> {
+    if (this.#turns.has(key)) {
+      return this.#inTurn(key, Promise.resolve(undefined), () => {
+        return this.#submitDelete(key, condition);
+      });
+    }
+    return this.#submitDelete(key, condition);
+  }
+
+  list(options?: ListOptions): string[] {
+    if (this.#failure !== undefined) throw this.#failure;
+    return this.#index.list(options);
+  }
+
+  /**
+   * Waits for writes under way and turns all of the journal into key files: what is left is a folder
+   * of plain files. What cannot be written, because the disk is full or time is up, stays in the
+   * journal for the next start.
+   */
+  async close(): Promise<void> {
+    while (this.#turns.size > 0) await Promise.all(this.#turns.values());
+    await this.#queue.idle();
+    if (this.#failure === undefined) await this.#checkpointer.finish(this.#parts.closeTimeoutMs);
+    if (this.#failure !== undefined) await this.#checkpointer.abandon();
+    await Promise.all(this.#removals);
+    if (this.#failure === undefined) await this.#parts.journal.close();
+    else this.#parts.journal.abandon();
+  }
+
+  #submitSet(
+    key: string,
+    state: Value | LargeFile,
+    condition: Condition | undefined,
+  ): Promise<SetResult> {
+    try {
+      this.#parts.keyFiles.checkFree(key);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    const write = new PendingSet(key, state, condition);
+    this.#queue.submit(write);
+    return write.promise;
+  }
+
+  #submitDelete(key: string, condition: Condition | undefined): Promise<boolean> {
+    const write = new PendingDelete(key, condition);
+    // Nothing to write, and nothing under way that could bring the key.
+    if (!this.#queue.isBusy && condition === undefined && !this.#index.has(key)) {
+      if (this.#failure !== undefined) write.fail(this.#failure);
+      else write.succeed(false);
+    } else {
+      this.#queue.submit(write);
+    }
+    return write.promise;
+  }
+
+  /** Submits a write when its value has arrived and those called before it are submitted. */
+  async #inTurn<S extends Value | LargeFile | undefined, R>(
+    key: string,
+    arriving: Promise<S>,
+    submit: (state: S) => Promise<R>,
+  ): Promise<R> {
+    const before = this.#turns.get(key);
+    const { promise: turn, resolve: endTurn } = Promise.withResolvers<void>();
+    this.#turns.set(key, turn);
+    let large: LargeFile | undefined;
+    try {
+      let settled: Promise<R> | undefined;
+      try {
+        const state = await arriving;
+        if (state instanceof LargeFile) large = state;
+        await before;
+        settled = submit(state);
+      } finally {
+        // Also where this one failed, the next has to wait for those before.
+        await before;
+        if (this.#turns.get(key) === turn) this.#turns.delete(key);
+        endTurn();
+      }
+      return await settled;
+    } catch (error) {
+      if (error instanceof StorageFailedError) this.#fail(error);
+      else if (large !== undefined) await this.#removeFile(large.path);
+      throw error;
+    }
+  }
+
+  #commitHost(): CommitHost {
+    const { journal, overlay, journalBytes } = this.#parts;
+    return {
+      room: () => {
+        const used = Math.max(journal.bytes, overlay.bytes);
+        // With nothing to checkpoint a write of any size must get through.
+        return used === 0 ? Math.max(journalBytes, 1) : journalBytes - used;
+      },
+      decide: (writes) => {
+        return decideConditions(writes, {
+          has: (key) => this.#index.has(key),
+          etagOf: (key) => this.#reader.etagOf(key),
+        });
+      },
+      apply: (write, segment) => this.#apply(write, segment),
+      committed: () => this.#checkpointer.committed(),
+      full: () => this.#checkpointer.hurry(),
+      failed: (error) => this.#fail(error),
+    };
+  }
+
+  #apply({ key, state }: PendingWrite, segment: number): boolean {
+    const replaced = this.#parts.overlay.put(key, state, segment);
+    if (replaced instanceof LargeFile) this.#removeReplaced(replaced);
+    this.#reader.changed(key);
+    if (state instanceof Value) this.#cache.set(key, state);
+    else this.#cache.delete(key);
+    return state === undefined ? this.#index.delete(key) : !this.#index.add(key);
+  }
+
+  #removeReplaced(large: LargeFile): void {
+    if (large.isPlaced) return;
+    const removal = this.#removeFile(large.path).finally(() => this.#removals.delete(removal));
+    this.#removals.add(removal);
+  }
+
+  async #removeFile(path: string): Promise<void> {
+    try {
+      await this.#parts.files.remove(path);
+    } catch (error) {
+      if (error instanceof Deno.errors.NotFound) return;
+      // It is removed at the next start.
+      this.#parts.log("warn", "cannot remove the file of a value that was replaced", {
+        file: path,
+      });
+    }
+  }
+
+  #fail(error: StorageFailedError): void {
+    if (this.#failure !== undefined) return;
+    this.#failure = error;
+    this.#queue.fail(error);
+    void this.#checkpointer.abandon();
+    this.#parts.onFatal(error);
+  }
+}

@@ -1,0 +1,201 @@
+/** Opens the store of a shard: lists the keys, replays the journal, clears away what is left over. */
+import { join } from "@std/path";
+import { ContentTypes } from "./content_type_file.ts";
+import { HIDDEN_DIR } from "./data_dir.ts";
+import { denoFiles } from "./deno_files.ts";
+import { type StorageFailedError } from "./errors.ts";
+import type { Files } from "./files.ts";
+import { Journal, segmentNumber, SPARE_NAME } from "./journal.ts";
+import { type JournalRecord, RecordKind } from "./journal_record.ts";
+import { replayJournal } from "./journal_replay.ts";
+import { JournalStore } from "./journal_store.ts";
+import { KeyFiles } from "./key_files.ts";
+import type { KeyIndex } from "./key_index.ts";
+import { etagOfFile, LARGE_PREFIX } from "./large_value.ts";
+import type { Log } from "./log.ts";
+import { LargeFile, Overlay } from "./overlay.ts";
+import { SAVE_PREFIX } from "./segment_writer.ts";
+import { type Store, Value } from "./store.ts";
+
+/** How a store is opened. */
+export interface JournalStoreOptions {
+  /** Bytes of memory for values that are on the disk as well; 64 MiB by default, 0 for none. */
+  readonly cacheBytes?: number;
+  /**
+   * Bytes that the journal may have, and about the memory for what is in it and not yet in files;
+   * 256 MiB by default. Writers wait when it is full.
+   */
+  readonly journalBytes?: number;
+  /**
+   * How long `close` may take to turn the journal into key files (milliseconds), by default as long
+   * as it needs. What is left then stays in the journal.
+   */
+  readonly closeTimeoutMs?: number;
+  readonly log: Log;
+  /** Called once when the disk failed: the process has to end. */
+  readonly onFatal: (error: StorageFailedError) => void;
+  /** The file system; that of this machine by default. */
+  readonly files?: Files;
+}
+
+const MEBIBYTE = 1024 * 1024;
+
+/**
+ * Opens the store in the folder `path`, which exists and which the caller holds locked. All that is
+ * not a key file is kept in the folder `.kvs` in it. Resolves when all keys can be served.
+ *
+ * @throws {StorageFailedError} If the journal is damaged where writes were acknowledged.
+ */
+export async function openJournalStore(path: string, options: JournalStoreOptions): Promise<Store> {
+  const { log, onFatal, files = denoFiles, cacheBytes = 64 * MEBIBYTE } = options;
+  const { journalBytes = 256 * MEBIBYTE, closeTimeoutMs = Infinity } = options;
+  const hiddenFolder = join(path, HIDDEN_DIR);
+  await files.makeFolder(hiddenFolder);
+  const keyFiles = new KeyFiles(path);
+  const [index, hidden] = await Promise.all([
+    keyFiles.load(files, log),
+    listHidden(files, hiddenFolder),
+  ]);
+  const contentTypes = await ContentTypes.open(hiddenFolder, files, log);
+  const overlay = new Overlay();
+  const replay = new Replay(hiddenFolder, hidden.large, index, overlay);
+  const found = await replayJournal(
+    hidden.segments,
+    (record, segment) => replay.visit(record, segment),
+    { folder: hiddenFolder, files, log },
+  );
+  await replay.finish(files, keyFiles, log);
+  for (const name of [...hidden.leftOver, ...replay.leftOver()]) {
+    await files.remove(join(hiddenFolder, name));
+  }
+  return new JournalStore({
+    folder: path,
+    hiddenFolder,
+    files,
+    journal: new Journal(hiddenFolder, files, found),
+    overlay,
+    keyFiles,
+    contentTypes,
+    index,
+    log,
+    journalBytes,
+    cacheBytes,
+    closeTimeoutMs,
+    onFatal,
+  });
+}
+
+interface HiddenFiles {
+  /** Numbers of the journal's segments, ascending. */
+  readonly segments: readonly number[];
+  readonly large: ReadonlySet<string>;
+  /** What nothing can name any more. */
+  readonly leftOver: readonly string[];
+}
+
+async function listHidden(files: Files, hiddenFolder: string): Promise<HiddenFiles> {
+  const segments: number[] = [];
+  const large = new Set<string>();
+  const leftOver: string[] = [];
+  await files.list(hiddenFolder, (name, isFile) => {
+    if (!isFile) return;
+    const number = segmentNumber(name);
+    if (number !== undefined) segments.push(number);
+    else if (name.startsWith(LARGE_PREFIX)) large.add(name);
+    else if (name.startsWith(SAVE_PREFIX) || name === SPARE_NAME) leftOver.push(name);
+  });
+  segments.sort((a, b) => a - b);
+  return { segments, large, leftOver };
+}
+
+const decoder = new TextDecoder();
+
+/** Brings the records of the journal into overlay and index. */
+class Replay {
+  readonly #hiddenFolder: string;
+  readonly #largeNames: ReadonlySet<string>;
+  readonly #index: KeyIndex;
+  readonly #overlay: Overlay;
+  /** The newest write of a key, where that is a large value, by key. */
+  readonly #large = new Map<string, { name: string; contentType: string; segment: number }>();
+
+  constructor(
+    hiddenFolder: string,
+    largeNames: ReadonlySet<string>,
+    index: KeyIndex,
+    overlay: Overlay,
+  ) {
+    this.#hiddenFolder = hiddenFolder;
+    this.#largeNames = largeNames;
+    this.#index = index;
+    this.#overlay = overlay;
+  }
+
+  visit({ kind, key, contentType, value }: JournalRecord, segment: number): void {
+    if (kind === RecordKind.VOID) return;
+    if (kind === RecordKind.LARGE) {
+      this.#large.set(key, { name: decoder.decode(value), contentType, segment });
+      this.#put(key, new Value(new Uint8Array(0), contentType), segment);
+      return;
+    }
+    this.#large.delete(key);
+    if (kind === RecordKind.DELETE) {
+      this.#overlay.put(key, undefined, segment);
+      this.#index.delete(key);
+    } else if (kind === RecordKind.SET) {
+      this.#put(key, new Value(value.slice(), contentType), segment);
+    } else {
+      throw new RangeError(`Unknown kind of record: ${kind}`);
+    }
+  }
+
+  /**
+   * Finds the files of large values. One that is not there any more was renamed to the key's file: a
+   * file is removed otherwise only when a newer write of its key is durable in the journal.
+   */
+  async finish(files: Files, keyFiles: KeyFiles, log: Log): Promise<void> {
+    for (const [key, { name, contentType, segment }] of this.#large) {
+      const isPlaced = !this.#largeNames.has(name);
+      const path = isPlaced ? keyFiles.pathToWrite(key) : join(this.#hiddenFolder, name);
+      const large = await openLarge(files, path, contentType);
+      if (large === undefined) {
+        log("warn", "a key is gone: its file was removed by hand", { key });
+        this.#overlay.put(key, undefined, segment);
+        this.#index.delete(key);
+      } else {
+        large.isPlaced = isPlaced;
+        this.#overlay.put(key, large, segment);
+      }
+    }
+  }
+
+  /** Files of large values that are not the newest of any key. */
+  leftOver(): string[] {
+    const named = new Set(Array.from(this.#large.values(), ({ name }) => name));
+    return [...this.#largeNames].filter((name) => !named.has(name));
+  }
+
+  #put(key: string, value: Value, segment: number): void {
+    this.#overlay.put(key, value, segment);
+    this.#index.add(key);
+  }
+}
+
+async function openLarge(
+  files: Files,
+  path: string,
+  contentType: string,
+): Promise<LargeFile | undefined> {
+  try {
+    const file = await files.open(path);
+    try {
+      const facts = file.facts();
+      return new LargeFile(path, facts.size, contentType, etagOfFile(facts));
+    } finally {
+      file.close();
+    }
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,81 @@
+/** Writes on their way into the journal. */
+import { LargeFile, type State } from "./overlay.ts";
+import type { Condition, SetResult, Value } from "./store.ts";
+
+/** A write that was called and is not settled yet. */
+export interface PendingWrite {
+  readonly key: string;
+  /** What the key will hold; `undefined` deletes it. */
+  readonly state: State;
+  readonly condition: Condition | undefined;
+  /** Where its record is in the frame. */
+  position: number;
+  /** Why it will not take place. */
+  failure: Error | undefined;
+  /** Resolves it, given whether the key existed before. */
+  succeed(existed: boolean): void;
+  /** Rejects it. */
+  fail(error: Error): void;
+}
+
+/** A save that is not settled yet. */
+export class PendingSet implements PendingWrite {
+  readonly key: string;
+  readonly state: Value | LargeFile;
+  readonly condition: Condition | undefined;
+  position = 0;
+  failure: Error | undefined = undefined;
+  readonly promise: Promise<SetResult>;
+  #resolve: (result: SetResult) => void;
+  readonly fail: (error: Error) => void;
+
+  constructor(key: string, state: Value | LargeFile, condition: Condition | undefined) {
+    this.key = key;
+    this.state = state;
+    this.condition = condition;
+    const { promise, resolve, reject } = Promise.withResolvers<SetResult>();
+    this.promise = promise;
+    this.#resolve = resolve;
+    this.fail = reject;
+  }
+
+  succeed(existed: boolean): void {
+    this.#resolve(new LazySetResult(!existed, this.state));
+  }
+}
+
+/** A delete that is not settled yet. */
+export class PendingDelete implements PendingWrite {
+  readonly key: string;
+  readonly state = undefined;
+  readonly condition: Condition | undefined;
+  position = 0;
+  failure: Error | undefined = undefined;
+  readonly promise: Promise<boolean>;
+  readonly succeed: (existed: boolean) => void;
+  readonly fail: (error: Error) => void;
+
+  constructor(key: string, condition: Condition | undefined) {
+    this.key = key;
+    this.condition = condition;
+    const { promise, resolve, reject } = Promise.withResolvers<boolean>();
+    this.promise = promise;
+    this.succeed = resolve;
+    this.fail = reject;
+  }
+}
+
+/** Hashes the value only for those who ask for its ETag: the book routes never do. */
+class LazySetResult implements SetResult {
+  readonly created: boolean;
+  readonly #state: Value | LargeFile;
+
+  constructor(created: boolean, state: Value | LargeFile) {
+    this.created = created;
+    this.#state = state;
+  }
+
+  get etag(): string {
+    return this.#state.etag;
+  }
+}
