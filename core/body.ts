@@ -1,93 +1,63 @@
-/** Request bodies: bounded in size and in time, small ones whole, large ones piece by piece. */
-import { BodyTimeoutError, KvsError, LengthRequiredError, ValueTooLargeError } from "./errors.ts";
+/** Request bodies as values: small ones whole, large ones piece by piece. */
+import { checkContentType } from "./content_type.ts";
+import { LengthRequiredError, ValueTooLargeError } from "./errors.ts";
+import { type HttpBody, type HttpRequest } from "./http_types.ts";
 import { DEFAULT_CONTENT_TYPE, type IncomingValue, LARGE_VALUE_BYTES, Value } from "./store.ts";
 
-/** Bounds of a request body. */
-export interface BodyLimits {
-  /** The largest value that is taken, in bytes. */
-  readonly maxBytes: number;
-  /** How long a client may be silent within a body, in milliseconds. */
-  readonly timeoutMs: number;
-}
-
 /**
- * Reads the body of a request as a value: whole where it is small, else as chunks still to come.
+ * Reads the body of a request as a value; without a promise where it came along with the header.
  *
+ * @param maxBytes The largest value that is taken.
+ * @throws {InvalidContentTypeError} If its content type could not be sent back.
  * @throws {LengthRequiredError} If the request has no length.
- * @throws {ValueTooLargeError} If the length named is over the limit; a chunked body throws it from
- * its chunks.
- * @throws {BodyTimeoutError} If the client stalls.
+ * @throws {ValueTooLargeError} If the length named is over the limit; a chunked body throws it when
+ * it gets there.
  */
-export async function readValue(
-  request: Request,
-  limits: BodyLimits,
-): Promise<Value | IncomingValue> {
-  const { headers } = request;
-  const contentType = headers.get("content-type") ?? DEFAULT_CONTENT_TYPE;
-  const length = headers.get("content-length");
-  if (length === null && headers.get("transfer-encoding") === null) {
+export function readValue(
+  request: HttpRequest,
+  maxBytes: number,
+): Value | Promise<Value | IncomingValue> {
+  const { body, contentLength, chunked } = request;
+  const contentType = checkContentType(request.header("content-type") ?? DEFAULT_CONTENT_TYPE);
+  if (contentLength === undefined && !chunked) {
     throw new LengthRequiredError("Length required: send Content-Length or a chunked body");
   }
-  if (length !== null && Number(length) > limits.maxBytes) {
-    throw new ValueTooLargeError(Number(length), limits.maxBytes);
+  if (contentLength !== undefined && contentLength > maxBytes) {
+    throw new ValueTooLargeError(contentLength, maxBytes);
   }
-  if (request.body === null) return new Value(new Uint8Array(), contentType);
-  if (length !== null && Number(length) <= LARGE_VALUE_BYTES) {
-    return new Value(await inTime(request.bytes(), limits.timeoutMs), contentType);
+  if (body === undefined) return new Value(new Uint8Array(), contentType);
+  if (contentLength === undefined || contentLength > LARGE_VALUE_BYTES) {
+    return readLarge(body, contentType, maxBytes);
   }
-
-  const chunks = readChunks(request.body, limits);
-  const head: Uint8Array<ArrayBuffer>[] = [];
-  let size = 0;
-  while (size <= LARGE_VALUE_BYTES) {
-    const next = await chunks.next();
-    if (next.done === true) return new Value(await new Blob(head).bytes(), contentType);
-    head.push(next.value);
-    size += next.value.length;
-  }
-  return { chunks: joined(head, chunks), contentType };
+  const bytes = body.bytes(maxBytes);
+  return bytes instanceof Uint8Array
+    ? new Value(bytes, contentType)
+    : bytes.then((whole) => new Value(whole, contentType));
 }
 
-/** The chunks of a request body. @throws {ValueTooLargeError} As soon as there are too many bytes. */
-export async function* readChunks(
-  body: ReadableStream<Uint8Array<ArrayBuffer>>,
-  { maxBytes, timeoutMs }: BodyLimits,
-): AsyncGenerator<Uint8Array<ArrayBuffer>> {
-  const reader = body.getReader();
+/** Reads what may turn out to be small: up to the size from which a value is never held whole. */
+async function readLarge(
+  body: HttpBody,
+  contentType: string,
+  maxBytes: number,
+): Promise<Value | IncomingValue> {
+  const chunks = body.chunks(maxBytes);
+  // One buffer: a client that sends byte by byte must not cost an array for each.
+  const head = new Uint8Array(LARGE_VALUE_BYTES);
   let size = 0;
-  try {
-    while (true) {
-      const { done, value } = await inTime(reader.read(), timeoutMs);
-      if (done) return;
-      size += value.length;
-      if (size > maxBytes) throw new ValueTooLargeError(size, maxBytes);
-      yield value;
+  while (true) {
+    const next = await chunks.next();
+    if (next.done === true) return new Value(head.slice(0, size), contentType);
+    const chunk = next.value;
+    if (size + chunk.length > head.length) {
+      return { chunks: joined([head.subarray(0, size), chunk], chunks), contentType };
     }
-  } finally {
-    // Where the client stalled the read is still under way; nobody waits for it any more.
-    reader.cancel().catch(() => {});
+    head.set(chunk, size);
+    size += chunk.length;
   }
 }
 
 async function* joined<T>(head: readonly T[], rest: AsyncIterable<T>): AsyncGenerator<T> {
   yield* head;
   yield* rest;
-}
-
-/** Waits for `read`; one timer a call. @throws {BodyTimeoutError} After `timeoutMs`, or if it fails. */
-async function inTime<T>(read: Promise<T>, timeoutMs: number): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const timeout = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      reject(new BodyTimeoutError(`Body timed out: nothing came for ${timeoutMs} ms`));
-    }, timeoutMs);
-  });
-  try {
-    return await Promise.race([read, timeout]);
-  } catch (error) {
-    if (error instanceof KvsError) throw error;
-    throw new BodyTimeoutError("Body cut off: the client went away", { cause: error });
-  } finally {
-    clearTimeout(timer);
-  }
 }

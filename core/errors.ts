@@ -25,6 +25,12 @@ export class InvalidConditionError extends KvsError {}
 /** Thrown when the query of a listing cannot be understood. */
 export class InvalidQueryError extends KvsError {}
 
+/** Thrown when a value is saved with a content type that could not be a header. */
+export class InvalidContentTypeError extends KvsError {}
+
+/** Thrown when a line of a batch is not an operation. */
+export class InvalidOperationError extends KvsError {}
+
 /** Thrown when a request says neither how long its body is nor that it is chunked. */
 export class LengthRequiredError extends KvsError {}
 

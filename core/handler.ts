@@ -1,29 +1,32 @@
 /**
- * The request handler of a shard: a Request in, a Response out. Opens no port and touches no disk;
+ * The request handler of a shard: a request in, an answer out. Opens no port and touches no disk;
  * answers without a promise where memory has the answer.
  */
-import { STATUS_CODE } from "@std/http/status";
+import { STATUS_CODE, type StatusCode } from "@std/http/status";
 import { allKeys, load, save } from "./book_routes.ts";
-import { type BodyLimits } from "./body.ts";
 import { KvsError, messageOf } from "./errors.ts";
+import { type HttpHandler, type HttpRequest, type HttpResponse } from "./http_types.ts";
 import { keyFromSegment } from "./key.ts";
 import { type Lifecycle } from "./lifecycle.ts";
 import { type Log } from "./log.ts";
-import { errorName, statusOf, V1_KEYS } from "./protocol.ts";
-import { jsonError, textResponse, unavailable } from "./respond.ts";
+import { statusOf, V1_BATCH, V1_KEYS } from "./protocol.ts";
+import { errorAnswer, textAnswer, UNAVAILABLE } from "./respond.ts";
 import { type Store } from "./store.ts";
-import { deleteKey, getKey, KEY_METHODS, listKeys, putKey } from "./v1_routes.ts";
+import { deleteKey, getKey, KEY_METHODS, listKeys, postBatch, putKey } from "./v1_routes.ts";
 
 /** What a handler works with. */
 export interface HandlerOptions {
   /** The store, `undefined` until it is open. */
   readonly store: () => Store | undefined;
   readonly lifecycle: Lifecycle;
-  readonly limits: BodyLimits;
+  /** The largest value that is taken, in bytes. */
+  readonly maxValueBytes: number;
   readonly log: Log;
 }
 
-type Answer = Response | Promise<Response>;
+type Answer = HttpResponse | Promise<HttpResponse>;
+
+const KEY_PREFIX = `${V1_KEYS}/`;
 
 const ROUTES = `kvs: one shard of a key/value store.
 
@@ -38,123 +41,113 @@ Native routes
   DELETE /v1/keys/KEY  delete (If-Match)
   GET /v1/keys         a page of keys: ?prefix= &after= &limit=
                        (Accept: application/x-ndjson streams them all)
+  POST /v1/batch       one JSON operation a line: {"op":"put","key":"a","value":"x"}
+
 Health
   /healthz             200 while the process can serve at all
   /readyz              200 when ready, else 503 with the reason
 `;
 
 /** Makes the handler of a shard. */
-export function createHandler(options: HandlerOptions): (request: Request) => Answer {
-  const { lifecycle } = options;
+export function createHandler(options: HandlerOptions): HttpHandler {
+  const { lifecycle, log, maxValueBytes } = options;
 
   /** Runs `route` on the store, if the shard is serving. */
   function withStore(route: (store: Store) => Answer): Answer {
     const store = options.store();
-    return store === undefined || lifecycle.phase !== "serving" ? unavailable() : route(store);
+    return store === undefined || lifecycle.phase !== "serving" ? UNAVAILABLE : route(store);
   }
 
-  function route(request: Request, path: string, query: string): Answer {
-    const { method } = request;
+  function route(request: HttpRequest): Answer {
+    const { method, path } = request;
     if (path.startsWith("/load/")) {
       const key = path.slice(6);
       if (key.includes("/")) return noRoute(path);
-      return method === "GET" ? withStore((store) => load(store, key)) : wrongMethod("GET");
+      return method === "GET" ? withStore((store) => load(store, key)) : wrongMethod(path, "GET");
     }
     if (path.startsWith("/save/")) {
       const slash = path.indexOf("/", 6);
       if (slash < 0 || path.includes("/", slash + 1)) return noRoute(path);
-      if (method !== "GET") return wrongMethod("GET");
+      if (method !== "GET") return wrongMethod(path, "GET");
       return withStore((store) => save(store, path.slice(6, slash), path.slice(slash + 1)));
     }
-    if (path.startsWith(`${V1_KEYS}/`)) {
-      const segment = path.slice(V1_KEYS.length + 1);
-      if (segment.includes("/")) return noRoute(path);
-      return keyRoute(request, method, segment);
+    if (path.startsWith(KEY_PREFIX)) {
+      const segment = path.slice(KEY_PREFIX.length);
+      return segment.includes("/") ? noRoute(path) : keyRoute(request, segment);
     }
     switch (path) {
       case "/allKeys":
-        return method === "GET" ? withStore(allKeys) : wrongMethod("GET");
+        return method === "GET" ? withStore(allKeys) : wrongMethod(path, "GET");
       case V1_KEYS:
         return method === "GET"
-          ? withStore((store) => listKeys(store, query, request))
-          : wrongMethod("GET", path);
+          ? withStore((store) => listKeys(store, request))
+          : wrongMethod(path, "GET");
+      case V1_BATCH:
+        return method === "POST"
+          ? withStore((store) => batch(store, request))
+          : wrongMethod(path, "POST");
       case "/healthz":
-        return method === "GET" || method === "HEAD"
-          ? textResponse(STATUS_CODE.OK, "ok\n")
-          : wrongMethod("GET, HEAD");
+        return page(request, STATUS_CODE.OK, "ok\n");
       case "/readyz":
-        return method === "GET" || method === "HEAD" ? readiness() : wrongMethod("GET, HEAD");
+        return lifecycle.phase === "serving"
+          ? page(request, STATUS_CODE.OK, "ready\n")
+          : page(request, STATUS_CODE.ServiceUnavailable, lifecycle.reason + "\n");
       case "/":
-        return method === "GET" || method === "HEAD"
-          ? textResponse(STATUS_CODE.OK, ROUTES)
-          : wrongMethod("GET, HEAD");
+        return page(request, STATUS_CODE.OK, ROUTES);
       default:
         return noRoute(path);
     }
   }
 
-  function keyRoute(request: Request, method: string, segment: string): Answer {
-    switch (method) {
+  function keyRoute(request: HttpRequest, segment: string): Answer {
+    switch (request.method) {
       case "GET":
       case "HEAD":
         return withStore((store) => getKey(store, keyFromSegment(segment), request));
       case "PUT":
-        return withStore((store) =>
-          putKey(store, keyFromSegment(segment), request, options.limits)
-        );
+        return withStore((store) => putKey(store, keyFromSegment(segment), request, maxValueBytes));
       case "DELETE":
         return withStore((store) => deleteKey(store, keyFromSegment(segment), request));
       default:
-        return wrongMethod(KEY_METHODS, V1_KEYS);
+        return wrongMethod(request.path, KEY_METHODS);
     }
   }
 
-  function readiness(): Response {
-    const ready = lifecycle.phase === "serving";
-    return textResponse(
-      ready ? STATUS_CODE.OK : STATUS_CODE.ServiceUnavailable,
-      lifecycle.reason + "\n",
-    );
+  function batch(store: Store, request: HttpRequest): Answer {
+    return postBatch(request, { store, serving: () => lifecycle.phase === "serving", log });
   }
 
-  function failed(error: unknown, path: string): Response {
+  function failed(error: unknown, path: string): HttpResponse {
     const status = statusOf(error);
-    const known = error instanceof KvsError;
-    if (!known) {
-      options.log("error", "request failed", { path: path.slice(0, 200), error: messageOf(error) });
-    }
-    const detail = known ? error.message : "Internal error: the server's log tells more";
-    return path.startsWith("/v1/")
-      ? jsonError(status, errorName(status), detail)
-      : textResponse(status, detail);
+    if (error instanceof KvsError) return errorAnswer(path, status, error.message);
+    log("error", "request failed", { path: path.slice(0, 200), error: messageOf(error) });
+    return errorAnswer(path, status, "Internal error: the server's log tells more");
   }
 
   return (request) => {
-    // The runtime hands the path on as it came; the URL class would resolve dots and escapes.
-    const { url } = request;
-    const start = url.indexOf("/", "http://".length);
-    const mark = url.indexOf("?", start);
-    const path = start < 0 ? "" : mark < 0 ? url.slice(start) : url.slice(start, mark);
     try {
-      const answer = route(request, path, mark < 0 ? "" : url.slice(mark + 1));
-      return answer instanceof Promise ? answer.catch((error) => failed(error, path)) : answer;
+      const answer = route(request);
+      if (!(answer instanceof Promise)) return answer;
+      const { path } = request;
+      return answer.catch((error) => failed(error, path));
     } catch (error) {
-      return failed(error, path);
+      return failed(error, request.path);
     }
   };
 }
 
-function noRoute(path: string): Response {
-  const detail = "No such route: GET / lists them";
-  return path.startsWith("/v1/")
-    ? jsonError(STATUS_CODE.NotFound, errorName(STATUS_CODE.NotFound), detail)
-    : textResponse(STATUS_CODE.NotFound, detail);
+/** A page that is there to be looked at. */
+function page({ method, path }: HttpRequest, status: StatusCode, text: string): HttpResponse {
+  return method === "GET" || method === "HEAD"
+    ? textAnswer(status, text)
+    : wrongMethod(path, "GET, HEAD");
 }
 
-function wrongMethod(allow: string, path = ""): Response {
-  const status = STATUS_CODE.MethodNotAllowed;
+function noRoute(path: string): HttpResponse {
+  return errorAnswer(path, STATUS_CODE.NotFound, "No such route: GET / lists them");
+}
+
+function wrongMethod(path: string, allow: string): HttpResponse {
   const detail = `Method not allowed: ${allow}`;
-  return path.startsWith("/v1/")
-    ? jsonError(status, errorName(status), detail, { allow })
-    : textResponse(status, detail, { allow });
+  return errorAnswer(path, STATUS_CODE.MethodNotAllowed, detail, { allow });
 }

@@ -1,15 +1,18 @@
 /** What goes over the wire: paths, sentinel bodies, and the one table of errors and statuses. */
-import { STATUS_CODE, STATUS_TEXT, type StatusCode } from "@std/http/status";
+import { isStatus, STATUS_CODE, STATUS_TEXT, type StatusCode } from "@std/http/status";
 import {
   BodyTimeoutError,
   InvalidConditionError,
+  InvalidContentTypeError,
   InvalidKeyError,
+  InvalidOperationError,
   InvalidQueryError,
   LengthRequiredError,
   PreconditionFailedError,
   StorageFullError,
   ValueTooLargeError,
 } from "./errors.ts";
+import { MalformedBodyError } from "./http_types.ts";
 
 /** Body of `/load/KEY` where there is no such key; the status is 200. Book contract. */
 export const KEY_NOT_FOUND = "_key_not_found_";
@@ -23,6 +26,9 @@ export const KEY_SEPARATOR = ",";
 /** Path of the native key routes. */
 export const V1_KEYS = "/v1/keys";
 
+/** Path of the native route for many operations at once. */
+export const V1_BATCH = "/v1/batch";
+
 /** Content type of every answer of the book routes. Book contract. */
 export const TEXT_TYPE = "text/plain; charset=utf-8";
 
@@ -31,6 +37,9 @@ const STATUSES = [
   [InvalidKeyError, STATUS_CODE.BadRequest],
   [InvalidConditionError, STATUS_CODE.BadRequest],
   [InvalidQueryError, STATUS_CODE.BadRequest],
+  [InvalidContentTypeError, STATUS_CODE.BadRequest],
+  [InvalidOperationError, STATUS_CODE.BadRequest],
+  [MalformedBodyError, STATUS_CODE.BadRequest],
   [BodyTimeoutError, STATUS_CODE.RequestTimeout],
   [LengthRequiredError, STATUS_CODE.LengthRequired],
   [PreconditionFailedError, STATUS_CODE.PreconditionFailed],
@@ -45,6 +54,7 @@ export function statusOf(error: unknown): StatusCode {
 }
 
 /** The `error` of a JSON error body: the status in words, for example `not_found`. */
-export function errorName(status: StatusCode): string {
-  return STATUS_TEXT[status].toLowerCase().replaceAll(/[^a-z]+/g, "_");
+export function errorName(status: number): string {
+  const text = isStatus(status) ? STATUS_TEXT[status] : "error";
+  return text.toLowerCase().replaceAll(/[^a-z]+/g, "_");
 }

@@ -1,36 +1,62 @@
-/** Responses that several routes share. */
-import { STATUS_CODE, type StatusCode } from "@std/http/status";
-import { SHUTTING_DOWN, TEXT_TYPE } from "./protocol.ts";
+/** Answers that several routes share. */
+import { STATUS_CODE } from "@std/http/status";
+import { SharedHeaders } from "./http_headers.ts";
+import { type HttpResponse } from "./http_types.ts";
+import { errorName, SHUTTING_DOWN, TEXT_TYPE } from "./protocol.ts";
 
-/** Headers of plain text answers; shared, since building a header object costs on every request. */
-export const TEXT_INIT: ResponseInit = { headers: { "content-type": TEXT_TYPE } };
+/** Headers of plain text answers. */
+export const TEXT_HEADERS = new SharedHeaders({ "content-type": TEXT_TYPE });
 
 /** One clear line of plain text with a status. */
-export function textResponse(
-  status: StatusCode,
-  line: string,
-  headers: Record<string, string> = {},
-): Response {
-  return new Response(line, { status, headers: { "content-type": TEXT_TYPE, ...headers } });
+export function textAnswer(
+  status: number,
+  body: string,
+  headers?: Record<string, string>,
+): HttpResponse {
+  return {
+    status,
+    headers: headers === undefined ? TEXT_HEADERS : { "content-type": TEXT_TYPE, ...headers },
+    body,
+  };
 }
 
-/** One clear line of JSON: `error` names the status, `detail` says what is wrong. */
-export function jsonError(
-  status: StatusCode,
-  error: string,
-  detail: string,
+const JSON_TYPE = "application/json";
+
+/** `value` as JSON with a status. */
+export function jsonAnswer(
+  status: number,
+  value: unknown,
   headers: Record<string, string> = {},
-): Response {
-  return Response.json({ error, detail }, { status, headers });
+): HttpResponse {
+  return {
+    status,
+    headers: { "content-type": JSON_TYPE, ...headers },
+    body: JSON.stringify(value) + "\n",
+  };
+}
+
+/** An error in the form of the route: a line of JSON on the native routes, else a line of text. */
+export function errorAnswer(
+  path: string,
+  status: number,
+  detail: string,
+  headers?: Record<string, string>,
+): HttpResponse {
+  return path.startsWith("/v1/")
+    ? jsonAnswer(status, { error: errorName(status), detail }, headers)
+    : textAnswer(status, detail, headers);
 }
 
 /**
  * What every data route answers while the shard is not serving. The connection is closed, so that
  * the client looks the name up again instead of staying with a Pod that goes.
  */
-export function unavailable(): Response {
-  return textResponse(STATUS_CODE.ServiceUnavailable, SHUTTING_DOWN, {
+export const UNAVAILABLE: HttpResponse = {
+  status: STATUS_CODE.ServiceUnavailable,
+  headers: new SharedHeaders({
+    "content-type": TEXT_TYPE,
     "retry-after": "1",
     "connection": "close",
-  });
-}
+  }),
+  body: SHUTTING_DOWN,
+};

@@ -1,13 +1,15 @@
 /** One shard as a running server: folder, port, store and handler, started and stopped in order. */
 import { deadline } from "@std/async/deadline";
 import { delay } from "@std/async/delay";
-import { type BodyLimits } from "./body.ts";
 import { DataDir } from "./data_dir.ts";
-import { messageOf, StartError } from "./errors.ts";
-import { openFileStore } from "./file_store.ts";
+import { messageOf, StartError, type StorageFailedError } from "./errors.ts";
 import { createHandler } from "./handler.ts";
+import { type HttpServer, serveHttp } from "./http_server.ts";
+import { type HttpLimits } from "./http_types.ts";
 import { Lifecycle } from "./lifecycle.ts";
 import { type Log } from "./log.ts";
+import { openJournalStore } from "./open_journal_store.ts";
+import { errorAnswer } from "./respond.ts";
 import { type Store } from "./store.ts";
 
 /** What a shard is started with. */
@@ -17,7 +19,13 @@ export interface ShardOptions {
   /** 0 picks a free one. */
   readonly port: number;
   readonly dataDir: string;
-  readonly limits: BodyLimits;
+  /** The largest value that is taken, in bytes. */
+  readonly maxValueBytes: number;
+  /** Memory for values that are on the disk as well, in bytes. */
+  readonly cacheBytes: number;
+  /** The size at which the journal slows writers down, in bytes. */
+  readonly journalBytes: number;
+  readonly http: HttpLimits;
   readonly log: Log;
   /** Called once it listens, with HOST:PORT; data routes may still answer 503 then. */
   readonly onListen?: (address: string) => void;
@@ -28,21 +36,22 @@ const CLOSE_TIMEOUT_MS = 2000;
 
 /** A running shard. */
 export class Shard {
-  readonly #server: Deno.HttpServer<Deno.NetAddr>;
+  /** Rejects when the disk failed so that nothing on it can be trusted: the process has to end. */
+  readonly failed: Promise<never>;
+  readonly #server: HttpServer;
   readonly #lifecycle: Lifecycle;
   readonly #dataDir: DataDir;
   readonly #store: Store;
 
   private constructor(
-    server: Deno.HttpServer<Deno.NetAddr>,
-    lifecycle: Lifecycle,
-    dataDir: DataDir,
-    store: Store,
+    parts: { server: HttpServer; lifecycle: Lifecycle; dataDir: DataDir; store: Store },
+    failed: Promise<never>,
   ) {
-    this.#server = server;
-    this.#lifecycle = lifecycle;
-    this.#dataDir = dataDir;
-    this.#store = store;
+    this.#server = parts.server;
+    this.#lifecycle = parts.lifecycle;
+    this.#dataDir = parts.dataDir;
+    this.#store = parts.store;
+    this.failed = failed;
   }
 
   /**
@@ -60,10 +69,14 @@ export class Shard {
     const handler = createHandler({
       store: () => store,
       lifecycle,
-      limits: options.limits,
+      maxValueBytes: options.maxValueBytes,
       log,
     });
-    const server = listen(options, handler);
+    const server = serveHttp(listen(options), handler, {
+      ...options.http,
+      onError: (error, path) => log("error", "request failed", { path, error: messageOf(error) }),
+      refuse: (status, detail, path) => errorAnswer(path, status, detail),
+    });
     const address = formatAddress(server.addr);
     await dataDir.announce({
       pid: Deno.pid,
@@ -72,11 +85,19 @@ export class Shard {
       since: new Date().toISOString(),
     });
     options.onListen?.(address);
-    store = await openFileStore(dataDir.path, dataDir.hiddenPath);
+    const { promise: failed, reject: onFatal } = Promise.withResolvers<never>();
+    // Whoever runs the shard looks at it; until then it must not count as unhandled.
+    failed.catch(() => {});
+    store = await openJournalStore(path, {
+      cacheBytes: options.cacheBytes,
+      journalBytes: options.journalBytes,
+      log,
+      onFatal: (error: StorageFailedError) => onFatal(error),
+    });
     lifecycle.started();
     log("info", "listening", { address, data: path, keys: store.size });
     if (lifecycle.phase === "shutting down") log("warn", "not serving", { why: lifecycle.reason });
-    return new Shard(server, lifecycle, dataDir, store);
+    return new Shard({ server, lifecycle, dataDir, store }, failed);
   }
 
   /**
@@ -87,26 +108,15 @@ export class Shard {
     this.#lifecycle.drain();
     await delay(drainMs);
     // A client that never ends its request must not hold up the end; its save is not acknowledged.
-    await deadline(this.#server.shutdown(), CLOSE_TIMEOUT_MS).catch(() => {});
+    await deadline(this.#server.shutdown(), CLOSE_TIMEOUT_MS).catch(() => this.#server.close());
     await this.#store.close();
     await this.#dataDir.close();
   }
 }
 
-function listen(
-  { host, port, log }: ShardOptions,
-  handler: Deno.ServeHandler,
-): Deno.HttpServer<Deno.NetAddr> {
+function listen({ host, port }: ShardOptions): Deno.TcpListener {
   try {
-    return Deno.serve({
-      hostname: host,
-      port,
-      onListen() {},
-      onError(error) {
-        log("error", "request failed", { error: messageOf(error) });
-        return new Response("Internal error", { status: 500 });
-      },
-    }, handler);
+    return Deno.listen({ hostname: host, port });
   } catch (error) {
     const why = error instanceof Deno.errors.AddrInUse ? "the port is taken" : messageOf(error);
     throw new StartError(`Cannot listen on ${host}:${port}: ${why}`, { cause: error });

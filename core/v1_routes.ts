@@ -1,13 +1,23 @@
-/** The native routes of single keys and of listings, under `/v1/keys`. */
+/** The native routes: keys with ETag and conditions, listings, batches. */
 import { ifNoneMatch } from "@std/http/etag";
-import { accepts } from "@std/http/negotiation";
 import { STATUS_CODE } from "@std/http/status";
-import { type BodyLimits, readValue } from "./body.ts";
+import { type BatchOptions, runBatch } from "./batch.ts";
+import { readValue } from "./body.ts";
 import { writeCondition } from "./conditions.ts";
-import { InvalidQueryError } from "./errors.ts";
+import { InvalidQueryError, LengthRequiredError } from "./errors.ts";
+import { type HttpRequest, type HttpResponse } from "./http_types.ts";
 import { decodeSegment } from "./key.ts";
-import { jsonError } from "./respond.ts";
-import { type LargeValue, type ListOptions, type Store, Value } from "./store.ts";
+import { streamPages } from "./listing.ts";
+import { errorAnswer, jsonAnswer } from "./respond.ts";
+import { V1_KEYS } from "./protocol.ts";
+import {
+  type Condition,
+  type IncomingValue,
+  type LargeValue,
+  type ListOptions,
+  type Store,
+  Value,
+} from "./store.ts";
 
 /** Keys in one page of `GET /v1/keys` when the request does not say. */
 const DEFAULT_PAGE = 1000;
@@ -16,91 +26,103 @@ const DEFAULT_PAGE = 1000;
 const MAX_PAGE = 10_000;
 
 /** Content type of a listing or batch with one JSON object a line. */
-export const NDJSON_TYPE = "application/x-ndjson";
+const NDJSON_TYPE = "application/x-ndjson";
 
 /** Methods of `/v1/keys/KEY`, for `Allow`. */
 export const KEY_METHODS = "GET, HEAD, PUT, DELETE";
 
+type Answer = HttpResponse | Promise<HttpResponse>;
+
 /** `GET` and `HEAD /v1/keys/KEY`: the bytes, 304 where the client has them, 404. */
-export async function getKey(store: Store, key: string, request: Request): Promise<Response> {
-  const value = await store.get(key);
+export function getKey(store: Store, key: string, request: HttpRequest): Answer {
+  const value = store.get(key);
+  return value instanceof Promise
+    ? value.then((found) => answerValue(key, found, request))
+    : answerValue(key, value, request);
+}
+
+function answerValue(
+  key: string,
+  value: Value | LargeValue | undefined,
+  request: HttpRequest,
+): HttpResponse {
   if (value === undefined) return notFound(key);
-  const known = request.headers.get("if-none-match");
   const headers = { "etag": value.etag, "content-type": value.contentType };
-  if (!ifNoneMatch(known, value.etag)) {
+  if (!ifNoneMatch(request.header("if-none-match") ?? null, value.etag)) {
     discard(value);
-    return new Response(null, { status: STATUS_CODE.NotModified, headers });
+    return { status: STATUS_CODE.NotModified, headers };
   }
+  if (value instanceof Value) return { status: STATUS_CODE.OK, headers, body: value.bytes };
   const sized = { ...headers, "content-length": String(value.size) };
   if (request.method === "HEAD") {
     discard(value);
-    return new Response(null, { headers: sized });
+    return { status: STATUS_CODE.OK, headers: sized };
   }
-  return new Response(value instanceof Value ? value.bytes : value.open(), { headers: sized });
+  return { status: STATUS_CODE.OK, headers: sized, body: value.open() };
 }
 
 /** `PUT /v1/keys/KEY`: 201 created or 204 replaced, with the ETag of what is stored now. */
-export async function putKey(
+export function putKey(store: Store, key: string, request: HttpRequest, maxBytes: number): Answer {
+  const condition = conditionOf(request);
+  const value = readValue(request, maxBytes);
+  return value instanceof Promise
+    ? value.then((whole) => put(store, key, whole, condition))
+    : put(store, key, value, condition);
+}
+
+function put(
   store: Store,
   key: string,
-  request: Request,
-  limits: BodyLimits,
-): Promise<Response> {
-  const { headers } = request;
-  const condition = writeCondition(headers.get("if-match"), headers.get("if-none-match"));
-  const { created, etag } = await store.set(key, await readValue(request, limits), condition);
-  return new Response(null, {
+  value: Value | IncomingValue,
+  condition: Condition | undefined,
+): Promise<HttpResponse> {
+  return store.set(key, value, condition).then(({ created, etag }) => ({
     status: created ? STATUS_CODE.Created : STATUS_CODE.NoContent,
     headers: { etag },
-  });
+  }));
 }
 
 /** `DELETE /v1/keys/KEY`: 204, or 404. */
-export async function deleteKey(store: Store, key: string, request: Request): Promise<Response> {
-  const { headers } = request;
-  const condition = writeCondition(headers.get("if-match"), headers.get("if-none-match"));
-  const found = await store.delete(key, condition);
-  return found ? new Response(null, { status: STATUS_CODE.NoContent }) : notFound(key);
+export async function deleteKey(
+  store: Store,
+  key: string,
+  request: HttpRequest,
+): Promise<HttpResponse> {
+  const found = await store.delete(key, conditionOf(request));
+  return found ? { status: STATUS_CODE.NoContent } : notFound(key);
 }
 
 /** `GET /v1/keys`: a page of keys as JSON, or all of them as NDJSON, in order. */
-export function listKeys(store: Store, query: string, request: Request): Response {
-  const options = parseListQuery(query);
-  if (request.headers.get("accept")?.includes(NDJSON_TYPE) && accepts(request, NDJSON_TYPE)) {
-    return new Response(streamPages(store, options, (key) => JSON.stringify({ key }) + "\n"), {
-      headers: { "content-type": NDJSON_TYPE },
-    });
+export function listKeys(store: Store, request: HttpRequest): HttpResponse {
+  const options = parseListQuery(request.query);
+  if (request.header("accept")?.includes(NDJSON_TYPE)) {
+    const body = streamPages(
+      store,
+      options,
+      (keys) => keys.map((key) => JSON.stringify({ key }) + "\n").join(""),
+    );
+    return { status: STATUS_CODE.OK, headers: { "content-type": NDJSON_TYPE }, body };
   }
   const limit = Math.min(options.limit ?? DEFAULT_PAGE, MAX_PAGE);
   // One more than is shown tells whether there is a next page.
   const keys = store.list({ ...options, limit: limit + 1 });
   const more = keys.length > limit;
   if (more) keys.pop();
-  return Response.json({ keys, next: more ? keys.at(-1) ?? null : null });
+  return jsonAnswer(STATUS_CODE.OK, { keys, next: more ? keys.at(-1) ?? null : null });
 }
 
-/**
- * All keys that `options` name as a stream, in pages, with constant memory. A key saved or deleted
- * meanwhile may or may not be in it; every other key is in it exactly once.
- */
-export function streamPages(
-  store: Store,
-  options: ListOptions,
-  format: (key: string) => string,
-): ReadableStream<Uint8Array<ArrayBuffer>> {
-  const encoder = new TextEncoder();
-  let after = options.after;
-  let left = options.limit ?? Infinity;
-  return new ReadableStream({
-    pull(controller) {
-      const limit = Math.min(left, DEFAULT_PAGE);
-      const keys = store.list({ ...options, ...(after === undefined ? {} : { after }), limit });
-      if (keys.length > 0) controller.enqueue(encoder.encode(keys.map(format).join("")));
-      after = keys.at(-1);
-      left -= keys.length;
-      if (keys.length < limit || left <= 0) controller.close();
-    },
-  });
+/** `POST /v1/batch`: a line of result for each line of the body. */
+export function postBatch(request: HttpRequest, options: BatchOptions): HttpResponse {
+  const { body, contentLength, chunked } = request;
+  if (contentLength === undefined && !chunked) {
+    throw new LengthRequiredError("Length required: send Content-Length or a chunked body");
+  }
+  const lines = body === undefined ? [] : runBatch(body.chunks(Infinity), options);
+  return {
+    status: STATUS_CODE.OK,
+    headers: { "content-type": NDJSON_TYPE },
+    body: ReadableStream.from(lines).pipeThrough(new TextEncoderStream()),
+  };
 }
 
 /** @throws {InvalidQueryError} If the query has an unknown name or a limit that is no count. */
@@ -124,8 +146,15 @@ function parseListQuery(query: string): ListOptions {
   return options;
 }
 
-function notFound(key: string): Response {
-  return jsonError(STATUS_CODE.NotFound, "not_found", `No such key: ${key}`);
+function conditionOf(request: HttpRequest): Condition | undefined {
+  return writeCondition(
+    request.header("if-match") ?? null,
+    request.header("if-none-match") ?? null,
+  );
+}
+
+function notFound(key: string): HttpResponse {
+  return errorAnswer(V1_KEYS + "/", STATUS_CODE.NotFound, `No such key: ${key}`);
 }
 
 function discard(value: Value | LargeValue): void {

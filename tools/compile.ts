@@ -37,6 +37,7 @@ const COMPILE = [
   "--allow-read",
   "--allow-write",
   "--allow-run",
+  "--allow-ffi",
   "--allow-env=KVS_*,NO_COLOR",
   "--allow-sys=hostname",
 ];

@@ -1,0 +1,310 @@
+import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { createHandler } from "../../core/handler.ts";
+import { SharedHeaders } from "../../core/http_headers.ts";
+import { type HttpBody, type HttpRequest, type HttpResponse } from "../../core/http_types.ts";
+import { DataDir } from "../../core/data_dir.ts";
+import { Lifecycle } from "../../core/lifecycle.ts";
+import { openJournalStore } from "../../core/open_journal_store.ts";
+import { TempDir } from "../e2e/kvs.ts";
+
+const MAX_VALUE_BYTES = 200_000;
+
+interface Ask {
+  readonly method?: string;
+  readonly headers?: Record<string, string>;
+  readonly body?: string | Uint8Array<ArrayBuffer>;
+  /** Whether the body comes in chunks of unknown number. */
+  readonly chunked?: boolean;
+}
+
+interface Told {
+  readonly status: number;
+  readonly header: (name: string) => string | undefined;
+  readonly body: string;
+}
+
+/** A shard without a port: a real store in a folder behind a handler. */
+async function withShard(
+  test: (ask: (target: string, options?: Ask) => Promise<Told>, dir: TempDir) => Promise<void>,
+): Promise<void> {
+  await using dir = new TempDir();
+  const dataDir = await DataDir.open(dir.path);
+  const logged: string[] = [];
+  const store = await openJournalStore(dir.path, {
+    log: () => {},
+    onFatal: (error) => logged.push(error.message),
+  });
+  const lifecycle = new Lifecycle(dir.path);
+  const handler = createHandler({
+    store: () => store,
+    lifecycle,
+    maxValueBytes: MAX_VALUE_BYTES,
+    log: (_level, message, facts) => logged.push(`${message} ${JSON.stringify(facts)}`),
+  });
+  lifecycle.started();
+  try {
+    await test(async (target, options = {}) => told(await handler(request(target, options))), dir);
+    assertEquals(logged, []);
+  } finally {
+    await store.close();
+    await dataDir.close();
+  }
+}
+
+function request(
+  target: string,
+  { method = "GET", headers = {}, body, chunked }: Ask,
+): HttpRequest {
+  const bytes = typeof body === "string" ? new TextEncoder().encode(body) : body;
+  const [path = "", query = ""] = target.split("?");
+  return {
+    method,
+    path,
+    query,
+    contentLength: chunked === true ? undefined : bytes?.length,
+    chunked: chunked === true,
+    body: bytes === undefined || bytes.length === 0 ? undefined : fakeBody(bytes),
+    header: (name) => headers[name],
+  };
+}
+
+function fakeBody(bytes: Uint8Array<ArrayBuffer>): HttpBody {
+  return {
+    bytes: () => bytes,
+    async *chunks() {
+      for (let at = 0; at < bytes.length; at += 1000) {
+        yield await Promise.resolve(bytes.slice(at, at + 1000));
+      }
+    },
+  };
+}
+
+async function told({ status, headers = {}, body = "" }: HttpResponse): Promise<Told> {
+  const header = (name: string) =>
+    headers instanceof SharedHeaders
+      ? new RegExp(`^${name}: (.*)\r\n`, "m").exec(headers.text)?.[1]
+      : headers[name];
+  return { status, header, body: await new Response(body).text() };
+}
+
+Deno.test("PUT creates, then replaces; GET gives back bytes, ETag and content type", async () => {
+  await withShard(async (ask) => {
+    const put = (body: string, headers = {}) =>
+      ask("/v1/keys/a%2Fb", { method: "PUT", body, headers });
+    const created = await put("one", { "content-type": "text/x-odd" });
+    assertEquals(created.status, 201);
+    const got = await ask("/v1/keys/a%2Fb");
+    assertEquals([got.status, got.body], [200, "one"]);
+    assertEquals(got.header("content-type"), "text/x-odd");
+    assertEquals(got.header("etag"), created.header("etag"));
+    assertMatch(got.header("etag") ?? "", /^"[^"]+"$/);
+
+    const replaced = await put("two");
+    assertEquals(replaced.status, 204);
+    const after = await ask("/v1/keys/a%2Fb");
+    assertEquals(after.body, "two");
+    assertEquals(after.header("content-type"), "application/octet-stream");
+    assertEquals(after.header("etag") === got.header("etag"), false);
+    assertEquals((await ask("/load/a%2Fb")).body, "two");
+  });
+});
+
+Deno.test("GET answers 304 where the client has the value, 404 where there is none", async () => {
+  await withShard(async (ask) => {
+    const etag = (await ask("/v1/keys/k", { method: "PUT", body: "v" })).header("etag") ?? "";
+    for (const known of [etag, `"other", ${etag}`, `W/${etag}`, "*"]) {
+      const answer = await ask("/v1/keys/k", { headers: { "if-none-match": known } });
+      assertEquals([known, answer.status, answer.body], [known, 304, ""]);
+      assertEquals(answer.header("etag"), etag);
+    }
+    assertEquals((await ask("/v1/keys/k", { headers: { "if-none-match": '"x"' } })).status, 200);
+    const missing = await ask("/v1/keys/none");
+    assertEquals(missing.status, 404);
+    assertEquals(JSON.parse(missing.body).error, "not_found");
+  });
+});
+
+Deno.test("conditional writes answer 412 where the condition fails, and change nothing", async () => {
+  await withShard(async (ask) => {
+    const write = (method: string, body: string | undefined, headers: Record<string, string>) =>
+      ask("/v1/keys/k", { method, headers, ...(body === undefined ? {} : { body }) });
+    assertEquals((await write("PUT", "0", { "if-match": "*" })).status, 412);
+    assertEquals((await write("DELETE", undefined, { "if-match": "*" })).status, 412);
+    const first = await write("PUT", "1", { "if-none-match": "*" });
+    assertEquals(first.status, 201);
+    const etag = first.header("etag") ?? "";
+    assertEquals((await write("PUT", "2", { "if-none-match": "*" })).status, 412);
+    assertEquals((await write("PUT", "2", { "if-match": '"other"' })).status, 412);
+    assertEquals((await write("PUT", "2", { "if-match": `W/${etag}` })).status, 412);
+    assertEquals((await write("DELETE", undefined, { "if-match": '"other"' })).status, 412);
+    assertEquals((await ask("/v1/keys/k")).body, "1");
+    assertEquals((await write("PUT", "2", { "if-match": `"other", ${etag}` })).status, 204);
+    assertEquals((await write("DELETE", undefined, { "if-match": etag })).status, 412);
+    assertEquals((await write("DELETE", undefined, { "if-match": "*" })).status, 204);
+    assertEquals((await write("DELETE", undefined, {})).status, 404);
+    for (const bad of ["etag", '"a" "b"', ""]) {
+      assertEquals((await write("PUT", "3", { "if-match": bad })).status, 400);
+    }
+    assertEquals((await write("PUT", "3", { "if-none-match": '"a"' })).status, 400);
+    assertEquals((await ask("/v1/keys/k")).status, 404);
+  });
+});
+
+Deno.test("every refusal on a native route is one line of JSON", async () => {
+  await withShard(async (ask, dir) => {
+    await Deno.mkdir(dir.join("folder"));
+    const big = "x".repeat(MAX_VALUE_BYTES + 1);
+    const table: [string, Ask, number, string][] = [
+      ["/v1/keys/", {}, 400, "bad_request"],
+      ["/v1/keys/%zz", {}, 400, "bad_request"],
+      ["/v1/keys/_shutting_down_", { method: "PUT", body: "x" }, 400, "bad_request"],
+      ["/v1/keys/a", { method: "PUT" }, 411, "length_required"],
+      ["/v1/keys/a", { method: "PUT", body: big }, 413, "content_too_large"],
+      [
+        "/v1/keys/a",
+        { method: "PUT", body: "x", headers: { "content-type": "ä" } },
+        400,
+        "bad_request",
+      ],
+      ["/v1/keys/a", { method: "POST", body: "x" }, 405, "method_not_allowed"],
+      ["/v1/keys", { method: "PUT", body: "x" }, 405, "method_not_allowed"],
+      ["/v1/batch", {}, 405, "method_not_allowed"],
+      ["/v1/batch", { method: "POST" }, 411, "length_required"],
+      ["/v1/keys?limit=0", {}, 400, "bad_request"],
+      ["/v1/keys?limit=x", {}, 400, "bad_request"],
+      ["/v1/keys?color=red", {}, 400, "bad_request"],
+      ["/v1/keys?prefix=%ff", {}, 400, "bad_request"],
+      ["/v1/nothing", {}, 404, "not_found"],
+      ["/v1/keys/a/b", {}, 404, "not_found"],
+    ];
+    for (const [target, options, status, error] of table) {
+      const answer = await ask(target, options);
+      assertEquals([target, answer.status], [target, status]);
+      assertMatch(answer.body, /^\{[^\n]*\}\n$/);
+      const parsed = JSON.parse(answer.body);
+      assertEquals(parsed.error, error);
+      assertEquals(typeof parsed.detail, "string");
+    }
+    assertStringIncludes(
+      (await ask("/v1/keys/a", { method: "PUT", body: big })).body,
+      `${MAX_VALUE_BYTES + 1} bytes, at most ${MAX_VALUE_BYTES}`,
+    );
+    assertEquals((await ask("/v1/keys")).body, '{"keys":[],"next":null}\n');
+  });
+});
+
+Deno.test("a value of any size comes back whole, with its length known or not", async () => {
+  await withShard(async (ask) => {
+    for (const size of [0, 1, 65_535, 65_536, 65_537, 150_000]) {
+      for (const chunked of [false, true]) {
+        const body = "0123456789".repeat(size / 10 + 1).slice(0, size);
+        const target = `/v1/keys/size-${size}-${chunked}`;
+        const answer = await ask(target, { method: "PUT", body, chunked });
+        assertEquals([size, chunked, answer.status], [size, chunked, 201]);
+        assertEquals((await ask(target)).body, body);
+        assertEquals((await ask(target)).header("etag"), answer.header("etag"));
+      }
+    }
+  });
+});
+
+Deno.test("GET /v1/keys pages in order, by prefix, after and limit", async () => {
+  await withShard(async (ask) => {
+    for (const key of ["b1", "a2", "a1", "a3", "%F0%9F%98%80", "%EF%BD%81"]) {
+      await ask(`/save/${key}/x`);
+    }
+    const list = async (query: string) => JSON.parse((await ask(`/v1/keys?${query}`)).body);
+    assertEquals(await list(""), { keys: ["a1", "a2", "a3", "b1", "ａ", "😀"], next: null });
+    assertEquals(await list("limit=2"), { keys: ["a1", "a2"], next: "a2" });
+    assertEquals(await list("limit=2&after=a2"), { keys: ["a3", "b1"], next: "b1" });
+    assertEquals(await list("prefix=a&limit=3"), { keys: ["a1", "a2", "a3"], next: null });
+    assertEquals(await list("prefix=a&after=a1x"), { keys: ["a2", "a3"], next: null });
+    assertEquals(await list("after=zzz&limit=1"), { keys: ["ａ"], next: "ａ" });
+  });
+});
+
+Deno.test("listings of many pages are complete as JSON pages, as NDJSON and on the book route", async () => {
+  await withShard(async (ask) => {
+    const keys = Array.from({ length: 2500 }, (_, i) => `key-${String(i).padStart(5, "0")}`);
+    const lines = keys.map((key) => JSON.stringify({ op: "put", key, value: "v" })).join("\n");
+    await ask("/v1/batch", { method: "POST", body: lines });
+    const streamed = await ask("/v1/keys", { headers: { accept: "application/x-ndjson" } });
+    assertEquals(streamed.header("content-type"), "application/x-ndjson");
+    assertEquals(streamed.body.trimEnd().split("\n").map((line) => JSON.parse(line).key), keys);
+    assertEquals((await ask("/allKeys")).body, keys.join(","));
+    const paged: string[] = [];
+    for (let after: string | null = ""; after !== null;) {
+      const page = JSON.parse((await ask(`/v1/keys?after=${after}`)).body);
+      paged.push(...page.keys);
+      after = page.next;
+    }
+    assertEquals(paged, keys);
+  });
+});
+
+Deno.test("POST /v1/batch answers each line in order, refusals among them", async () => {
+  await withShard(async (ask) => {
+    const run = async (...operations: (object | string)[]) => {
+      const body = operations.map((one) => typeof one === "string" ? one : JSON.stringify(one));
+      const answer = await ask("/v1/batch", { method: "POST", body: body.join("\n") });
+      assertEquals(answer.status, 200);
+      return answer.body.trimEnd().split("\n").map((line) => JSON.parse(line));
+    };
+    const results = await run(
+      { op: "put", key: "a", value: "ä\n" },
+      { op: "get", key: "a" },
+      { op: "put", key: "b", base64: "AP8=", type: "x/y" },
+      { op: "get", key: "b" },
+      { op: "put", key: "..", value: "dots" },
+      { op: "put", key: "a", value: "2", ifNoneMatch: "*" },
+      { op: "delete", key: "none" },
+      { op: "get", key: "none" },
+      { op: "delete", key: "a" },
+      { op: "get", key: "a" },
+    );
+    assertEquals(results.map(({ status }) => status), [
+      201,
+      200,
+      201,
+      200,
+      201,
+      412,
+      404,
+      404,
+      204,
+      404,
+    ]);
+    assertEquals([results[1].value, results[1].etag], ["ä\n", results[0].etag]);
+    assertEquals([results[3].base64, results[3].type], ["AP8=", "x/y"]);
+    const refused = await run(
+      "not json",
+      "[]",
+      { op: "put", key: "a" },
+      { op: "put", key: "a", value: "x", base64: "AA==" },
+      { op: "put", key: "a", base64: "*" },
+      { op: "put", key: "a", value: "x", type: "a\r\nb: c" },
+      { op: "put", key: "", value: "x" },
+      { op: "move", key: "a" },
+      { op: "get", key: "a", color: "red" },
+      { op: "put", key: "big", value: "x".repeat(70_000) },
+      '{"op":"put","key":"a","value":"\\ud800"}',
+      { op: "put", key: "last", value: "x" },
+    );
+    assertEquals(refused.map(({ status }) => status), [
+      ...Array(9).fill(400),
+      413,
+      400,
+      201,
+    ]);
+    assertEquals(JSON.parse((await ask("/v1/keys")).body).keys, ["..", "b", "last"]);
+  });
+});
+
+Deno.test("a line of a batch that never ends is refused before it fills the memory", async () => {
+  await withShard(async (ask) => {
+    const body = `{"op":"put","key":"a","value":"x"}\n` + "x".repeat(600_000);
+    const { body: text } = await ask("/v1/batch", { method: "POST", body, chunked: true });
+    const lines = text.trimEnd().split("\n").map((line) => JSON.parse(line));
+    assertEquals(lines.map(({ status }) => status), [201, 413]);
+  });
+});
