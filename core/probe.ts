@@ -2,6 +2,7 @@
  * The client's probe: each letter of the alphabet is a key, loaded from the server that owns it over
  * the book routes, and its value has to be the letter itself.
  */
+import { delay } from "@std/async/delay";
 import { RemoteError } from "./errors.ts";
 import { type Placement } from "./placement.ts";
 import { equalBytes, Remote } from "./remote.ts";
@@ -33,6 +34,13 @@ export interface ProbeOptions {
   readonly timeoutMs: number;
 }
 
+/**
+ * Time between the first probes of a round and those that follow on the same server (milliseconds).
+ * A burst overflows a small accept queue (5 in Python's http.server), and the kernel then tries the
+ * connection again only after a second, which would look like a dead server.
+ */
+const STAGGER_MS = 2;
+
 const encoder = new TextEncoder();
 
 /** Probes the alphabet, round by round. */
@@ -56,10 +64,17 @@ export class Prober {
     return this.#options.placement(letter, this.#remotes.length);
   }
 
-  /** Probes all letters at once, so that a dead server costs one timeout. Never throws. */
+  /** Probes all letters at the same time, so that a dead server costs one timeout. Never throws. */
   async round(): Promise<Row> {
     const time = new Date();
-    const statuses = (await Promise.all(LETTERS.map((letter) => this.#probe(letter)))).join("");
+    const started = this.#remotes.map(() => 0);
+    const probes = LETTERS.map((letter) => {
+      const owner = this.ownerOf(letter);
+      const before = started[owner] ?? 0;
+      started[owner] = before + 1;
+      return this.#probe(letter, before * STAGGER_MS);
+    });
+    const statuses = (await Promise.all(probes)).join("");
     return { time, statuses, hits: statuses.replaceAll(/[^h]/g, "").length };
   }
 
@@ -68,7 +83,8 @@ export class Prober {
     this.#client.close();
   }
 
-  async #probe(letter: string): Promise<string> {
+  async #probe(letter: string, delayMs: number): Promise<string> {
+    if (delayMs > 0) await delay(delayMs);
     const remote = this.#remotes[this.ownerOf(letter)];
     if (remote === undefined) throw new RangeError("Placement outside of the server list");
     const word = encoder.encode(letter);

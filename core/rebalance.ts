@@ -21,6 +21,12 @@ import { decide, type Decision, type Layout, ownerOf, targetOf } from "./rebalan
 import { prune } from "./rebalance_prune.ts";
 import { mapInOrder, type MapOptions, mergeListings } from "./rebalance_streams.ts";
 
+/**
+ * Keys under way at once where a server knows only the book routes: such servers have accept queues
+ * as small as 5, and the kernel tries a connection that found the queue full again after a second.
+ */
+const BOOK_CONCURRENCY = 4;
+
 /** What a run works with. */
 export interface RebalanceOptions {
   /** The distinct servers of both lists; `layout` names them by index. */
@@ -76,7 +82,9 @@ class Run {
 
   constructor(options: RebalanceOptions) {
     this.#options = options;
-    this.#pool = { concurrency: options.concurrency, signal: options.signal };
+    const { endpoints, concurrency, signal } = options;
+    const bound = endpoints.every(({ native }) => native) ? concurrency : BOOK_CONCURRENCY;
+    this.#pool = { concurrency: Math.min(concurrency, bound), signal };
   }
 
   async run(): Promise<Summary> {
