@@ -108,7 +108,7 @@ export const server: Command = {
     });
     // The end of a shard whose disk failed; where it does not even start, `started` rejects.
     const failed = started.then(async (shard) => {
-      // Only listing the folder at the start calls the C library.
+      // The C library is loaded now; what is loaded stays usable.
       await giveUp("ffi");
       return await shard.failed;
     });

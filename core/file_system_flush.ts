@@ -4,6 +4,7 @@
  * journal for longer than all of them together.
  */
 import type { FileSystem } from "./files.ts";
+import { loadLibC } from "./libc.ts";
 
 /** The first Linux whose syncfs(2) reports that something could not be written. */
 const LEAST_LINUX = [5, 8] as const;
@@ -25,39 +26,21 @@ export async function openFileSystem(
   path: string,
   files: number,
 ): Promise<FileSystem | undefined> {
-  if (files < LEAST_FILES || Deno.build.os !== "linux") return undefined;
-  if (!await reportsFailures()) return undefined;
-  const libc = openLibc();
-  if (libc === undefined) return undefined;
+  if (files < LEAST_FILES) return undefined;
+  const libc = loadLibC();
+  if (libc === undefined || !await reportsFailures()) return undefined;
   // Failures are reported from here on.
-  const folder = libc.symbols.open(encoder.encode(path + "\0"), O_CLOEXEC);
-  if (folder < 0) {
-    libc.close();
-    return undefined;
-  }
+  const folder = libc.open(encoder.encode(path + "\0"), O_CLOEXEC);
+  if (folder < 0) return undefined;
   return {
     async flush() {
-      const failed = await libc.symbols.syncfs(folder);
+      const failed = await libc.syncfs(folder);
       if (failed !== 0) throw new Error("the file system could not be flushed");
     },
     close() {
-      libc.symbols.close(folder);
-      libc.close();
+      libc.close(folder);
     },
   };
-}
-
-function openLibc() {
-  try {
-    return Deno.dlopen("libc.so.6", {
-      open: { parameters: ["buffer", "i32"], result: "i32" },
-      // On another thread: it waits for the disk.
-      syncfs: { parameters: ["i32"], result: "i32", nonblocking: true },
-      close: { parameters: ["i32"], result: "i32" },
-    });
-  } catch {
-    return undefined;
-  }
 }
 
 let reports: boolean | undefined;

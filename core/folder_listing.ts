@@ -3,6 +3,7 @@
  * million names, which a server that starts has not; the system call takes one second and 20 MB.
  */
 import { messageOf } from "./errors.ts";
+import { loadLibC } from "./libc.ts";
 
 /** Called for each entry of a folder. A symbolic link is not a file. */
 export type OnEntry = (name: string, isFile: boolean) => void;
@@ -12,21 +13,16 @@ export type OnEntry = (name: string, isFile: boolean) => void;
  * and then. Rejects with what `Deno.readDir` throws when the folder cannot be read.
  */
 export async function listFolder(path: string, onEntry: OnEntry): Promise<void> {
-  const libc = openLibc();
-  if (libc === undefined) return await listPortably(path, onEntry);
+  const libc = loadLibC();
+  const folder = libc?.open(encoder.encode(path + "\0"), O_DIRECTORY | O_CLOEXEC) ?? -1;
+  // Deno says best why a folder cannot be opened.
+  if (libc === undefined || folder < 0) return await listPortably(path, onEntry);
   try {
-    const folder = libc.symbols.open(encoder.encode(path + "\0"), O_DIRECTORY | O_CLOEXEC);
-    // Deno says best why a folder cannot be opened.
-    if (folder < 0) return await listPortably(path, onEntry);
-    try {
-      await readEntries(path, (buffer) => {
-        return Number(libc.symbols.getdents64(folder, buffer, BigInt(buffer.length)));
-      }, onEntry);
-    } finally {
-      libc.symbols.close(folder);
-    }
+    await readEntries(path, (buffer) => {
+      return Number(libc.getdents64(folder, buffer, BigInt(buffer.length)));
+    }, onEntry);
   } finally {
-    libc.close();
+    libc.close(folder);
   }
 }
 
@@ -38,20 +34,6 @@ async function listPortably(path: string, onEntry: OnEntry): Promise<void> {
 // it is left out: the next call fails on what is no folder.
 const O_DIRECTORY = Deno.build.arch === "x86_64" ? 0o200000 : 0;
 const O_CLOEXEC = 0o2000000;
-
-/** The C library, or `undefined` where it is another one, or not to be called. */
-function openLibc() {
-  if (Deno.build.os !== "linux") return undefined;
-  try {
-    return Deno.dlopen("libc.so.6", {
-      open: { parameters: ["buffer", "i32"], result: "i32" },
-      getdents64: { parameters: ["i32", "buffer", "usize"], result: "isize" },
-      close: { parameters: ["i32"], result: "i32" },
-    });
-  } catch {
-    return undefined;
-  }
-}
 
 // struct linux_dirent64: inode (8 bytes), offset (8), record length (2), type (1), name and NUL.
 const LENGTH_AT = 16;

@@ -5,8 +5,8 @@
  * flush; the next frame is written only when that flush is done. So a frame that is damaged, with no
  * sound frame behind it, was never acknowledged (a torn tail); one with a sound frame behind it was.
  *
- *     header: "kvsjrnl1", salt (4 bytes), 1 if the file was a segment before, else 0 (4), where the
- *             frames of the segment before end (4), CRC-32 of the 20 bytes before
+ *     header: "kvsjrnl1", salt (31 bits in 4 bytes), 1 if the file was a segment before, else 0 (4),
+ *             where the frames of the segment before end (4), CRC-32 of the 20 bytes before
  *     frame:  "kvsF", CRC-32 of the rest of the frame (starting from salt), length of the records
  *             (4 bytes), number of the frame in its segment (4 bytes), records
  *     record: kind (1), bytes of the key (1), of the content type (2), of the value (4), then these

@@ -72,7 +72,7 @@ export async function openJournalStore(path: string, options: JournalStoreOption
     folder: path,
     hiddenFolder,
     files,
-    journal: new Journal(hiddenFolder, files, found),
+    journal: new Journal(hiddenFolder, { files, found, leastSpareBytes: journalBytes / 16 }),
     overlay,
     keyFiles,
     contentTypes,

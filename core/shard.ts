@@ -34,6 +34,12 @@ export interface ShardOptions {
 /** How long requests in flight may take to end once the drain period is over (milliseconds). */
 const CLOSE_TIMEOUT_MS = 2000;
 
+/**
+ * How long the journal may be turned into key files at the end (milliseconds), so that a Pod ends
+ * within its grace period; the next start replays what is left.
+ */
+const CHECKPOINT_TIMEOUT_MS = 3000;
+
 /** A running shard. */
 export class Shard {
   /** Rejects when the disk failed so that nothing on it can be trusted: the process has to end. */
@@ -91,6 +97,7 @@ export class Shard {
     store = await openJournalStore(path, {
       cacheBytes: options.cacheBytes,
       journalBytes: options.journalBytes,
+      closeTimeoutMs: CHECKPOINT_TIMEOUT_MS,
       log,
       onFatal: (error: StorageFailedError) => onFatal(error),
     });

@@ -1,0 +1,33 @@
+/**
+ * The few calls of the C library that the runtime has no other way to: listing a folder of a million
+ * files in a second, and flushing a file system once for thousands of files.
+ */
+
+/** The C library's functions, or `undefined` where there is none of the kind that is known. */
+export type LibC = ReturnType<typeof openLibC>;
+
+let loaded: { readonly libc: LibC } | undefined;
+
+/**
+ * Loads the library at the first call, which needs the permission to; what is loaded stays usable
+ * when that is given up. `undefined` on another system, with another C library, or when refused.
+ */
+export function loadLibC(): LibC {
+  loaded ??= { libc: openLibC() };
+  return loaded.libc;
+}
+
+function openLibC() {
+  if (Deno.build.os !== "linux") return undefined;
+  try {
+    return Deno.dlopen("libc.so.6", {
+      open: { parameters: ["buffer", "i32"], result: "i32" },
+      getdents64: { parameters: ["i32", "buffer", "usize"], result: "isize" },
+      // On another thread: it waits for the disk.
+      syncfs: { parameters: ["i32"], result: "i32", nonblocking: true },
+      close: { parameters: ["i32"], result: "i32" },
+    }).symbols;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,134 @@
+import { assert, assertEquals, assertInstanceOf } from "@std/assert";
+import { StorageFailedError } from "../../core/errors.ts";
+import { type Store, Value } from "../../core/store.ts";
+import { loadText } from "../core/store_contract.ts";
+import { Random } from "./random.ts";
+import { SimulatedDisk } from "./simulated_disk.ts";
+import { FOLDER, openOn } from "./workload.ts";
+
+const JOURNAL_BYTES = 1_000_000;
+
+/** What the store holds after each flush: state by number of frames. */
+type History = string[];
+
+interface Recorded {
+  readonly segments: ReadonlyMap<string, Uint8Array<ArrayBuffer>>;
+  /** The last segment's path. */
+  readonly last: string;
+  /** Where each frame of the last segment ends. */
+  readonly ends: readonly number[];
+  /** What is held after none, one, and so on of these frames. */
+  readonly history: History;
+}
+
+async function describe(store: Store): Promise<string> {
+  const parts: string[] = [];
+  for (const key of store.list()) parts.push(`${key}=${await loadText(store, key)}`);
+  return parts.join(" ");
+}
+
+/** Leaves a journal behind, of one segment or, with restarts that are killed, of more. */
+async function record(segments: number): Promise<Recorded> {
+  let disk = new SimulatedDisk(new Random(7));
+  let count = 0;
+  let history: History = [];
+  let ends: number[] = [];
+  let last = "";
+  for (let segment = 1; segment <= segments; segment++) {
+    const { store } = await openOn(disk, JOURNAL_BYTES);
+    // Nothing is to become a file.
+    disk.fault = ({ kind, path }) => kind === "create" && /save-/.test(path) ? "full" : undefined;
+    last = `${FOLDER}/.kvs/journal-${String(segment).padStart(8, "0")}`;
+    history = [await describe(store)];
+    ends = [24];
+    const steps = [
+      () => Promise.all([store.set("a", text(count++)), store.set("b", text(count++))]),
+      () => store.set("a", text(count++)),
+      () => store.delete("b"),
+      () => store.set("c", Value.fromText(`a longer value ${count++}`, "text/html")),
+    ];
+    for (const step of steps) {
+      await step();
+      history.push(await describe(store));
+      ends.push(disk.contents().get(last)?.length ?? 0);
+    }
+    const next = disk.afterKill();
+    await store.close();
+    disk = next;
+  }
+  const paths = [...disk.contents()].filter(([path]) => path.includes("/journal-"));
+  assertEquals(paths.length, segments);
+  return { segments: new Map(paths), last, ends, history };
+}
+
+const text = (count: number) => Value.fromText(`value ${count}`);
+
+function diskWith(files: Iterable<readonly [string, Uint8Array<ArrayBuffer>]>): SimulatedDisk {
+  const disk = new SimulatedDisk(new Random(3));
+  for (const [path, content] of files) disk.put(path, content);
+  return disk;
+}
+
+Deno.test("JournalStore drops a torn tail: a journal cut off at every byte", async () => {
+  const { segments, last, ends, history } = await record(2);
+  const bytes = segments.get(last) ?? new Uint8Array(0);
+  assertEquals(ends.at(-1), bytes.length);
+  let cases = 0;
+  for (let length = 0; length < bytes.length; length++) {
+    for (const zeros of [0, 1, 100]) {
+      const cut = new Uint8Array(length + zeros);
+      cut.set(bytes.subarray(0, length));
+      const label = `cut at ${length}, ${zeros} zeros`;
+      if (length < 24 && zeros > 0) continue;
+      const disk = diskWith(new Map([...segments, [last, cut]]));
+      const { store, logged } = await openOn(disk, JOURNAL_BYTES);
+      const frames = Math.max(0, ends.findLastIndex((end) => end <= length));
+      assertEquals(await describe(store), history[frames], label);
+      const dropped = length < 24 ? length : cut.length - (ends[frames] ?? 0);
+      const said = logged.map((line) => /"bytes":(\d+)/.exec(line)?.[1]);
+      assertEquals(said, dropped > 0 ? [String(dropped)] : [], label);
+      await store.set("d", text(1000));
+      await store.close();
+      const again = await openOn(disk, JOURNAL_BYTES);
+      assertEquals(await describe(again.store), [history[frames], "d=value 1000"].join(" ").trim());
+      await again.store.close();
+      cases++;
+    }
+  }
+  console.log(`truncated journals: ${cases} cases`);
+});
+
+Deno.test("JournalStore never serves a flipped bit: a journal damaged at every byte", async () => {
+  const { segments, last, ends, history } = await record(2);
+  const lastFrame = ends.at(-2) ?? 0;
+  let cases = 0;
+  let refusals = 0;
+  for (const [path, bytes] of segments) {
+    for (let at = 0; at < bytes.length; at++) {
+      for (let bit = 0; bit < 8; bit++) {
+        const label = `${path} byte ${at} bit ${bit}`;
+        const damaged = bytes.slice();
+        damaged[at] = (damaged[at] ?? 0) ^ (1 << bit);
+        const disk = diskWith(new Map([...segments, [path, damaged]]));
+        const isTail = path === last && at >= lastFrame;
+        try {
+          const { store, logged } = await openOn(disk, JOURNAL_BYTES);
+          assert(isTail, label);
+          // As a frame that was torn before anybody was told.
+          assertEquals(await describe(store), history.at(-2), label);
+          assertEquals(logged.length, 1, label);
+          await store.close();
+        } catch (error) {
+          assertInstanceOf(error, StorageFailedError, label);
+          assert(!isTail, label);
+          assert(/journal-\d+ is damaged at byte \d+/.test(error.message), error.message);
+          // It is looked at, not changed: a person decides.
+          assertEquals(disk.contents().get(path), damaged, label);
+          refusals++;
+        }
+        cases++;
+      }
+    }
+  }
+  console.log(`flipped bits: ${cases} cases, ${refusals} refused, the others a torn tail`);
+});

@@ -1,0 +1,96 @@
+import { assert, assertEquals } from "@std/assert";
+import { type PowerCut, SimulatedDisk } from "./simulated_disk.ts";
+import { Random } from "./random.ts";
+import { openOn, Workload } from "./workload.ts";
+
+const CUTS: readonly (PowerCut | "killed")[] = [
+  "killed",
+  "nothing survives",
+  "all survives",
+  "some survives",
+  "some survives",
+];
+
+// Bytes of journal: all in it, some checkpoints, checkpoints without end.
+const JOURNALS = [1_000_000, 20_000, 700];
+// A short run by default; more with the variable, for `deno task test:crash`.
+const SEEDS = Number(Deno.env.get("KVS_CRASH_SEEDS") ?? 4);
+const WRITES = 25;
+
+Deno.test("JournalStore keeps what it acknowledged when all ends at any operation", async () => {
+  let cases = 0;
+  for (let seed = 0; seed < SEEDS; seed++) {
+    for (const journalBytes of JOURNALS) {
+      const operations = await countOperations(seed, journalBytes);
+      for (let end = 0; end < operations; end++) {
+        const cut = CUTS[(end + seed) % CUTS.length] ?? "killed";
+        await endAt(end, cut, seed, journalBytes);
+        cases++;
+      }
+    }
+  }
+  console.log(`power cuts and kills: ${cases} cases, each with a second one while it recovers`);
+});
+
+async function countOperations(seed: number, journalBytes: number): Promise<number> {
+  const random = new Random(seed);
+  const disk = new SimulatedDisk(random);
+  disk.canFlushAll = seed % 2 === 0;
+  const { store, logged } = await openOn(disk, journalBytes);
+  const workload = new Workload(random);
+  await workload.run(store, WRITES);
+  await store.close();
+  assertEquals(disk.openFiles, 0);
+  assertEquals(logged, []);
+  const hidden = [...disk.contents().keys()].filter((path) => path.startsWith("/data/.kvs/"));
+  assertEquals(hidden.filter((path) => !path.endsWith("/content-types")), []);
+  const again = await openOn(disk, journalBytes);
+  await workload.check(again.store, `seed ${seed}`);
+  await again.store.close();
+  return disk.operations;
+}
+
+async function endAt(
+  end: number,
+  cut: PowerCut | "killed",
+  seed: number,
+  journalBytes: number,
+): Promise<void> {
+  const label = `seed ${seed}, journal ${journalBytes}, operation ${end}, ${cut}`;
+  const random = new Random(seed);
+  const workload = new Workload(random);
+  let disk = new SimulatedDisk(random);
+  disk.canFlushAll = seed % 2 === 0;
+  const endings = [end, random.integer(0, 30), Infinity];
+  for (const [i, ending] of endings.entries()) {
+    let next: SimulatedDisk | undefined;
+    const current = disk;
+    current.fault = ({ index }) => {
+      if (index < ending) return undefined;
+      next ??= cut === "killed" ? current.afterKill() : current.afterPowerCut(cut);
+      return "broken";
+    };
+    try {
+      const { store } = await openOn(current, journalBytes);
+      try {
+        if (i > 0 && ending === Infinity) await workload.check(store, label);
+        await workload.run(store, WRITES);
+      } finally {
+        await store.close().catch(() => {});
+      }
+    } catch (error) {
+      if (next === undefined || !isBroken(error)) throw error;
+    }
+    assertEquals(current.openFiles, 0, label);
+    disk = next ?? current;
+  }
+  disk.fault = () => undefined;
+  const { store, fatal } = await openOn(disk, journalBytes);
+  await workload.check(store, label);
+  assert(fatal.length === 0, label);
+  await store.close();
+}
+
+function isBroken(error: unknown): boolean {
+  return error instanceof Error && error.message.includes("os error 5");
+}
