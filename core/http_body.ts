@@ -1,6 +1,7 @@
 /** The body of one request, read from its connection when the handler asks for it. */
 import { ValueTooLargeError } from "./errors.ts";
 import { ChunkedDecoder } from "./http_chunked.ts";
+import { type HttpOutput } from "./http_output.ts";
 import { type HttpSocket } from "./http_socket.ts";
 import { type HttpBody } from "./http_types.ts";
 
@@ -10,15 +11,13 @@ const PIECE_BYTES = 65_536;
 /** What is left of a body up to this is read and dropped, so that its connection can go on. */
 const MAX_SKIPPED_BYTES = 65_536;
 
-/** What a body needs from its connection. */
-export interface BodyOptions {
+const CONTINUE = new TextEncoder().encode("HTTP/1.1 100 Continue\r\n\r\n");
+
+/** How the client announced a body. */
+export interface BodyFraming {
   /** `undefined`: it comes in chunks. */
-  readonly length: number | undefined;
-  /** The most bytes of chunk extensions and trailers. */
-  readonly maxExtraBytes: number;
-  /** Called before the first read that has to wait for the client: sends `100 Continue`. */
-  readonly beforeRead: () => Promise<void> | undefined;
-  /** Whether the client may send the body, or may not, once it has an answer. */
+  readonly contentLength: number | undefined;
+  /** Whether the client waits to be asked for it. */
   readonly expectsContinue: boolean;
 }
 
@@ -29,7 +28,7 @@ type State = "unread" | "reading" | "read" | "broken" | "over";
 
 export class SocketBody implements HttpBody {
   readonly #socket: HttpSocket;
-  readonly #options: BodyOptions;
+  readonly #out: HttpOutput;
   readonly #decoder: ChunkedDecoder | undefined;
   /** Bytes to come, where the length is known. */
   #left: number;
@@ -37,12 +36,18 @@ export class SocketBody implements HttpBody {
   /** Whether the client was asked for the body, or began to send it unasked. */
   #asked: boolean;
 
-  constructor(socket: HttpSocket, options: BodyOptions) {
+  /** Extensions and trailers may take as many bytes as headers. */
+  constructor(
+    socket: HttpSocket,
+    out: HttpOutput,
+    { contentLength, expectsContinue }: BodyFraming,
+    { maxHeaderBytes }: { readonly maxHeaderBytes: number },
+  ) {
     this.#socket = socket;
-    this.#options = options;
-    this.#left = options.length ?? 0;
-    this.#asked = !options.expectsContinue || socket.buffered > 0;
-    if (options.length === undefined) this.#decoder = new ChunkedDecoder(options.maxExtraBytes);
+    this.#out = out;
+    this.#left = contentLength ?? 0;
+    this.#asked = !expectsContinue || socket.buffered > 0;
+    if (contentLength === undefined) this.#decoder = new ChunkedDecoder(maxHeaderBytes);
   }
 
   bytes(maxBytes: number): Uint8Array<ArrayBuffer> | Promise<Uint8Array<ArrayBuffer>> {
@@ -55,7 +60,8 @@ export class SocketBody implements HttpBody {
       this.#state = "read";
       return buffer.slice(start, start + size);
     }
-    const whole = this.#collect(maxBytes);
+    const sized = this.#decoder === undefined && size <= PIECE_BYTES;
+    const whole = sized ? this.#sized(size) : this.#collect(maxBytes);
     // A handler that answered meanwhile no longer waits; its client may still fail.
     whole.catch(() => {});
     return whole;
@@ -70,6 +76,19 @@ export class SocketBody implements HttpBody {
     if (this.#state !== "unread") throw new TypeError(`Body cannot be read: it is ${this.#state}`);
     if (this.#left > maxBytes) throw new ValueTooLargeError(this.#left, maxBytes);
     this.#state = "reading";
+  }
+
+  /** A small body of known length: straight to where it belongs. */
+  async #sized(size: number): Promise<Uint8Array<ArrayBuffer>> {
+    const socket = this.#socket;
+    const whole = new Uint8Array(size);
+    whole.set(socket.buffer.subarray(socket.start, socket.end));
+    let at = socket.buffered;
+    socket.start = socket.end;
+    while (at < size) at += await this.#read(whole.subarray(at));
+    this.#left = 0;
+    this.#state = "read";
+    return whole;
   }
 
   /** One growing array: as many small pieces would take many times the memory of the body. */
@@ -149,17 +168,18 @@ export class SocketBody implements HttpBody {
   async #read(into: Uint8Array<ArrayBuffer>): Promise<number> {
     if (!this.#asked) {
       this.#asked = true;
-      await this.#options.beforeRead();
+      await this.#out.write(CONTINUE);
+      if (this.#state !== "reading") throw over();
     }
-    const size = await this.#socket.readBody(into);
-    if (this.#state !== "reading") throw new TypeError("Body cannot be read: its request is over");
-    return size;
+    return await this.#socket.readBody(into);
   }
 
   /** Ends the body, since its request has been answered: what is left of it? */
   end(): BodyRest {
     const state = this.#state;
     this.#state = "over";
+    // A handler that did not wait for its read: nothing of this body is awaited any more.
+    if (state === "reading") this.#socket.failBody(over());
     if (state === "read" || (state === "unread" && this.#bufferHoldsRest())) return "none";
     // A client that was not asked may now send its body or its next request: nobody can tell.
     const known = state === "unread" && this.#asked && this.#decoder === undefined;
@@ -196,4 +216,8 @@ export class SocketBody implements HttpBody {
       this.#left -= await socket.readBody(scratch.subarray(0, this.#left));
     }
   }
+}
+
+function over(): TypeError {
+  return new TypeError("Body cannot be read: its request is over");
 }

@@ -52,6 +52,19 @@ export function isHost(bytes: Uint8Array, start: number, end: number): boolean {
   return true;
 }
 
+/** The number that the bytes name in decimal; `undefined` where they name none below 2^53. */
+export function decimalNumber(bytes: Uint8Array, start: number, end: number): number | undefined {
+  if (start === end) return undefined;
+  let number = 0;
+  for (let at = start; at < end; at++) {
+    const digit = (bytes[at] ?? 0) - BYTE.ZERO;
+    if (digit < 0 || digit > 9) return undefined;
+    number = number * 10 + digit;
+    if (number > Number.MAX_SAFE_INTEGER) return undefined;
+  }
+  return number;
+}
+
 /** Whether the bytes are `name`, which is in lower case, in any case. */
 export function equalsName(bytes: Uint8Array, start: number, end: number, name: string): boolean {
   if (end - start !== name.length) return false;

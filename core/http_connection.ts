@@ -1,8 +1,9 @@
 /** One connection: requests in, answers out in their order, as many a write as there are. */
 import { SocketBody } from "./http_body.ts";
+import { RequestHead } from "./http_head.ts";
 import { SharedHeaders } from "./http_headers.ts";
 import { HttpOutput } from "./http_output.ts";
-import { HeadState, parseHead, RequestHead } from "./http_parser.ts";
+import { HeadState, parseHead } from "./http_parser.ts";
 import { ParsedRequest } from "./http_request.ts";
 import {
   addCommonResponse,
@@ -14,8 +15,8 @@ import {
   formatHead,
   formatStreamHead,
 } from "./http_response.ts";
-import { HttpSocket, type SocketLimits } from "./http_socket.ts";
-import { ResponseStream, StreamSourceError } from "./http_stream.ts";
+import { HttpSocket, isClientGone, type SocketLimits } from "./http_socket.ts";
+import { ResponseStream } from "./http_stream.ts";
 import { type HttpHandler, type HttpLimits, type HttpResponse } from "./http_types.ts";
 
 /** What all connections of a server share. */
@@ -36,8 +37,6 @@ export interface ConnectionContext {
 
 /** Where a connection is. */
 type Phase = "idle" | "head" | "busy" | "lingering" | "closed";
-
-const CONTINUE = "HTTP/1.1 100 Continue\r\n\r\n";
 
 /** The most bytes that are read and dropped after the last answer. */
 const MAX_LINGER_BYTES = 64 * 1024 * 1024;
@@ -99,7 +98,7 @@ export class Connection {
     const overdue = this.#socket.overdue();
     if (overdue === "nothing") return;
     if (overdue === "reading") {
-      if (this.#socket.failBodyRead()) return;
+      if (this.#socket.failLateBody()) return;
       if (this.#phase === "head") {
         this.#refuseLateHead();
         return;
@@ -111,12 +110,11 @@ export class Connection {
   /** Serves until the connection ends. Never rejects. */
   async run(): Promise<void> {
     try {
+      // An answer in parts must not wait until the client has acknowledged the first.
+      this.#socket.conn.setNoDelay();
       if (await this.#serve()) await this.#linger();
     } catch (error) {
-      // All that a socket throws means that the client is gone, which is nobody's error.
-      if (error instanceof TypeError || error instanceof StreamSourceError) {
-        this.#context.onError(error, this.#head.path);
-      }
+      if (!isClientGone(error)) this.#context.onError(error, this.#head.path);
     } finally {
       this.abort();
     }
@@ -155,7 +153,7 @@ export class Connection {
       socket.stopReadClock();
       this.#phase = "busy";
       if (state === HeadState.refused) {
-        await this.#answer(context.refuse(head.status, head.detail, head.path), false);
+        await this.#answer(this.#refusal(head.status, head.detail, head.path), false);
         await out.flush();
         return true;
       }
@@ -163,11 +161,7 @@ export class Connection {
       const body = this.#body();
       const request = new ParsedRequest(socket.buffer, head, body);
       let response = this.#call(request);
-      if (response instanceof Promise) {
-        const caught = response.catch((error) => this.#failed(error));
-        if (out.size > 0) await out.flush().catch(() => {});
-        response = await caught;
-      }
+      if (response instanceof Promise) response = await this.#settle(response);
       request.end();
       this.#served++;
       const rest = body === undefined ? "none" : body.end();
@@ -202,22 +196,29 @@ export class Connection {
   }
 
   #body(): SocketBody | undefined {
-    const { contentLength, chunked, expectsContinue } = this.#head;
+    const { contentLength, chunked } = this.#head;
     if (!chunked && (contentLength === undefined || contentLength === 0)) return undefined;
-    return new SocketBody(this.#socket, {
-      length: contentLength,
-      maxExtraBytes: this.#context.limits.maxHeaderBytes,
-      expectsContinue,
-      beforeRead: () => {
-        this.#out.addText(CONTINUE);
-        return this.#out.flush();
-      },
-    });
+    return new SocketBody(this.#socket, this.#out, this.#head, this.#context.limits);
   }
 
   #call(request: ParsedRequest): HttpResponse | Promise<HttpResponse> {
     try {
       return this.#context.handler(request);
+    } catch (error) {
+      return this.#failed(error);
+    }
+  }
+
+  /** Waits for an answer; those that are ready meanwhile do not wait for it. Never rejects. */
+  #settle(response: Promise<HttpResponse>): Promise<HttpResponse> {
+    const settled = response.catch((error) => this.#failed(error));
+    if (this.#out.size === 0) return settled;
+    return this.#out.flush().then(() => settled, () => settled);
+  }
+
+  #refusal(status: number, detail: string, path: string): HttpResponse {
+    try {
+      return this.#context.refuse(status, detail, path);
     } catch (error) {
       return this.#failed(error);
     }
@@ -290,12 +291,11 @@ export class Connection {
 
   /** Answers a head that does not come to its end, while the read for it is still under way. */
   async #refuseLateHead(): Promise<void> {
-    const { refuse, limits } = this.#context;
     this.#phase = "lingering";
-    this.#socket.allowRead(limits.lingerTicks);
+    this.#socket.allowRead(this.#context.limits.lingerTicks);
     try {
       this.#head.method = "";
-      await this.#answer(refuse(408, "Request header timed out", ""), false);
+      await this.#answer(this.#refusal(408, "Request header timed out", ""), false);
       await this.#out.flush();
       await this.#socket.closeWrite();
     } catch {

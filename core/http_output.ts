@@ -38,25 +38,36 @@ export class HttpOutput {
 
   /** Says that all was sent, and gives the memory back. */
   clear(): void {
-    if (this.#bytes !== undefined && free.length < MAX_FREE_BUFFERS) free.push(this.#bytes);
+    if (this.#bytes !== undefined) release(this.#bytes);
     this.#bytes = undefined;
     this.size = 0;
   }
 
   /** Sends what was added, behind all that was sent before. Rejects where the client is gone. */
   flush(): Promise<void> {
+    return this.#inOrder(() => this.#sendAdded());
+  }
+
+  /**
+   * Sends what was added, then `bytes` without a copy. What is added from now on comes after them.
+   * Rejects where the client is gone.
+   */
+  write(bytes: Uint8Array): Promise<void> {
     return this.#inOrder(async () => {
-      if (this.size === 0) return;
-      await this.#socket.write(this.pending());
-      // Where the write failed the runtime may still hold the buffer: it is not used again.
-      this.clear();
+      await this.#sendAdded();
+      await this.#socket.write(bytes);
     });
   }
 
-  /** Sends what was added, then `bytes` without a copy. Rejects where the client is gone. */
-  async write(bytes: Uint8Array): Promise<void> {
-    await this.flush();
-    await this.#inOrder(() => this.#socket.write(bytes));
+  async #sendAdded(): Promise<void> {
+    const bytes = this.#bytes;
+    const { size } = this;
+    this.#bytes = undefined;
+    this.size = 0;
+    if (bytes === undefined) return;
+    if (size > 0) await this.#socket.write(bytes.subarray(0, size));
+    // Not where the write failed: the runtime may still hold the buffer.
+    release(bytes);
   }
 
   #inOrder(send: () => Promise<void>): Promise<void> {
@@ -73,9 +84,7 @@ export class HttpOutput {
     const { length } = text;
     if (length > OUT_BYTES - this.size) return false;
     const bytes = this.#open();
-    const { written } = encoder.encodeInto(text, bytes.subarray(this.size));
-    if (written !== length) {
-      // Not ASCII: UTF-8 took two bytes for some character, or had no room to.
+    if (!encodeAscii(text, bytes.subarray(this.size))) {
       for (let i = 0; i < length; i++) bytes[this.size + i] = text.charCodeAt(i);
     }
     this.size += length;
@@ -115,10 +124,22 @@ export class HttpOutput {
         if (code > 0x7f) return false;
         bytes[at + i] = code;
       }
-    } else if (encoder.encodeInto(body, bytes.subarray(at)).written !== length) {
+    } else if (!encodeAscii(body, bytes.subarray(at))) {
       return false;
     }
     this.size = at + length;
     return true;
   }
+}
+
+/** Writes `text` to `bytes`, which has room for it; `false` where it is not ASCII. */
+function encodeAscii(text: string, bytes: Uint8Array): boolean {
+  // UTF-8 takes more bytes than characters where it is not; or it takes fewer characters, where the
+  // room ends just so that the bytes are as many.
+  const { read, written } = encoder.encodeInto(text, bytes);
+  return read === text.length && written === text.length;
+}
+
+function release(bytes: Uint8Array<ArrayBuffer>): void {
+  if (free.length < MAX_FREE_BUFFERS) free.push(bytes);
 }

@@ -5,7 +5,9 @@
  * A head that is not complete is parsed anew when more has come: its size is bounded, and a parser
  * without a state cannot be brought into a wrong one by how the bytes were cut.
  */
-import { asciiText, BYTE, equalsName, isField, isHost, isToken, latin1Text } from "./http_bytes.ts";
+import { asciiText, BYTE, isField, isToken } from "./http_bytes.ts";
+import { checkFraming } from "./http_framing.ts";
+import { type RequestHead } from "./http_head.ts";
 import { parseTarget } from "./http_target.ts";
 import { type HttpLimits } from "./http_types.ts";
 
@@ -22,30 +24,6 @@ export const MAX_HEADERS = 100;
 const MAX_METHOD_BYTES = 32;
 
 const VERSION_1 = [0x48, 0x54, 0x54, 0x50, 0x2f, 0x31, 0x2e]; // HTTP/1.
-const DIGITS = /^\d{1,16}$/;
-
-/** The head of a request. Filled by {@link parseHead} and used again for the next one. */
-export class RequestHead {
-  method = "";
-  path = "";
-  query = "";
-  /** Whether the client speaks HTTP/1.0. */
-  http10 = false;
-  /** Whether the connection may serve another request after this one. */
-  keepAlive = false;
-  contentLength: number | undefined;
-  chunked = false;
-  /** Whether the client waits for `100 Continue` before it sends its body. */
-  expectsContinue = false;
-  /** Where the body begins. */
-  end = 0;
-  /** Why the request was refused: a status and one line. */
-  status = 0;
-  detail = "";
-  /** Four positions a header: its name from and to, its value from and to. */
-  readonly positions: number[] = [];
-  headerCount = 0;
-}
 
 /**
  * Parses the head that begins at `start` and ends at or before `end` into `head`, which is of use
@@ -58,7 +36,7 @@ export function parseHead(
   limits: HttpLimits,
   head: RequestHead,
 ): HeadState {
-  const { complete, incomplete } = HeadState;
+  const { incomplete } = HeadState;
   head.method = head.path = head.query = "";
   let at = start;
 
@@ -120,7 +98,9 @@ export function parseHead(
   if (problem !== undefined) return refuse(head, problem.status, problem.detail);
 
   const state = parseHeaders(bytes, at, end, limits, head);
-  return state === complete ? checkFraming(bytes, head) : state;
+  if (state !== HeadState.complete) return state;
+  const fault = checkFraming(bytes, head);
+  return fault === undefined ? state : refuse(head, fault.status, fault.detail);
 }
 
 /** Parses the lines between the request line and the body, and notes where they are. */
@@ -170,116 +150,6 @@ function parseHeaders(
   }
   // Cut off within a line.
   return end > last ? refuseSize(head, maxHeaderBytes) : HeadState.incomplete;
-}
-
-/** Reads the headers that say where the request ends and who it is for. */
-function checkFraming(bytes: Uint8Array, head: RequestHead): HeadState {
-  const { positions } = head;
-  const last = head.headerCount * 4;
-  let hosts = 0;
-  let lengths = 0;
-  let encodings = 0;
-  let closes = false;
-  let keeps = false;
-  head.contentLength = undefined;
-  head.chunked = false;
-  head.expectsContinue = false;
-  for (let slot = 0; slot < last; slot += 4) {
-    const name = framingName(bytes, positions[slot] ?? 0, positions[slot + 1] ?? 0);
-    if (name === undefined) continue;
-    const from = positions[slot + 2] ?? 0;
-    const to = positions[slot + 3] ?? 0;
-    // Each request has it, so it is looked at where it lies.
-    if (name === "host") {
-      hosts++;
-      if (!isHost(bytes, from, to)) return refuse(head, 400, "Bad Host header");
-      continue;
-    }
-    const value = latin1Text(bytes, from, to).toLowerCase();
-    switch (name) {
-      case "expect":
-        if (value !== "100-continue") {
-          return refuse(head, 417, "Expectation failed: only 100-continue is known");
-        }
-        head.expectsContinue = true;
-        break;
-      case "connection":
-        for (const option of value.split(",")) {
-          if (option.trim() === "close") closes = true;
-          if (option.trim() === "keep-alive") keeps = true;
-        }
-        break;
-      case "content-length":
-        lengths++;
-        if (!DIGITS.test(value) || !Number.isSafeInteger(Number(value))) {
-          return refuse(head, 400, "Bad Content-Length header");
-        }
-        head.contentLength = Number(value);
-        break;
-      case "transfer-encoding":
-        encodings++;
-        head.chunked = value === "chunked";
-        break;
-    }
-  }
-
-  if (hosts > 1 || (hosts === 0 && !head.http10)) {
-    return refuse(head, 400, "Host header required, once");
-  }
-  if (lengths > 1) return refuse(head, 400, "Content-Length given more than once");
-  // RFC 9112 section 6.1: either is a sign of smuggling, and 1.0 has no Transfer-Encoding.
-  if (encodings > 0 && (lengths > 0 || head.http10)) {
-    return refuse(head, 400, "Transfer-Encoding cannot stand here");
-  }
-  if (encodings > 1 || (encodings === 1 && !head.chunked)) {
-    return refuse(head, 501, "Transfer-Encoding not supported: only chunked is");
-  }
-  head.keepAlive = head.http10 ? keeps && !closes : !closes;
-  if (head.http10) head.expectsContinue = false;
-  return HeadState.complete;
-}
-
-type FramingName = "host" | "expect" | "connection" | "content-length" | "transfer-encoding";
-
-/** Which of the headers that matter for framing this is; told apart by their lengths. */
-function framingName(bytes: Uint8Array, from: number, to: number): FramingName | undefined {
-  let name: FramingName;
-  switch (to - from) {
-    case 4:
-      name = "host";
-      break;
-    case 6:
-      name = "expect";
-      break;
-    case 10:
-      name = "connection";
-      break;
-    case 14:
-      name = "content-length";
-      break;
-    case 17:
-      name = "transfer-encoding";
-      break;
-    default:
-      return undefined;
-  }
-  return equalsName(bytes, from, to, name) ? name : undefined;
-}
-
-/** The value of a header of `head` by its name in lower case. */
-export function findHeader(
-  bytes: Uint8Array,
-  head: RequestHead,
-  name: string,
-): string | undefined {
-  const { positions, headerCount } = head;
-  let found: string | undefined;
-  for (let slot = 0; slot < headerCount * 4; slot += 4) {
-    if (!equalsName(bytes, positions[slot] ?? 0, positions[slot + 1] ?? 0, name)) continue;
-    const value = latin1Text(bytes, positions[slot + 2] ?? 0, positions[slot + 3] ?? 0);
-    found = found === undefined ? value : `${found}, ${value}`;
-  }
-  return found;
 }
 
 function methodOf(bytes: Uint8Array, start: number, end: number): string {

@@ -1,5 +1,5 @@
 /** One request as the handler sees it: a view on the bytes of its head. */
-import { findHeader, type RequestHead } from "./http_parser.ts";
+import { findHeader, type RequestHead } from "./http_head.ts";
 import { type HttpBody, type HttpRequest } from "./http_types.ts";
 
 export class ParsedRequest implements HttpRequest {

@@ -10,7 +10,7 @@ import { type HttpHandler, type HttpLimits, type HttpResponse } from "./http_typ
 
 /** What a server is started with. */
 export interface HttpServerOptions extends HttpLimits {
-  /** Told of what went wrong on this side; `path` is empty where it belongs to no request. */
+  /** Told of what went wrong on this side; `path` is empty where no request did. Must not throw. */
   readonly onError: (error: unknown, path: string) => void;
   /** Makes the answer to what is no proper request; a line of plain text by default. */
   readonly refuse?: (status: number, detail: string, path: string) => HttpResponse;
@@ -173,8 +173,6 @@ class Server implements HttpServer, ConnectionContext {
   }
 
   #serve(conn: Deno.TcpConn): void {
-    // An answer in parts must not wait until the client has acknowledged the first.
-    conn.setNoDelay();
     const connection = new Connection(conn, this);
     this.#connections.add(connection);
     connection.run().then(() => {

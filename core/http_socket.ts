@@ -35,6 +35,19 @@ const INITIAL_BYTES = 4096;
 /** Up to this a buffer is kept between requests, for clients that fill a smaller one. */
 const MAX_KEPT_BYTES = 16_384;
 
+/** What reads and writes throw on a connection that ended, by either side. */
+const CLIENT_GONE = [
+  BodyTimeoutError,
+  Deno.errors.BadResource,
+  Deno.errors.BrokenPipe,
+  Deno.errors.ConnectionAborted,
+  Deno.errors.ConnectionReset,
+  Deno.errors.Interrupted,
+  Deno.errors.NotConnected,
+  Deno.errors.TimedOut,
+  Deno.errors.UnexpectedEof,
+];
+
 export class HttpSocket {
   /** What was read and not used yet lies from `start` to `end`. */
   buffer: Uint8Array<ArrayBuffer> = new Uint8Array(INITIAL_BYTES);
@@ -48,7 +61,6 @@ export class HttpSocket {
   /** Ticks spent waiting for the client within one request, and the bytes that moved meanwhile. */
   #waited = 0;
   #moved = 0;
-  #filled = false;
   #rejectBody: ((reason: unknown) => void) | undefined;
 
   constructor(conn: Deno.TcpConn, clock: Clock, limits: SocketLimits) {
@@ -86,25 +98,27 @@ export class HttpSocket {
   }
 
   #empty(): void {
-    this.#filled = this.end === this.buffer.length;
+    const { length } = this.buffer;
+    const filled = this.end === length;
     this.start = this.end = 0;
-    if (this.buffer.length > MAX_KEPT_BYTES) {
-      this.buffer = new Uint8Array(INITIAL_BYTES);
-    } else if (this.#filled && this.buffer.length < MAX_KEPT_BYTES) {
-      this.buffer = new Uint8Array(this.buffer.length * 2);
-    }
+    if (length > MAX_KEPT_BYTES) this.buffer = new Uint8Array(INITIAL_BYTES);
+    else if (filled && length < MAX_KEPT_BYTES) this.buffer = new Uint8Array(length * 2);
   }
 
   #makeRoom(): void {
-    const rest = this.buffer.subarray(this.start, this.end);
-    // The parser refuses what is too long, so growing ends.
-    const size = this.start > 0 ? this.buffer.length : this.buffer.length * 2;
-    const buffer = new Uint8Array(size);
-    buffer.set(rest);
-    this.useBuffer(buffer, rest.length);
+    const size = this.buffered;
+    if (this.start > 0) {
+      this.buffer.copyWithin(0, this.start, this.end);
+      this.useBuffer(this.buffer, size);
+      return;
+    }
+    // The parser refuses what is too long, so this ends.
+    const buffer = new Uint8Array(this.buffer.length * 2);
+    buffer.set(this.buffer);
+    this.useBuffer(buffer, size);
   }
 
-  /** Goes on with the first `size` bytes of `buffer`; the one before stays as it is. */
+  /** Goes on with the first `size` bytes of `buffer`. */
   useBuffer(buffer: Uint8Array<ArrayBuffer>, size: number): void {
     this.buffer = buffer;
     this.start = 0;
@@ -139,13 +153,20 @@ export class HttpSocket {
     this.#readBy = NEVER;
   }
 
-  /** Ends a body read that is overdue; the bytes that may still come for it are lost. */
-  failBodyRead(): boolean {
+  /** Ends a body read that is overdue; `false` where there is none. */
+  failLateBody(): boolean {
+    const ms = this.#limits.bodyTimeoutMs;
+    return this.failBody(
+      new BodyTimeoutError(`Body timed out: nothing, or too little, came for ${ms} ms`),
+    );
+  }
+
+  /** Ends a body read; bytes that still come for it are lost. `false` where there is none. */
+  failBody(reason: Error): boolean {
     const reject = this.#rejectBody;
     if (reject === undefined) return false;
     this.#endBodyRead();
-    const ms = this.#limits.bodyTimeoutMs;
-    reject(new BodyTimeoutError(`Body timed out: nothing, or too little, came for ${ms} ms`));
+    reject(reason);
     return true;
   }
 
@@ -203,4 +224,11 @@ export class HttpSocket {
 
 function cutOff(cause?: unknown): BodyTimeoutError {
   return new BodyTimeoutError("Body cut off: the client went away", { cause });
+}
+
+/** Whether `error` only says that the client went away, or was shut out, which is nobody's error. */
+export function isClientGone(error: unknown): boolean {
+  return CLIENT_GONE.some((errorClass) => error instanceof errorClass) ||
+    // What the system says of a network, and the runtime has no class for.
+    (error instanceof Error && "code" in error);
 }

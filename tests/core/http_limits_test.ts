@@ -143,6 +143,32 @@ Deno.test("a body that crawls counts as stalled, one that only pauses does not",
   });
 });
 
+Deno.test("a body whose read the handler gave up holds nothing", async () => {
+  const failed: unknown[] = [];
+  const handler: HttpHandler = ({ body, path }) => {
+    const reading = path === "/bytes" ? body?.bytes(1000) : body?.chunks(1000).next();
+    if (reading instanceof Promise) reading.catch((error) => failed.push(error));
+    return text("early");
+  };
+  const heads = [
+    "Content-Length: 10\r\n\r\nabc",
+    "Transfer-Encoding: chunked\r\n\r\n5\r\n",
+    "Expect: 100-continue\r\nContent-Length: 10\r\n\r\n",
+  ];
+  await withServer(handler, { bodyTimeoutMs: 200 }, async ({ port }) => {
+    for (const path of ["/bytes", "/chunks"]) {
+      for (const head of heads) {
+        using client = await Client.connect(port);
+        await client.send(`PUT ${path} HTTP/1.1\r\nHost: x\r\n${head}`);
+        assertMatch(await client.rest(), /connection: close[^]*early$/);
+        // It neither sends nor closes, and still it is let go.
+      }
+    }
+  });
+  // One of the reads had its bytes at hand.
+  assertEquals(failed.length, 5);
+});
+
 Deno.test("a slow handler is not the client's fault", async () => {
   const handler: HttpHandler = async ({ body }) => {
     await delay(400);

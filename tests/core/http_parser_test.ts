@@ -1,12 +1,7 @@
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import fc from "fast-check";
-import {
-  findHeader,
-  HeadState,
-  MAX_HEADERS,
-  parseHead,
-  RequestHead,
-} from "../../core/http_parser.ts";
+import { findHeader, RequestHead } from "../../core/http_head.ts";
+import { HeadState, MAX_HEADERS, parseHead } from "../../core/http_parser.ts";
 import { latin1, RELAXED } from "./http_testing.ts";
 
 /** Parses latin1 text; what is in front of it and behind it must not matter. */

@@ -100,6 +100,39 @@ Deno.test("serveHttp() sends bodies of any size as they are", async () => {
   });
 });
 
+Deno.test("serveHttp() tells ASCII from text that only takes as many bytes as there is room", async () => {
+  // The buffer has 16 KiB: with one character of two bytes in front, UTF-8 just fills what is left.
+  const handler: HttpHandler = ({ query }) => {
+    const body = "\xe4" + "a".repeat(Number(query) - 1);
+    return { status: 200, headers: new SharedHeaders({}), body };
+  };
+  await withServer(handler, {}, async ({ port }) => {
+    using client = await Client.connect(port);
+    for (let size = 16_384 - 120; size <= 16_384; size++) {
+      await client.send(`GET /?${size} HTTP/1.1\r\nHost: x\r\n\r\n`);
+      assert((await client.response())?.body === "\xc3\xa4" + "a".repeat(size - 1), `${size}`);
+    }
+  });
+});
+
+Deno.test("serveHttp() invites a body behind answers that fill its buffer", async () => {
+  const handler: HttpHandler = (request) =>
+    request.method === "GET" ? text("x".repeat(1000)) : echo(request);
+  await withServer(handler, {}, async ({ port }) => {
+    for (let gets = 13; gets < 17; gets++) {
+      using client = await Client.connect(port);
+      await client.send(
+        GET.repeat(gets) +
+          "PUT / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n",
+      );
+      for (let i = 0; i < gets; i++) assertEquals((await client.response())?.body.length, 1000);
+      assertEquals(await client.readTo("\r\n\r\n"), "HTTP/1.1 100 Continue\r\n\r\n");
+      await client.send("ok");
+      assertEquals((await client.response())?.body, "PUT / ok");
+    }
+  });
+});
+
 Deno.test("serveHttp() sends headers larger than its buffer", async () => {
   const long = "a".repeat(20_000);
   for (const body of ["b", new Uint8Array(100_000)]) {
@@ -191,6 +224,16 @@ Deno.test("serveHttp() lets the caller word refusals, by path where there is one
       '{"path":"/v1/x","detail":"Host header required, once"}',
     );
     assertStringIncludes(await talk(port, "x\r\n"), '{"path":"","detail":"Bad request line');
+  });
+});
+
+Deno.test("serveHttp() answers 500 where a refusal cannot be worded", async () => {
+  const refuse = () => {
+    throw new RangeError("no words");
+  };
+  await withServer(hello, { refuse }, async ({ port, errors }) => {
+    assertMatch(await talk(port, "bad\r\n\r\n"), /^HTTP\/1\.1 500 /);
+    assertEquals(errors.splice(0).length, 1);
   });
 });
 

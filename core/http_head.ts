@@ -1,0 +1,41 @@
+/** What is known of a request once its head has been parsed. */
+import { equalsName, latin1Text } from "./http_bytes.ts";
+
+/** The head of a request. Filled by `parseHead` and used again for the next one. */
+export class RequestHead {
+  method = "";
+  path = "";
+  query = "";
+  /** Whether the client speaks HTTP/1.0. */
+  http10 = false;
+  /** Whether the connection may serve another request after this one. */
+  keepAlive = false;
+  contentLength: number | undefined;
+  chunked = false;
+  /** Whether the client waits for `100 Continue` before it sends its body. */
+  expectsContinue = false;
+  /** Where the body begins. */
+  end = 0;
+  /** Why the request was refused: a status and one line. */
+  status = 0;
+  detail = "";
+  /** Four positions a header: its name from and to, its value from and to. */
+  readonly positions: number[] = [];
+  headerCount = 0;
+}
+
+/** The value of a header of `head` by its name in lower case. */
+export function findHeader(
+  bytes: Uint8Array,
+  head: RequestHead,
+  name: string,
+): string | undefined {
+  const { positions, headerCount } = head;
+  let found: string | undefined;
+  for (let slot = 0; slot < headerCount * 4; slot += 4) {
+    if (!equalsName(bytes, positions[slot] ?? 0, positions[slot + 1] ?? 0, name)) continue;
+    const value = latin1Text(bytes, positions[slot + 2] ?? 0, positions[slot + 3] ?? 0);
+    found = found === undefined ? value : `${found}, ${value}`;
+  }
+  return found;
+}
