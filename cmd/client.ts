@@ -8,6 +8,7 @@ import { formatHeader, formatRow, MAX_SHOWN_SERVERS } from "../core/rows.ts";
 import { parseServerList } from "../core/server_list.ts";
 import { type Command, countOption, PLACEMENT, secondsOption, switchOption } from "./args.ts";
 import { paintStatuses, writeLine } from "./screen.ts";
+import { EXIT_CODES, stopSignals } from "./signals.ts";
 
 const INTERVAL = secondsOption("interval", 2, "Time from row to row");
 const TIMEOUT = secondsOption("timeout", 1, "How long one probe may take");
@@ -47,17 +48,28 @@ export const client: Command = {
     const paint = colored ? paintStatuses : undefined;
     const print = (line: string) => writeLine(Deno.stdout, line);
     if (!json) formatHeader((letter) => prober.ownerOf(letter)).forEach(print);
-    const rows = args.get(ROWS) ?? Infinity;
-    const intervalMs = args.get(INTERVAL);
-    for (let row = 0, start = performance.now(); row < rows; row++) {
-      if (row > 0) start = await nextStart(start, intervalMs);
-      const found = await prober.round();
-      print(json ? formatJsonRow(found, prober) : formatRow(found, paint));
-    }
+    const [stopped] = stopSignals();
+    const rows = probeRows(prober, args.get(ROWS) ?? Infinity, args.get(INTERVAL), (row) => {
+      print(json ? formatJsonRow(row, prober) : formatRow(row, paint));
+    });
+    const signal = await Promise.race([rows, stopped]);
     prober.close();
-    return 0;
+    return signal === undefined ? 0 : EXIT_CODES[signal];
   },
 };
+
+/** Probes `count` rounds and tells of each. */
+async function probeRows(
+  prober: Prober,
+  count: number,
+  intervalMs: number,
+  onRow: (row: Row) => void,
+): Promise<undefined> {
+  for (let row = 0, start = performance.now(); row < count; row++) {
+    if (row > 0) start = await nextStart(start, intervalMs);
+    onRow(await prober.round());
+  }
+}
 
 /**
  * Waits until `intervalMs` after `start`, on the monotonic clock; after a row that took longer the

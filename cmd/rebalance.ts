@@ -6,6 +6,7 @@ import { rebalance as runRebalance } from "../core/rebalance.ts";
 import { openEndpoints } from "../core/rebalance_endpoint.ts";
 import { parseServerList, type ServerAddress } from "../core/server_list.ts";
 import { choiceOption, type Command, PLACEMENT, secondsOption, switchOption } from "./args.ts";
+import { EXIT_CODES, type StopSignal } from "./signals.ts";
 import { createReport, type OutputForm } from "./rebalance_output.ts";
 
 const OUTPUT = choiceOption<OutputForm, undefined>(
@@ -27,9 +28,6 @@ const TIMEOUT = secondsOption("timeout", 10, "How long one request may take");
 
 /** The most keys under way at once: enough to keep a few servers and their disks busy. */
 const CONCURRENCY = 32;
-
-/** The exit codes of a process that a signal ends: 128 plus its number. */
-const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
 
 export const rebalance: Command = {
   name: "rebalance",
@@ -106,7 +104,7 @@ function readLists(asIsText: string, toBeText: string): Lists {
 }
 
 /** Calls `stop` at the first signal; a second one ends the process at once. */
-function onFirstSignal(stop: (signal: keyof typeof EXIT_CODES) => void): () => void {
+function onFirstSignal(stop: (signal: StopSignal) => void): () => void {
   const listeners = (["SIGINT", "SIGTERM"] as const).map((signal) => {
     const listener = () => {
       // Without a listener the runtime lets the signal do what it does by default.

@@ -13,6 +13,7 @@ import {
   parseCount,
   secondsOption,
 } from "./args.ts";
+import { EXIT_CODES, stopSignals } from "./signals.ts";
 
 const HOST: Option<string> = {
   name: "host",
@@ -84,7 +85,10 @@ export const server: Command = {
     const port = parsePort(portText);
     const log = logger(args.get(LOG_FORMAT) === "json");
 
-    const [first, second] = stopSignals();
+    const [signalled, second] = stopSignals();
+    // A cluster on this machine that started this server and is gone counts as Ctrl-C.
+    const alone = parentEnded().then(() => "SIGINT" as const);
+    const first = Promise.race([signalled, alone]);
     await giveUp("run", "env");
     const started = Shard.start({
       host: args.get(HOST),
@@ -122,26 +126,6 @@ export const server: Command = {
     return 0;
   },
 };
-
-type StopSignal = "SIGTERM" | "SIGINT";
-
-/** The exit codes of a process that a signal ends at once: 128 plus its number. */
-const EXIT_CODES: Record<StopSignal, number> = { SIGTERM: 143, SIGINT: 130 };
-
-/**
- * Promises of the first and of the second signal to stop. A `kvs cluster` that started this server
- * and is gone counts as SIGINT.
- */
-function stopSignals(): [Promise<StopSignal>, Promise<StopSignal>] {
-  const first = Promise.withResolvers<StopSignal>();
-  const second = Promise.withResolvers<StopSignal>();
-  let come = 0;
-  for (const signal of ["SIGTERM", "SIGINT"] as const) {
-    Deno.addSignalListener(signal, () => (come++ === 0 ? first : second).resolve(signal));
-  }
-  parentEnded().then(() => first.resolve("SIGINT"));
-  return [first.promise, second.promise];
-}
 
 function parsePort(text: string): number {
   try {

@@ -117,3 +117,13 @@ Deno.test("the client ends quietly when the reader of its rows has gone", async 
   }).output();
   assertEquals(new TextDecoder().decode(head.stderr), "");
 });
+
+Deno.test("SIGTERM ends the client at once, as deleting its Pod expects", async () => {
+  for (const [signal, code] of [["SIGTERM", 143], ["SIGINT", 130]] as const) {
+    await using client = new Running(["client", "127.0.0.1:1", "--interval", "60"]);
+    await client.line(/hits = 0/);
+    client.kill(signal);
+    assertEquals(await client.exit(), code);
+    assertEquals(client.stderr, []);
+  }
+});
