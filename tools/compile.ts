@@ -29,6 +29,8 @@ const SOURCES = [
 // All that the roles need together: each gives up what it does not need when it starts.
 const COMPILE = [
   "compile",
+  // Types are what `deno task check` is for; an older Deno has other ones of its own.
+  "--no-check",
   // With the lock file its whole content would be embedded, test libraries too. Versions are exact
   // all the same: the import map pins them.
   "--no-lock",
@@ -115,9 +117,8 @@ async function make(output: string): Promise<string> {
   if (await compile(Deno.execPath(), ["--output", output], {})) return Deno.version.deno;
   console.error("The base binary of deno compile cannot be downloaded: taking one from npm");
   const { version, deno, denort } = await npmToolchain();
-  // The Deno that runs this has just checked the types and cached every dependency, by its own rules
-  // for certificates; the older one would need the types of Node's modules from the registry.
-  await compile(deno, ["--no-check", "--cached-only", "--output", output], { DENORT_BIN: denort });
+  // The Deno that runs this has just cached every dependency, by its own rules for certificates.
+  await compile(deno, ["--cached-only", "--output", output], { DENORT_BIN: denort });
   return version;
 }
 

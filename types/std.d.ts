@@ -315,3 +315,8 @@ declare module "@std/streams/text-line-stream" {
     constructor(options?: TextLineStreamOptions);
   }
 }
+
+declare module "@std/yaml/parse" {
+  /** All documents of `content`. @throws {SyntaxError} If it is not YAML, or names a key twice. */
+  export function parseAll(content: string): unknown;
+}
