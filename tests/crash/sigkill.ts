@@ -197,7 +197,7 @@ class CrashRun {
     const lifeMs = way === "acks" ? LIFE_MS[1] : random.logarithmic(...LIFE_MS);
     life.work = [
       ...this.#writers.map((keys) => this.#write(life, keys, acks, random.fork())),
-      ...(random.chance(0.3) ? [this.#watchFiles(life, random.fork())] : []),
+      ...(random.chance(0.6) ? [this.#watchFiles(life, random.fork())] : []),
     ];
     // A writer that finds a fault ends the wait at once.
     await Promise.race([life.over(lifeMs), Promise.all(life.work)]);
@@ -212,8 +212,7 @@ class CrashRun {
     else if (code === 0) this.counts.stops++;
     else throw new Violation("wrong", `The server ended with exit code ${code}`);
     if (way === "killed stop" && code === KILLED) this.counts.killsInStop++;
-    if (code === 0) await this.#checkFiles(true);
-    else if (random.chance(0.5)) await this.#checkFiles(false);
+    await this.#checkFiles(code === 0);
   }
 
   /** One writer: one operation after the other on keys of its own, until the server is gone. */
