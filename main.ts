@@ -58,4 +58,16 @@ async function main(argv: readonly string[]): Promise<number> {
   }
 }
 
+/** The runtime's own list of variables that would send requests through a proxy. */
+const PROXY_VARIABLES = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
+
+/** Servers are asked by their own names and never through a proxy, which would hide who answers. */
+function ignoreProxies(): void {
+  for (const name of PROXY_VARIABLES) {
+    Deno.env.delete(name);
+    Deno.env.delete(name.toLowerCase());
+  }
+}
+
+if (import.meta.main) ignoreProxies();
 if (import.meta.main) Deno.exit(await main(Deno.args));

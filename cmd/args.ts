@@ -76,6 +76,12 @@ export function parseCommandLine(
 ): Parsed {
   const switches = command.options.filter((option) => option.placeholder === undefined);
   const valued = command.options.filter((option) => option.placeholder !== undefined);
+  // The parser takes whatever stands behind `--switch=` for true.
+  for (const option of switches) {
+    const prefix = `--${option.name}=`;
+    const text = argv.find((arg) => arg.startsWith(prefix))?.slice(prefix.length);
+    if (text !== undefined) checkedText(option, text, `--${option.name}`);
+  }
   const parsed = parseArgs([...argv], {
     boolean: ["help", "version", ...switches.map((option) => option.name)],
     string: ["_", ...valued.map((option) => option.name)],
@@ -252,7 +258,8 @@ export function parseCount(text: string, min: number, max: number): number {
   return value;
 }
 
-function nonEmpty(text: string): string {
+/** Returns `text` unless it is empty. @throws {UsageError} If it is. */
+export function nonEmpty(text: string): string {
   if (text === "") throw new UsageError("expected a value, received none");
   return text;
 }

@@ -12,6 +12,7 @@ import {
   type Args,
   type Command,
   countOption,
+  nonEmpty,
   type Option,
   PLACEMENT,
   secondsOption,
@@ -40,7 +41,7 @@ const HOST: Option<string> = {
   ...textOption("host", "ADDRESS", "The address that the servers listen on"),
   shownDefault: "127.0.0.1",
   fallback: "127.0.0.1",
-  parse: (text) => text,
+  parse: nonEmpty,
 };
 const DATA = textOption(
   "data",

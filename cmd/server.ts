@@ -9,6 +9,7 @@ import {
   choiceOption,
   type Command,
   countOption,
+  nonEmpty,
   type Option,
   parseCount,
   secondsOption,
@@ -21,7 +22,7 @@ const HOST: Option<string> = {
   help: "The address to listen on",
   shownDefault: "0.0.0.0",
   fallback: "0.0.0.0",
-  parse: (text) => text,
+  parse: nonEmpty,
 };
 const DRAIN = secondsOption("drain", 5, "How long to answer 503 after SIGTERM before closing");
 const MAX_VALUE = bytesOption("max-value", "16MiB", "The largest value that is taken");

@@ -22,8 +22,11 @@ import { DEFAULT_CONTENT_TYPE, LARGE_VALUE_BYTES, type Store, Value } from "./st
  */
 const MAX_LINE_BYTES = 8 * LARGE_VALUE_BYTES;
 
-/** Operations that run at the same time; bounds what their values take in memory (16 MiB). */
-const WINDOW = 256;
+/** Operations that run at the same time; bounds what their values take in memory (4 MiB). */
+const WINDOW = 64;
+
+/** The most that the answer may take in memory (characters); what is got behind that is refused. */
+const MAX_ANSWER = 32 * 1024 * 1024;
 
 /** What a batch works with. */
 export interface BatchOptions {
@@ -49,25 +52,37 @@ type Result = Readonly<Record<string, string | number>>;
 
 /**
  * Runs the operations of a request body as they come and yields the lines of the answer. Operations
- * on one key take effect in order. Memory: one chunk of the body and the values of one window.
+ * on one key take effect in order. Memory: one chunk of the body, the values of one window, and the
+ * answer, which is bounded.
  */
 export async function* runBatch(
-  chunks: AsyncIterable<Uint8Array>,
+  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   options: BatchOptions,
 ): AsyncGenerator<string> {
+  let size = 0;
   try {
     for await (const lines of splitLines(chunks)) {
       for (let at = 0; at < lines.length; at += WINDOW) {
-        yield await runWindow(lines.slice(at, at + WINDOW), options);
+        const text = await runWindow(lines.slice(at, at + WINDOW), {
+          ...options,
+          full: size > MAX_ANSWER,
+        });
+        size += text.length;
+        yield text;
       }
     }
   } catch (error) {
-    // The answer has begun, so its last line has to say what the status no longer can.
+    // Operations before this one were done, so the last line says what stopped the rest.
     yield JSON.stringify(failure(error, options.log)) + "\n";
   }
 }
 
-async function runWindow(lines: readonly string[], options: BatchOptions): Promise<string> {
+interface WindowOptions extends BatchOptions {
+  /** Whether the answer has no room for more values. */
+  readonly full: boolean;
+}
+
+async function runWindow(lines: readonly string[], options: WindowOptions): Promise<string> {
   const turns = new Map<string, Promise<Result>>();
   const results = lines.map((line) => startLine(line, turns, options));
   let text = "";
@@ -82,7 +97,7 @@ async function runWindow(lines: readonly string[], options: BatchOptions): Promi
 function startLine(
   line: string,
   turns: Map<string, Promise<Result>>,
-  options: BatchOptions,
+  options: WindowOptions,
 ): Result | Promise<Result> {
   let operation: Operation;
   try {
@@ -98,12 +113,18 @@ function startLine(
   return result;
 }
 
-async function run(operation: Operation, { store, serving, log }: BatchOptions): Promise<Result> {
+async function run(
+  operation: Operation,
+  { store, serving, log, full }: WindowOptions,
+): Promise<Result> {
   const { op, key } = operation;
   try {
     checkKey(key);
     if (!serving()) {
       return { status: STATUS_CODE.ServiceUnavailable, key, error: SHUTTING_DOWN };
+    }
+    if (op === "get" && full) {
+      throw new InvalidOperationError("Answer too long: get the rest in another batch");
     }
     if (op === "get") return await get(store, key);
     return await (op === "put" ? put(store, operation) : remove(store, operation));
@@ -206,20 +227,30 @@ function decode(base64: string): Uint8Array<ArrayBuffer> {
  * @throws {ValueTooLargeError} If a line is too long.
  * @throws {InvalidOperationError} If the bytes are not UTF-8.
  */
-async function* splitLines(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<string[]> {
+async function* splitLines(
+  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+): AsyncGenerator<string[]> {
   const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-  let rest = "";
+  // The pieces of a line that has not ended; looked through once each, however small they are.
+  let pieces: string[] = [];
+  let length = 0;
   const take = (chunk?: Uint8Array): string[] => {
+    let text: string;
     try {
-      rest += chunk === undefined
+      text = chunk === undefined
         ? decoder.decode() + "\n"
         : decoder.decode(chunk, { stream: true });
     } catch {
       throw new InvalidOperationError("Invalid operation: the body is not UTF-8");
     }
-    const lines = rest.split("\n");
-    rest = lines.pop() ?? "";
-    if (rest.length > MAX_LINE_BYTES) throw new ValueTooLargeError(rest.length, MAX_LINE_BYTES);
+    const [first = "", ...more] = text.split("\n");
+    pieces.push(first);
+    length += first.length;
+    if (length > MAX_LINE_BYTES) throw new ValueTooLargeError(length, MAX_LINE_BYTES);
+    if (more.length === 0) return [];
+    const lines = [pieces.join(""), ...more];
+    pieces = [lines.pop() ?? ""];
+    length = pieces[0]?.length ?? 0;
     return lines.filter((line) => line.trim() !== "");
   };
   for await (const chunk of chunks) yield take(chunk);

@@ -7,9 +7,10 @@ import { type SegmentParts, SegmentWriter, StoppedError } from "./segment_writer
 
 // How long a save may wait to become a file (milliseconds), so that who looks with `ls` finds it.
 const DELAY_MS = 200;
-// Under load it pays to wait: of the saves of one key only the last is written.
+// While many saves come in it pays to wait: of the saves of one key only the last is written, and the
+// disk is theirs. A burst is over before the files are written; a restart replays what is not.
 const MANY_KEYS = 2000;
-const LONGEST_DELAY_MS = 2000;
+const LONGEST_DELAY_MS = 10_000;
 // How soon a checkpoint that failed is tried again (milliseconds).
 const FIRST_RETRY_MS = 250;
 const LONGEST_RETRY_MS = 4000;
@@ -37,6 +38,8 @@ export class Checkpointer {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #running: Promise<void> | undefined;
   #waitedMs = 0;
+  /** Whether anything was committed since the last look. */
+  #isActive = false;
   #retryMs = 0;
   #isClosing = false;
   #isStopped = false;
@@ -54,15 +57,13 @@ export class Checkpointer {
   /** To be called after each commit, while nothing is written to the journal. */
   committed(): void {
     const { journal, overlay, journalBytes } = this.#parts;
+    this.#isActive = true;
     const share = journalBytes / 8;
     const isLarge = journal.activeBytes >= share ||
       overlay.bytes >= 2 * share && journal.oldestSealed === undefined;
     if (isLarge) journal.seal();
-    if (journal.oldestSealed !== undefined) {
-      this.hurry();
-    } else if (this.#timer === undefined && this.#running === undefined) {
-      this.#arm(DELAY_MS);
-    }
+    if (this.#isPressed) this.hurry();
+    else if (this.#timer === undefined && this.#running === undefined) this.#arm(DELAY_MS);
   }
 
   /** Begins at once, unless it has to wait after a failure. */
@@ -111,11 +112,19 @@ export class Checkpointer {
   #tick(delayMs: number): void {
     const { journal, overlay } = this.#parts;
     this.#waitedMs += delayMs;
-    const isMany = overlay.countOf(journal.activeSegment) > MANY_KEYS;
-    const waits = this.#retryMs === 0 && isMany && this.#waitedMs < LONGEST_DELAY_MS &&
-      journal.oldestSealed === undefined && !this.#queue.hasWaiting;
+    const isMany = journal.oldestSealed !== undefined ||
+      overlay.countOf(journal.activeSegment) > MANY_KEYS;
+    const waits = this.#retryMs === 0 && isMany && this.#isActive &&
+      this.#waitedMs < LONGEST_DELAY_MS && !this.#isPressed;
+    this.#isActive = false;
     if (waits) this.#arm(DELAY_MS);
     else this.#start();
+  }
+
+  /** Whether writers would soon have to wait. */
+  get #isPressed(): boolean {
+    const { journal, overlay, journalBytes } = this.#parts;
+    return this.#queue.hasWaiting || Math.max(journal.bytes, overlay.bytes) >= journalBytes / 2;
   }
 
   #start(): void {
@@ -177,9 +186,8 @@ export class Checkpointer {
     );
   }
   #concurrency(): number {
-    const { journal, journalBytes } = this.#parts;
-    const isPressed = this.#isClosing || this.#queue.hasWaiting || !this.#queue.isBusy ||
-      journal.bytes > journalBytes / 2;
-    return isPressed ? FULL_CONCURRENCY : GENTLE_CONCURRENCY;
+    return this.#isClosing || this.#isPressed || !this.#queue.isBusy
+      ? FULL_CONCURRENCY
+      : GENTLE_CONCURRENCY;
   }
 }

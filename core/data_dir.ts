@@ -16,6 +16,9 @@ const LOCK_FILE = "lock";
 /** How long a lock may take (milliseconds): flock answers at once unless another holds it. */
 const LOCK_TIMEOUT_MS = 500;
 
+/** The same for one that only looks (milliseconds), as the hook does, which must not take long. */
+const LOOK_TIMEOUT_MS = 50;
+
 /** Who holds a data folder, as written into its lock file. */
 export interface Holder {
   readonly pid: number;
@@ -58,33 +61,61 @@ export class DataDir {
         cause: error,
       });
     }
-    try {
-      await deadline(lock.lock(true), LOCK_TIMEOUT_MS);
-    } catch (error) {
+    if (!await isFree(lock, LOCK_TIMEOUT_MS)) {
       throw new StartError(
         `Cannot use data directory ${path}: held by ${await describeHolder(path)}`,
-        { cause: error },
       );
     }
     return new DataDir(path, lock);
   }
 
-  /** Writes who holds the folder, for people and for the lifecycle hook. */
+  /**
+   * Writes who holds the folder, for people and for the lifecycle hook. Over what is there, so that a
+   * full disk does not matter from the second start on; throws what the runtime does if it does.
+   */
   async announce(holder: Holder): Promise<void> {
-    await this.#lock.truncate();
+    const bytes = new TextEncoder().encode(JSON.stringify(holder) + "\n");
     await this.#lock.seek(0, Deno.SeekMode.Start);
-    await this.#lock.write(new TextEncoder().encode(JSON.stringify(holder) + "\n"));
+    for (let at = 0; at < bytes.length;) at += await this.#lock.write(bytes.subarray(at));
+    await this.#lock.truncate(bytes.length);
   }
 
   /** Lets go of the folder. */
-  async close(): Promise<void> {
-    await this.#lock.truncate();
+  close(): void {
     this.#lock.close();
   }
 }
 
+/**
+ * Returns who holds the folder `path`, `undefined` where nobody does.
+ *
+ * @throws {StartError} If it cannot be told.
+ */
+export async function findHolder(path: string): Promise<Holder | undefined> {
+  try {
+    using lock = await Deno.open(join(path, HIDDEN_DIR, LOCK_FILE), { read: true });
+    // One that is held by mistake for a moment is found to be so when nobody answers.
+    if (await isFree(lock, LOOK_TIMEOUT_MS)) return undefined;
+    return await readHolder(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw new StartError(`Cannot tell who holds ${path}: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+/** Whether nobody holds the lock; if so it is ours until `lock` is closed. */
+async function isFree(lock: Deno.FsFile, timeoutMs: number): Promise<boolean> {
+  try {
+    await deadline(lock.lock(true), timeoutMs);
+    return true;
+  } catch (error) {
+    if (error instanceof DOMException) return false;
+    throw error;
+  }
+}
+
 /** Returns who last announced itself in the folder `path`, `undefined` where nobody has. */
-export async function readHolder(path: string): Promise<Holder | undefined> {
+async function readHolder(path: string): Promise<Holder | undefined> {
   try {
     const holder: unknown = JSON.parse(await Deno.readTextFile(join(path, HIDDEN_DIR, LOCK_FILE)));
     return isHolder(holder) ? holder : undefined;

@@ -37,9 +37,8 @@ export interface JournalStoreParts extends Omit<CheckpointParts, "failed"> {
 }
 
 /**
- * A {@link Store} on a folder of plain files. Readers see only what is durable. A write of unknown
- * size holds back later writes to the same key until all of it has arrived, as these take effect in
- * the order of the calls. After a failure of the disk every call rejects.
+ * A {@link Store} on a folder of plain files. Readers see only what is durable. After a failure of
+ * the disk every call rejects.
  */
 export class JournalStore implements Store {
   readonly #parts: JournalStoreParts;
@@ -51,6 +50,8 @@ export class JournalStore implements Store {
   readonly #largeWriter: LargeWriter;
   /** Of keys with a large write on its way: when the last write that was called has been queued. */
   readonly #turns = new Map<string, Promise<void>>();
+  /** Values on their way in from afar. */
+  readonly #arrivals = new Set<Promise<unknown>>();
   /** Files of large values that were replaced, being removed. */
   readonly #removals = new Set<Promise<void>>();
   #failure: StorageFailedError | undefined;
@@ -82,7 +83,8 @@ export class JournalStore implements Store {
   }
 
   set(key: string, value: Value | IncomingValue, condition?: Condition): Promise<SetResult> {
-    const isSmall = value instanceof Value && value.size <= LARGE_VALUE_BYTES;
+    if (!(value instanceof Value)) return this.#setArriving(key, value, condition);
+    const isSmall = value.size <= LARGE_VALUE_BYTES;
     if (isSmall && !this.#turns.has(key)) return this.#submitSet(key, value, condition);
     return this.#inTurn(
       key,
@@ -111,6 +113,7 @@ export class JournalStore implements Store {
    * journal for the next start.
    */
   async close(): Promise<void> {
+    while (this.#arrivals.size > 0) await Promise.allSettled(this.#arrivals);
     while (this.#turns.size > 0) await Promise.all(this.#turns.values());
     await this.#queue.idle();
     if (this.#failure === undefined) await this.#checkpointer.finish(this.#parts.closeTimeoutMs);
@@ -145,6 +148,28 @@ export class JournalStore implements Store {
       this.#queue.submit(write);
     }
     return write.promise;
+  }
+
+  /** A value that comes from afar takes its turn when it is here: a slow sender holds up nobody. */
+  async #setArriving(
+    key: string,
+    value: IncomingValue,
+    condition: Condition | undefined,
+  ): Promise<SetResult> {
+    const arriving = this.#largeWriter.take(value);
+    this.#arrivals.add(arriving);
+    let state: Value | LargeFile;
+    try {
+      state = await arriving;
+    } catch (error) {
+      if (error instanceof StorageFailedError) this.#fail(error);
+      throw error;
+    } finally {
+      this.#arrivals.delete(arriving);
+    }
+    return await this.#inTurn(key, Promise.resolve(state), (here) => {
+      return this.#submitSet(key, here, condition);
+    });
   }
 
   /** Submits a write when its value has arrived and those called before it are submitted. */

@@ -5,7 +5,7 @@
 import { existsSync } from "node:fs";
 import { delay } from "@std/async/delay";
 import { join } from "@std/path";
-import { readHolder } from "./data_dir.ts";
+import { findHolder } from "./data_dir.ts";
 import { messageOf, RemoteError, StartError } from "./errors.ts";
 import { MARKER } from "./key.ts";
 import { Remote } from "./remote.ts";
@@ -94,7 +94,7 @@ export async function prestop(dataDir: string): Promise<HookResult> {
     made = `${path} was there already`;
   }
 
-  const holder = await readHolder(dataDir);
+  const holder = await findHolder(dataDir);
   if (holder === undefined) return `prestop: ${made}; no server is running`;
   const server = new Remote(localServer(holder.address), { timeoutMs: 1000 });
   const end = performance.now() + PRESTOP_PATIENCE_MS;

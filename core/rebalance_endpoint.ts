@@ -57,11 +57,15 @@ export async function openEndpoints(
 }
 
 async function openEndpoint(remote: Remote): Promise<Endpoint> {
-  try {
-    if (await remote.page(undefined, 1) !== undefined) return new NativeEndpoint(remote);
-  } catch (error) {
-    // Whatever else a server makes of a route that it does not know, the book routes decide.
-    if (!(error instanceof RemoteError) || error.timedOut) throw error;
+  // Twice, since one connection that was cut must not cost every value its content type.
+  for (let attempt = 0; attempt < 2; attempt++) {
+    try {
+      if (await remote.page(undefined, 1) !== undefined) return new NativeEndpoint(remote);
+      break;
+    } catch (error) {
+      // Whatever else a server makes of a route that it does not know, the book routes decide.
+      if (!(error instanceof RemoteError) || error.timedOut) throw error;
+    }
   }
   await remote.allKeys();
   return new BookEndpoint(remote);

@@ -84,11 +84,15 @@ export class Shard {
       refuse: (status, detail, path) => errorAnswer(path, status, detail),
     });
     const address = formatAddress(server.addr);
-    await dataDir.announce({
+    const holder = {
       pid: Deno.pid,
       host: Deno.hostname(),
       address,
       since: new Date().toISOString(),
+    };
+    await dataDir.announce(holder).catch((error) => {
+      // As on a full disk; the lock holds all the same, and keys can be served.
+      log("warn", "cannot write who holds the data directory", { error: messageOf(error) });
     });
     options.onListen?.(address);
     const { promise: failed, reject: onFatal } = Promise.withResolvers<never>();
@@ -117,7 +121,7 @@ export class Shard {
     // A client that never ends its request must not hold up the end; its save is not acknowledged.
     await deadline(this.#server.shutdown(), CLOSE_TIMEOUT_MS).catch(() => this.#server.close());
     await this.#store.close();
-    await this.#dataDir.close();
+    this.#dataDir.close();
   }
 }
 

@@ -108,7 +108,7 @@ export interface ListOptions {
 /**
  * Keys and values. A write is acknowledged (its promise resolves) only when it would survive a power
  * cut; a write that rejects left the old value in place. Writes to one key take effect in the order
- * in which they were called; a reader sees a write no later than the writer does. Keys passed in
+ * in which they were called, one whose value is still coming in when all of it is here; a reader sees a write no later than the writer does. Keys passed in
  * have been through `checkKey`.
  */
 export interface Store {

@@ -111,17 +111,31 @@ export function listKeys(store: Store, request: HttpRequest): HttpResponse {
   return jsonAnswer(STATUS_CODE.OK, { keys, next: more ? keys.at(-1) ?? null : null });
 }
 
-/** `POST /v1/batch`: a line of result for each line of the body. */
-export function postBatch(request: HttpRequest, options: BatchOptions): HttpResponse {
+/**
+ * `POST /v1/batch`: a line of result for each line of the body. The answer begins when all has run:
+ * a client need not read while it sends.
+ */
+export function postBatch(
+  request: HttpRequest,
+  options: BatchOptions,
+): Promise<HttpResponse> {
   const { body, contentLength, chunked } = request;
   if (contentLength === undefined && !chunked) {
     throw new LengthRequiredError("Length required: send Content-Length or a chunked body");
   }
-  const lines = body === undefined ? [] : runBatch(body.chunks(Infinity), options);
+  return answerBatch(body === undefined ? [] : body.chunks(Infinity), options);
+}
+
+async function answerBatch(
+  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  options: BatchOptions,
+): Promise<HttpResponse> {
+  const parts: string[] = [];
+  for await (const lines of runBatch(chunks, options)) parts.push(lines);
   return {
     status: STATUS_CODE.OK,
     headers: { "content-type": NDJSON_TYPE },
-    body: ReadableStream.from(lines).pipeThrough(new TextEncoderStream()),
+    body: parts.join(""),
   };
 }
 

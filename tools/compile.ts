@@ -40,7 +40,7 @@ const COMPILE = [
   "--allow-write",
   "--allow-run",
   "--allow-ffi",
-  "--allow-env=KVS_*,NO_COLOR",
+  "--allow-env=KVS_*,NO_COLOR,HTTP_PROXY,HTTPS_PROXY,ALL_PROXY,http_proxy,https_proxy,all_proxy",
   "--allow-sys=hostname",
 ];
 

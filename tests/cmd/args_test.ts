@@ -79,6 +79,7 @@ Deno.test("what is wrong on the command line is a UsageError that names it", () 
     [["--rows=1.5"], {}, "from 1 to 10"],
     [["--format=xml"], {}, "text or json"],
     [["--ca="], {}, "--ca"],
+    [["--dry-run=maybe"], {}, "maybe"],
     [[], { KVS_DRAIN: "x" }, "KVS_DRAIN"],
     [[], { KVS_DRY_RUN: "yes" }, "KVS_DRY_RUN"],
   ];

@@ -47,7 +47,7 @@ async function withShard(
     assertEquals(logged, []);
   } finally {
     await store.close();
-    await dataDir.close();
+    dataDir.close();
   }
 }
 
@@ -84,7 +84,11 @@ async function told({ status, headers = {}, body = "" }: HttpResponse): Promise<
     headers instanceof SharedHeaders
       ? new RegExp(`^${name}: (.*)\r\n`, "m").exec(headers.text)?.[1]
       : headers[name];
-  return { status, header, body: await new Response(body).text() };
+  return {
+    status,
+    header,
+    body: await new Response(body instanceof Uint8Array ? body.slice() : body).text(),
+  };
 }
 
 Deno.test("PUT creates, then replaces; GET gives back bytes, ETag and content type", async () => {

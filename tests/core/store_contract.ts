@@ -165,15 +165,14 @@ export function testStore(name: string, open: () => Promise<StoreUnderTest>): vo
   });
 
   test("takes writes to one key in the order of the calls", async (under, store) => {
-    const chunks = () => chunked(pattern(LARGE), 1000);
     const results = await Promise.all([
       store.set("k", text("1")),
-      store.set("k", { chunks: chunks(), contentType: DEFAULT_CONTENT_TYPE }),
+      store.set("k", new Value(pattern(LARGE))),
       store.delete("k"),
       store.set("k", text("2")),
-      store.set("k", { chunks: chunked(pattern(10)), contentType: DEFAULT_CONTENT_TYPE }),
+      store.set("k", new Value(pattern(LARGE, 2))),
       store.set("k", text("3"), "present"),
-      store.set("other", { chunks: chunks(), contentType: DEFAULT_CONTENT_TYPE }),
+      store.set("other", new Value(pattern(LARGE))),
     ]);
     assertEquals(
       results.map((result) => typeof result === "boolean" ? result : result.created),
@@ -183,6 +182,23 @@ export function testStore(name: string, open: () => Promise<StoreUnderTest>): vo
     await under.reopen?.();
     assertEquals(await loadText(under.store(), "k"), "3");
     assertEquals((await load(under.store(), "other"))?.bytes, pattern(LARGE));
+  });
+
+  test("takes a value that comes in slowly when it is here", async (under, store) => {
+    const here = Promise.withResolvers<void>();
+    async function* slow() {
+      yield pattern(1000);
+      await here.promise;
+      yield* chunked(pattern(LARGE), 1000);
+    }
+    const arriving = store.set("k", { chunks: slow(), contentType: DEFAULT_CONTENT_TYPE });
+    assertEquals((await store.set("k", text("1"))).created, true);
+    assertEquals(await loadText(store, "k"), "1");
+    here.resolve();
+    assertEquals((await arriving).created, false);
+    assertEquals((await load(store, "k"))?.bytes.length, LARGE + 1000);
+    await under.reopen?.();
+    assertEquals((await load(under.store(), "k"))?.bytes.length, LARGE + 1000);
   });
 
   test("a large value wins over the small one before it, and the other way round", async (

@@ -327,3 +327,63 @@ Deno.test("no key reaches outside of the data directory", async () => {
   assertEquals(Array.from(Deno.readDirSync(dir.path), (entry) => entry.name), ["data"]);
   assert((await server.ask("/allKeys")).body.includes("..%2Fescape"));
 });
+
+Deno.test("a batch runs over the wire, whether it is short, long or of unknown length", async () => {
+  await using dir = new TempDir();
+  await using server = await Server.start(dir.path);
+  const keys = Array.from({ length: 3000 }, (_, i) => `key-${i}`);
+  const lines = keys.map((key) => JSON.stringify({ op: "put", key, value: key.repeat(5) }) + "\n");
+  const bodies: [string, BodyInit, number][] = [
+    ["short", '{"op":"put","key":"a","value":"1"}\n{"op":"get","key":"a"}', 2],
+    ["long", lines.join(""), 3000],
+    ["chunked", ReadableStream.from(lines).pipeThrough(new TextEncoderStream()), 3000],
+    ["empty", "", 0],
+  ];
+  for (const [what, body, count] of bodies) {
+    const answer = await server.ask("/v1/batch", { method: "POST", body });
+    const statuses = answer.body.split("\n").filter((line) => line !== "")
+      .map((line) => JSON.parse(line).status);
+    assertEquals([what, answer.status, statuses.length], [what, 200, count]);
+    assert(statuses.every((status) => status === 200 || status === 201 || status === 204));
+  }
+  assertEquals((await server.ask("/load/key-2999")).body, "key-2999".repeat(5));
+});
+
+Deno.test("an upload that stalls holds up no other write to its key", async () => {
+  await using dir = new TempDir();
+  await using server = await Server.start(dir.path);
+  const slow = await Deno.connect({ hostname: "127.0.0.1", port: server.port });
+  try {
+    const head = "PUT /v1/keys/k HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n";
+    await slow.write(new TextEncoder().encode(head + "x".repeat(70_000)));
+    for (const word of ["1", "2"]) {
+      assertEquals((await server.ask(`/save/k/${word}`)).body, word);
+      assertEquals((await server.ask("/load/k")).body, word);
+    }
+  } finally {
+    slow.close();
+  }
+});
+
+Deno.test("a proxy in the environment is not between the roles", async () => {
+  await using dir = new TempDir();
+  await using server = await Server.start(dir.path);
+  // Port 9 on loopback: nobody listens there.
+  const env = { http_proxy: "http://127.0.0.1:9", HTTP_PROXY: "http://127.0.0.1:9" };
+  const client = await kvs(["client", server.address, "--rows", "1"], { env });
+  assertStringIncludes(client.stdout, "w".repeat(26));
+  const hook = await kvs(["lifecycle", "prestop", dir.path], { env });
+  assertStringIncludes(hook.stdout, "answers 503");
+});
+
+Deno.test("prestop is not misled by what another program does on the port of a killed server", async () => {
+  await using dir = new TempDir();
+  await using server = await Server.start(dir.path);
+  server.kill("SIGKILL");
+  await server.exit();
+  const options = { port: server.port, hostname: "127.0.0.1", onListen() {} };
+  await using _other = Deno.serve(options, () => new Response("ok"));
+  const { code, stdout } = await kvs(["lifecycle", "prestop", dir.path]);
+  assertEquals(code, 0);
+  assertStringIncludes(stdout, "no server is running");
+});
