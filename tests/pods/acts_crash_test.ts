@@ -1,5 +1,5 @@
 /** Pods that end without any hook, or hang, with volumes on disk (server-disk.yaml). */
-import { assert, assertEquals, assertGreaterOrEqual, assertLess } from "@std/assert";
+import { assert, assertEquals, assertGreaterOrEqual } from "@std/assert";
 import { exists } from "@std/fs/exists";
 import { until } from "../e2e/kvs.ts";
 import { act, startAll } from "./act.ts";
@@ -96,7 +96,6 @@ act("a server that hangs is killed after the grace period", async ({ cluster }) 
   const seconds = (performance.now() - begin) / 1000;
   assertEquals(pod.lastEnd, { exitCode: 137 });
   assertGreaterOrEqual(seconds, 10);
-  assertLess(seconds, 20);
 
   await cluster.set.settled();
   await rows.untilServers("hhh", 2);
