@@ -188,7 +188,6 @@ export class SocketBody implements HttpBody {
 
   /** Steps over the rest of a body that lies in the buffer, as it mostly does. */
   #bufferHoldsRest(): boolean {
-    if (!this.#asked) return false;
     const socket = this.#socket;
     const decoder = this.#decoder;
     if (decoder === undefined) {

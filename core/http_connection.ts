@@ -1,38 +1,19 @@
 /** One connection: requests in, answers out in their order, as many a write as there are. */
 import { SocketBody } from "./http_body.ts";
 import { RequestHead } from "./http_head.ts";
-import { SharedHeaders } from "./http_headers.ts";
 import { HttpOutput } from "./http_output.ts";
 import { HeadState, parseHead } from "./http_parser.ts";
 import { ParsedRequest } from "./http_request.ts";
-import {
-  addCommonResponse,
-  addResponse,
-  type Answer,
-  type AnswerMode,
-  checkResponse,
-  encodeLatin1,
-  formatHead,
-  formatStreamHead,
-} from "./http_response.ts";
+import { Responder, type ResponderContext } from "./http_responder.ts";
 import { HttpSocket, isClientGone, type SocketLimits } from "./http_socket.ts";
-import { ResponseStream } from "./http_stream.ts";
 import { type HttpHandler, type HttpLimits, type HttpResponse } from "./http_types.ts";
 
 /** What all connections of a server share. */
-export interface ConnectionContext {
+export interface ConnectionContext extends ResponderContext {
   readonly handler: HttpHandler;
   readonly limits: HttpLimits & SocketLimits;
   /** How often the server's timer has fired. */
   readonly tick: number;
-  /** The `date` header as a line. */
-  readonly dateLine: string;
-  /** Whether connections end with their next answer: the server stops, or others wait. */
-  readonly closing: boolean;
-  /** Makes the answer to a request that cannot be served; `path` is empty where it is not known. */
-  readonly refuse: (status: number, detail: string, path: string) => HttpResponse;
-  /** Told of what went wrong on this side: a handler that threw, an answer that cannot be sent. */
-  readonly onError: (error: unknown, path: string) => void;
 }
 
 /** Where a connection is. */
@@ -44,30 +25,23 @@ const MAX_LINGER_BYTES = 64 * 1024 * 1024;
 /** Where bytes go that nobody wants; never looked at, so all connections can share it. */
 const dropped = new Uint8Array(65_536);
 
-const FAILED: HttpResponse = {
-  status: 500,
-  headers: new SharedHeaders({ "content-type": "text/plain; charset=utf-8" }),
-  body: "Internal error: the server's log tells more",
-};
-
-const encoder = new TextEncoder();
-
 export class Connection {
   readonly #context: ConnectionContext;
   readonly #socket: HttpSocket;
   readonly #out: HttpOutput;
+  readonly #responder: Responder;
   readonly #head = new RequestHead();
   #phase: Phase = "idle";
   #idleSince: number;
   #served = 0;
   /** Whether the client is known to have more to send than was read. */
   #expectsMore = true;
-  #stream: ResponseStream | undefined;
 
   constructor(conn: Deno.TcpConn, context: ConnectionContext) {
     this.#context = context;
     this.#socket = new HttpSocket(conn, context, context.limits);
     this.#out = new HttpOutput(this.#socket);
+    this.#responder = new Responder(this.#out, this.#head, context);
     this.#idleSince = context.tick;
   }
 
@@ -90,7 +64,7 @@ export class Connection {
   abort(): void {
     this.#phase = "closed";
     this.#socket.close();
-    this.#stream?.cancel();
+    this.#responder.cancel();
   }
 
   /** Called at each tick: ends what is overdue. */
@@ -126,6 +100,7 @@ export class Connection {
     const context = this.#context;
     const head = this.#head;
     const out = this.#out;
+    const responder = this.#responder;
     while (true) {
       const state = socket.buffered === 0
         ? HeadState.incomplete
@@ -153,8 +128,7 @@ export class Connection {
       socket.stopReadClock();
       this.#phase = "busy";
       if (state === HeadState.refused) {
-        await this.#answer(this.#refusal(head.status, head.detail, head.path), false);
-        await out.flush();
+        await responder.refuse(head.status, head.detail, head.path);
         return true;
       }
       socket.start = head.end;
@@ -165,12 +139,12 @@ export class Connection {
       request.end();
       this.#served++;
       const rest = body === undefined ? "none" : body.end();
-      const sent = this.#answer(response, head.keepAlive && rest !== "endless");
+      const sent = responder.answer(response, head.keepAlive && rest !== "endless");
       if (!(sent instanceof Promise ? await sent : sent)) {
         await out.flush();
         this.#expectsMore = rest !== "none" || socket.buffered > 0;
-        // A client that asked for the end sends nothing more; others hardly, and room is short.
-        return this.#expectsMore || (head.keepAlive && !context.closing);
+        // Others may still be sending too, if they pipeline, but then room is short.
+        return this.#expectsMore || !context.closing;
       }
       if (rest === "skippable") {
         await out.flush();
@@ -205,88 +179,15 @@ export class Connection {
     try {
       return this.#context.handler(request);
     } catch (error) {
-      return this.#failed(error);
+      return this.#responder.failed(error);
     }
   }
 
   /** Waits for an answer; those that are ready meanwhile do not wait for it. Never rejects. */
   #settle(response: Promise<HttpResponse>): Promise<HttpResponse> {
-    const settled = response.catch((error) => this.#failed(error));
+    const settled = response.catch((error) => this.#responder.failed(error));
     if (this.#out.size === 0) return settled;
     return this.#out.flush().then(() => settled, () => settled);
-  }
-
-  #refusal(status: number, detail: string, path: string): HttpResponse {
-    try {
-      return this.#context.refuse(status, detail, path);
-    } catch (error) {
-      return this.#failed(error);
-    }
-  }
-
-  #failed(error: unknown): HttpResponse {
-    this.#context.onError(error, this.#head.path);
-    return FAILED;
-  }
-
-  /** Adds `response` to what is sent, or sends it; whether the connection goes on after it. */
-  #answer(response: HttpResponse, mayKeep: boolean): boolean | Promise<boolean> {
-    const { http10, method } = this.#head;
-    const { closing, dateLine } = this.#context;
-    const headOnly = method === "HEAD";
-    const common = mayKeep && !closing && !http10 && !headOnly;
-    if (common && addCommonResponse(this.#out, response, dateLine)) return true;
-    const answer = this.#check(response);
-    const keepAlive = mayKeep && !closing && !answer.block.close && answer.response.close !== true;
-    const mode = { keepAlive, http10, headOnly, dateLine };
-    return addResponse(this.#out, answer, mode) ? keepAlive : this.#send(answer, mode);
-  }
-
-  #check(response: HttpResponse): Answer {
-    try {
-      return { response, block: checkResponse(response) };
-    } catch (error) {
-      if (response.body instanceof ReadableStream) response.body.cancel().catch(() => {});
-      const failed = this.#failed(error);
-      return { response: failed, block: checkResponse(failed) };
-    }
-  }
-
-  /** Sends an answer that does not go out together with others. */
-  async #send(answer: Answer, mode: AnswerMode): Promise<boolean> {
-    const { body = "" } = answer.response;
-    if (body instanceof ReadableStream) return await this.#sendStream(body, answer, mode);
-    const out = this.#out;
-    await out.flush();
-    if (addResponse(out, answer, mode)) return mode.keepAlive;
-    const bytes = typeof body === "string" ? encoder.encode(body) : body;
-    const head = formatHead(answer, bytes.length, mode);
-    if (!out.addText(head)) await out.write(encodeLatin1(head));
-    if (!mode.headOnly) await out.write(bytes);
-    return mode.keepAlive;
-  }
-
-  async #sendStream(
-    body: ReadableStream<Uint8Array>,
-    answer: Answer,
-    mode: AnswerMode,
-  ): Promise<boolean> {
-    const out = this.#out;
-    const head = formatStreamHead(answer, mode);
-    await out.flush().catch(() => {});
-    try {
-      try {
-        this.#stream = new ResponseStream(body, head);
-        await this.#stream.start();
-      } catch (error) {
-        return await this.#answer(this.#failed(error), mode.keepAlive);
-      }
-      await this.#stream.send(out);
-      return mode.keepAlive && head.framing !== "close";
-    } finally {
-      this.#stream?.cancel();
-      this.#stream = undefined;
-    }
   }
 
   /** Answers a head that does not come to its end, while the read for it is still under way. */
@@ -295,8 +196,7 @@ export class Connection {
     this.#socket.allowRead(this.#context.limits.lingerTicks);
     try {
       this.#head.method = "";
-      await this.#answer(this.#refusal(408, "Request header timed out", ""), false);
-      await this.#out.flush();
+      await this.#responder.refuse(408, "Request header timed out", "");
       await this.#socket.closeWrite();
     } catch {
       this.abort();

@@ -33,6 +33,7 @@ export interface StreamHead {
   readonly length: number;
 }
 
+const NOTHING = new Uint8Array();
 const encoder = new TextEncoder();
 
 /**
@@ -69,7 +70,7 @@ export function addResponse(
 ): boolean {
   const { status, body = "" } = response;
   if (body instanceof ReadableStream) return false;
-  const bytes = typeof body === "string" ? encoder.encode(body) : body;
+  const bytes = encodeBody(body);
   const before = out.size;
   if (!out.addText(formatHead({ response, block }, bytes.length, mode))) return false;
   if (mode.headOnly || isBodyless(status) || out.addBytes(bytes)) return true;
@@ -118,6 +119,12 @@ function connectionLine({ keepAlive, http10 }: AnswerMode): string {
 /** Whether answers with `status` never have a body: RFC 9112 section 6.3. */
 function isBodyless(status: number): boolean {
   return status === 204 || status === 304;
+}
+
+/** The bytes of a body as they are sent. */
+export function encodeBody(body: string | Uint8Array): Uint8Array {
+  if (typeof body !== "string") return body;
+  return body === "" ? NOTHING : encoder.encode(body);
 }
 
 /** The bytes of Latin-1 text: one a character. */

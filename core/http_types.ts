@@ -65,7 +65,7 @@ export interface HttpResponse {
    * Must not change until it is sent. A stream goes out as it comes, in chunks where `content-length`
    * is not named, and is cancelled where the client goes.
    */
-  readonly body?: string | Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array>;
+  readonly body?: string | Uint8Array | ReadableStream<Uint8Array>;
   /** Whether the connection ends with this answer. */
   readonly close?: boolean;
 }

@@ -104,13 +104,18 @@ Deno.test("a body that stops fails the handler's read, and its answer arrives", 
     "Transfer-Encoding: chunked\r\n\r\n5\r\nab",
     "Expect: 100-continue\r\nContent-Length: 10\r\n\r\n",
   ];
-  await withServer(handler, { bodyTimeoutMs: 100 }, async ({ port }) => {
-    await Promise.all(heads.map(async (head) => {
-      using client = await Client.connect(port);
+  await withServer(handler, { bodyTimeoutMs: 100 }, async ({ port, server }) => {
+    const clients = await Promise.all(heads.map(async (head) => {
+      const client = await Client.connect(port);
       await client.send(`PUT / HTTP/1.1\r\nHost: x\r\n${head}`);
       const answer = await client.rest();
       assertMatch(answer, /HTTP\/1\.1 408 [^]*connection: close[^]*too slow$/);
+      // Too late, and not the end: it does not get more time for it.
+      await client.trySend("d");
+      return client;
     }));
+    await until(() => server.connections === 0, "the connections to end");
+    for (const client of clients) client.close();
   });
   assertEquals(failed.length, heads.length);
   assert(failed.every((error) => error instanceof BodyTimeoutError));
@@ -155,13 +160,14 @@ Deno.test("a body whose read the handler gave up holds nothing", async () => {
     "Transfer-Encoding: chunked\r\n\r\n5\r\n",
     "Expect: 100-continue\r\nContent-Length: 10\r\n\r\n",
   ];
-  await withServer(handler, { bodyTimeoutMs: 200 }, async ({ port }) => {
+  await withServer(handler, { bodyTimeoutMs: 100 }, async ({ port, server }) => {
     for (const path of ["/bytes", "/chunks"]) {
       for (const head of heads) {
         using client = await Client.connect(port);
         await client.send(`PUT ${path} HTTP/1.1\r\nHost: x\r\n${head}`);
         assertMatch(await client.rest(), /connection: close[^]*early$/);
         // It neither sends nor closes, and still it is let go.
+        await until(() => server.connections === 0, "the connection to end");
       }
     }
   });
@@ -430,6 +436,9 @@ Deno.test("a stop during the wait after a failing accept is not held up", async 
   const listener = new FlakyListener(Array.from({ length: 1000 }, () => new Error("EMFILE")));
   const server = serveHttp(listener, hello, { ...RELAXED, onError: () => {} });
   await until(() => listener.accepts > 0, "a failure");
+  await delay(250);
+  // One each tenth of a second, not as many as there are.
+  assertLess(listener.accepts, 50);
   const started = performance.now();
   await server.shutdown();
   assertLess(performance.now() - started, DEADLINE_MS);
