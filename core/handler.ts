@@ -4,13 +4,14 @@
  */
 import { STATUS_CODE, type StatusCode } from "@std/http/status";
 import { allKeys, load, save } from "./book_routes.ts";
+import { type DiskRoom } from "./disk_room.ts";
 import { KvsError, messageOf } from "./errors.ts";
 import { type HttpHandler, type HttpRequest, type HttpResponse } from "./http_types.ts";
 import { keyFromSegment } from "./key.ts";
 import { type Lifecycle } from "./lifecycle.ts";
 import { type Log } from "./log.ts";
-import { statusOf, V1_BATCH, V1_KEYS } from "./protocol.ts";
-import { errorAnswer, textAnswer, UNAVAILABLE } from "./respond.ts";
+import { statusOf, V1_BATCH, V1_KEYS, V1_STATS } from "./protocol.ts";
+import { errorAnswer, jsonAnswer, textAnswer, UNAVAILABLE } from "./respond.ts";
 import { type Store } from "./store.ts";
 import { deleteKey, getKey, KEY_METHODS, listKeys, postBatch, putKey } from "./v1_routes.ts";
 
@@ -19,6 +20,8 @@ export interface HandlerOptions {
   /** The store, `undefined` until it is open. */
   readonly store: () => Store | undefined;
   readonly lifecycle: Lifecycle;
+  /** What room the disk has for more. */
+  readonly room: () => Promise<DiskRoom>;
   /** The largest value that is taken, in bytes. */
   readonly maxValueBytes: number;
   readonly log: Log;
@@ -42,6 +45,7 @@ Native routes
   GET /v1/keys         a page of keys: ?prefix= &after= &limit=
                        (Accept: application/x-ndjson streams them all)
   POST /v1/batch       one JSON operation a line: {"op":"put","key":"a","value":"x"}
+  GET /v1/stats        number of keys, and the room that the disk has for more
 
 Health
   /healthz             200 while the process can serve at all
@@ -86,6 +90,8 @@ export function createHandler(options: HandlerOptions): HttpHandler {
         return method === "POST"
           ? withStore((store) => batch(store, request))
           : wrongMethod(path, "POST");
+      case V1_STATS:
+        return method === "GET" ? withStore(stats) : wrongMethod(path, "GET");
       case "/healthz":
         return page(request, STATUS_CODE.OK, "ok\n");
       case "/readyz":
@@ -115,6 +121,10 @@ export function createHandler(options: HandlerOptions): HttpHandler {
 
   function batch(store: Store, request: HttpRequest): Answer {
     return postBatch(request, { store, serving: () => lifecycle.phase === "serving", log });
+  }
+
+  async function stats(store: Store): Promise<HttpResponse> {
+    return jsonAnswer(STATUS_CODE.OK, { keys: store.size, ...await options.room() });
   }
 
   function failed(error: unknown, path: string): HttpResponse {

@@ -29,6 +29,9 @@ export const V1_KEYS = "/v1/keys";
 /** Path of the native route for many operations at once. */
 export const V1_BATCH = "/v1/batch";
 
+/** Path of the native route that tells how many keys there are, and the room for more. */
+export const V1_STATS = "/v1/stats";
+
 /** Content type of every answer of the book routes. Book contract. */
 export const TEXT_TYPE = "text/plain; charset=utf-8";
 

@@ -2,6 +2,7 @@
 import { deadline } from "@std/async/deadline";
 import { delay } from "@std/async/delay";
 import { DataDir } from "./data_dir.ts";
+import { diskRoom } from "./disk_room.ts";
 import { messageOf, StartError, type StorageFailedError } from "./errors.ts";
 import { createHandler } from "./handler.ts";
 import { type HttpServer, serveHttp } from "./http_server.ts";
@@ -75,6 +76,7 @@ export class Shard {
     const handler = createHandler({
       store: () => store,
       lifecycle,
+      room: () => diskRoom(path),
       maxValueBytes: options.maxValueBytes,
       log,
     });

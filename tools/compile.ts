@@ -41,7 +41,7 @@ const COMPILE = [
   "--allow-run",
   "--allow-ffi",
   "--allow-env=KVS_*,NO_COLOR,HTTP_PROXY,HTTPS_PROXY,ALL_PROXY,http_proxy,https_proxy,all_proxy",
-  "--allow-sys=hostname",
+  "--allow-sys=hostname,statfs",
 ];
 
 const PROBE_TIMEOUT_MS = 10_000;

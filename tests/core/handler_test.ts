@@ -1,8 +1,9 @@
-import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { createHandler } from "../../core/handler.ts";
 import { SharedHeaders } from "../../core/http_headers.ts";
 import { type HttpBody, type HttpRequest, type HttpResponse } from "../../core/http_types.ts";
 import { DataDir } from "../../core/data_dir.ts";
+import { diskRoom } from "../../core/disk_room.ts";
 import { Lifecycle } from "../../core/lifecycle.ts";
 import { openJournalStore } from "../../core/open_journal_store.ts";
 import { TempDir } from "../e2e/kvs.ts";
@@ -38,6 +39,7 @@ async function withShard(
   const handler = createHandler({
     store: () => store,
     lifecycle,
+    room: () => diskRoom(dir.path),
     maxValueBytes: MAX_VALUE_BYTES,
     log: (_level, message, facts) => logged.push(`${message} ${JSON.stringify(facts)}`),
   });
@@ -310,5 +312,17 @@ Deno.test("a line of a batch that never ends is refused before it fills the memo
     const { body: text } = await ask("/v1/batch", { method: "POST", body, chunked: true });
     const lines = text.trimEnd().split("\n").map((line) => JSON.parse(line));
     assertEquals(lines.map(({ status }) => status), [201, 413]);
+  });
+});
+
+Deno.test("GET /v1/stats counts keys and tells the room on the disk", async () => {
+  await withShard(async (ask) => {
+    await ask("/save/a/1");
+    await ask("/save/b/1");
+    const { status, body } = await ask("/v1/stats");
+    const { keys, freeBytes, freeFiles, blockBytes } = JSON.parse(body);
+    assertEquals([status, keys], [200, 2]);
+    assert(freeBytes > 0 && blockBytes > 0 && (freeFiles === null || freeFiles > 0), body);
+    assertEquals((await ask("/v1/stats", { method: "POST" })).status, 405);
   });
 });

@@ -1,0 +1,26 @@
+/** What room the file system of a folder has for more. */
+import { statfs } from "node:fs";
+
+/** Room on a file system, as those who are not root may use it. */
+export interface DiskRoom {
+  readonly freeBytes: number;
+  /** How many files can still be made; `null` where the file system does not count them. */
+  readonly freeFiles: number | null;
+  /** A file takes room in blocks of so many bytes. */
+  readonly blockBytes: number;
+}
+
+/** Looks up the room for more beside `path`. @throws What the system says, if it cannot tell. */
+export async function diskRoom(path: string): Promise<DiskRoom> {
+  const { promise, resolve, reject } = Promise.withResolvers<DiskRoom>();
+  statfs(path, (error, stats) => {
+    if (error !== null) return reject(error);
+    const { bavail, bsize, files, ffree } = stats;
+    resolve({
+      freeBytes: bavail * bsize,
+      freeFiles: files === 0 ? null : ffree,
+      blockBytes: bsize,
+    });
+  });
+  return await promise;
+}
