@@ -107,7 +107,9 @@ const CLEAR_LINE = "\r\x1b[K";
 const PHASE_WORDS: Record<Phase, string> = {
   survey: "Listing",
   read: "Reading",
+  room: "Sizing",
   move: "Moving",
+  check: "Checking",
   prune: "Pruning",
 };
 
@@ -191,17 +193,18 @@ class JsonReport implements Report {
       this.#told = now;
     }
     if (event.kind === "moved") {
-      const { key, from, to, copy } = event;
-      this.#print({ event: kind, key, from, to, bytes: copy.bytes.length });
+      const { key, from, to, bytes } = event;
+      this.#print({ event: kind, key, from, to, bytes });
     } else {
       this.#print({ event: kind, ...facts });
     }
   }
 
   summary(summary: Summary): void {
-    const { seconds, ...counts } = summary;
+    const { seconds, phases, ...counts } = summary;
     const rate = { seconds: rounded(seconds), keysPerSecond: keysPerSecond(summary) };
-    this.#print({ event: "summary", ...counts, ...rate });
+    const parts = Object.entries(phases).map(([name, length]) => [name, rounded(length)]);
+    this.#print({ event: "summary", ...counts, phases: Object.fromEntries(parts), ...rate });
   }
 
   close(): void {
@@ -229,6 +232,21 @@ class Notes {
     switch (event.kind) {
       case "book":
         this.#print(`${event.server} speaks only the book routes: text values only, no pruning`);
+        break;
+      case "unchecked":
+        this.#print(`${event.server} does not tell what room it has: not checked`);
+        break;
+      case "changing":
+        this.#print(
+          `Changing: ${displayKey(event.key)} was written on ${event.owner} again and again; ` +
+            `${event.target} may not have its newest value`,
+        );
+        break;
+      case "deleted":
+        this.#print(
+          `Deleted: ${displayKey(event.key)} went from ${event.owner} during the run; ` +
+            `${event.target} still has a copy`,
+        );
         break;
       case "stale":
       case "unclear":
@@ -272,6 +290,7 @@ function counted(count: number, noun: string): string {
 /** The summary, as a person reads it. */
 function summaryLines(summary: Summary, options: ReportOptions): readonly string[] {
   const { keys, moved, inPlace, left, stale, pruned, unclear, orphans, bytes } = summary;
+  const { recopied, changing, deleted, gone } = summary;
   const counts = [
     `${keys} keys seen`,
     `${moved} ${options.dryRun ? "to move" : "moved"}`,
@@ -281,9 +300,18 @@ function summaryLines(summary: Summary, options: ReportOptions): readonly string
   ];
   if (unclear > 0) counts.push(`${unclear} unclear`);
   if (orphans > 0) counts.push(`${orphans} orphans`);
+  if (recopied > 0) counts.push(`${recopied} copied again`);
   const seconds = summary.seconds.toFixed(2);
-  const rate = `${bytes} bytes, ${seconds} seconds, ${keysPerSecond(summary)} keys per second`;
+  const perSecond = summary.seconds > 0 ? Math.round(moved / summary.seconds) : 0;
+  const rate = `${bytes} bytes, ${seconds} seconds, ${keysPerSecond(summary)} keys per second ` +
+    `(${perSecond} moved)`;
   const lines = [`${counts.join(", ")}; ${rate}`];
+  if (changing + deleted + gone > 0) {
+    lines.push(
+      `${changing} keys went on changing, ${deleted} were deleted behind their copy, ${gone} went ` +
+        "before they were moved: stop the clients that write, and run it again",
+    );
+  }
   if (!summary.interrupted) return lines;
   if (options.dryRun || (moved === 0 && pruned === 0)) {
     lines.push("Interrupted: nothing was changed");

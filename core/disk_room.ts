@@ -4,6 +4,8 @@ import { statfs } from "node:fs";
 /** Room on a file system, as those who are not root may use it. */
 export interface DiskRoom {
   readonly freeBytes: number;
+  /** What all files on it take together. */
+  readonly usedBytes: number;
   /** How many files can still be made; `null` where the file system does not count them. */
   readonly freeFiles: number | null;
   /** A file takes room in blocks of so many bytes. */
@@ -15,9 +17,10 @@ export async function diskRoom(path: string): Promise<DiskRoom> {
   const { promise, resolve, reject } = Promise.withResolvers<DiskRoom>();
   statfs(path, (error, stats) => {
     if (error !== null) return reject(error);
-    const { bavail, bsize, files, ffree } = stats;
+    const { bavail, bfree, blocks, bsize, files, ffree } = stats;
     resolve({
       freeBytes: bavail * bsize,
+      usedBytes: (blocks - bfree) * bsize,
       freeFiles: files === 0 ? null : ffree,
       blockBytes: bsize,
     });

@@ -55,6 +55,8 @@ Health
 /** Makes the handler of a shard. */
 export function createHandler(options: HandlerOptions): HttpHandler {
   const { lifecycle, log, maxValueBytes } = options;
+  /** Tells this start of the server from another, for those who compare numbers of writes. */
+  const start = crypto.randomUUID();
 
   /** Runs `route` on the store, if the shard is serving. */
   function withStore(route: (store: Store) => Answer): Answer {
@@ -124,7 +126,8 @@ export function createHandler(options: HandlerOptions): HttpHandler {
   }
 
   async function stats(store: Store): Promise<HttpResponse> {
-    return jsonAnswer(STATUS_CODE.OK, { keys: store.size, ...await options.room() });
+    const room = await options.room();
+    return jsonAnswer(STATUS_CODE.OK, { keys: store.size, start, writes: store.writes, ...room });
   }
 
   function failed(error: unknown, path: string): HttpResponse {

@@ -55,6 +55,7 @@ export class JournalStore implements Store {
   /** Files of large values that were replaced, being removed. */
   readonly #removals = new Set<Promise<void>>();
   #failure: StorageFailedError | undefined;
+  #writes = 0;
 
   constructor(parts: JournalStoreParts) {
     const failed = (error: StorageFailedError) => this.#fail(error);
@@ -71,6 +72,10 @@ export class JournalStore implements Store {
 
   get size(): number {
     return this.#index.size;
+  }
+
+  get writes(): number {
+    return this.#writes;
   }
 
   get(
@@ -225,6 +230,7 @@ export class JournalStore implements Store {
   }
 
   #apply({ key, state }: PendingWrite, segment: number): boolean {
+    this.#writes++;
     const replaced = this.#parts.overlay.put(key, state, segment);
     if (replaced instanceof LargeFile) this.#removeReplaced(replaced);
     this.#reader.changed(key);

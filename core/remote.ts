@@ -1,7 +1,7 @@
 /** One server as seen from afar, over fetch: the book routes, and the native ones where it has them. */
 import { RemoteError } from "./errors.ts";
 import { bytesToSegment, toSegment } from "./key.ts";
-import { KEY_NOT_FOUND, KEY_SEPARATOR, V1_KEYS } from "./protocol.ts";
+import { KEY_NOT_FOUND, KEY_SEPARATOR, V1_BATCH, V1_KEYS, V1_STATS } from "./protocol.ts";
 import { hasDotSegment, rawRequest } from "./raw_http.ts";
 import { type ServerAddress } from "./server_list.ts";
 import { DEFAULT_CONTENT_TYPE } from "./store.ts";
@@ -122,6 +122,24 @@ export class Remote {
     if (status === 404) return false;
     if (status !== 204) throw this.#failed(status, bytes);
     return true;
+  }
+
+  /** Sends lines of a batch over the native route; resolves to the lines of the answer. */
+  async batch(lines: string): Promise<string> {
+    const { status, bytes } = await this.#answer(V1_BATCH, {
+      method: "POST",
+      body: encoder.encode(lines),
+    });
+    if (status !== 200) throw this.#failed(status, bytes);
+    return new TextDecoder().decode(bytes);
+  }
+
+  /** What `GET /v1/stats` tells; `undefined` if there is no such route. */
+  async stats(): Promise<object | undefined> {
+    const { status, bytes } = await this.#answer(V1_STATS);
+    if (status === 404) return undefined;
+    if (status !== 200) throw this.#failed(status, bytes);
+    return parseJson(new TextDecoder().decode(bytes));
   }
 
   /**

@@ -1,6 +1,6 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { RebalanceError } from "../../core/errors.ts";
-import { openEndpoints } from "../../core/rebalance_endpoint.ts";
+import { openEndpoints } from "../../core/rebalance_open.ts";
 
 interface Shop extends AsyncDisposable {
   readonly name: string;
