@@ -35,6 +35,10 @@ const MAX_LINE_BYTES = 8 * LARGE_VALUE_BYTES;
  */
 const WINDOW_BYTES = 64 * LARGE_VALUE_BYTES;
 
+/** How long operations may keep the event loop to themselves (ms), and how often that is looked at. */
+const TURN_MS = 2;
+const LOOK_EVERY = 16;
+
 /** What an operation under way takes besides its value, about (bytes). */
 const OPERATION_BYTES = 512;
 
@@ -73,10 +77,15 @@ export async function* runBatch(
   options: BatchOptions,
 ): AsyncGenerator<string> {
   const batch = new Batch(options);
+  let turnStart = performance.now();
   try {
     for await (const lines of splitLines(chunks)) {
-      for (const line of lines) {
+      for (const [index, line] of lines.entries()) {
         if (batch.start(line)) yield await batch.takeOldest();
+        if (index % LOOK_EVERY !== 0 || performance.now() - turnStart < TURN_MS) continue;
+        // What memory answers costs no promise: others have to be let in.
+        await new Promise((resolve) => setTimeout(resolve, 0));
+        turnStart = performance.now();
       }
       yield batch.takeReady();
     }

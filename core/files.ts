@@ -47,6 +47,11 @@ export interface Files {
   create(path: string): Promise<OpenFile>;
   /** Opens an existing file for reading, or for writing as well. Not to wait for its content. */
   open(path: string, options?: { readonly write?: boolean }): Promise<OpenFile>;
+  /**
+   * The content of a file of 1 to `most` bytes, if that can be had at once without holding up the
+   * event loop; `undefined` if not, and for everything else.
+   */
+  readAtOnce(path: string, most: number): Uint8Array<ArrayBuffer> | undefined;
   /** Renames in one step, replacing a file that is there. Durable after `syncFolder` of both folders. */
   rename(from: string, to: string): Promise<void>;
   /** Removes a file. Durable after `syncFolder`. */

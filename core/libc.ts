@@ -1,6 +1,7 @@
 /**
  * The few calls of the C library that the runtime has no other way to: listing a folder of a million
- * files in a second, and flushing a file system once for thousands of files.
+ * files in a second, reading small files that are in memory, and flushing a file system once for
+ * thousands of files.
  */
 
 /** The C library's functions, or `undefined` where there is none of the kind that is known. */
@@ -22,6 +23,7 @@ function openLibC() {
   try {
     return Deno.dlopen("libc.so.6", {
       open: { parameters: ["buffer", "i32"], result: "i32" },
+      read: { parameters: ["i32", "buffer", "usize"], result: "isize" },
       getdents64: { parameters: ["i32", "buffer", "usize"], result: "isize" },
       // On another thread: it waits for the disk.
       syncfs: { parameters: ["i32"], result: "i32", nonblocking: true },

@@ -36,6 +36,7 @@ export async function readAhead(work: Work): Promise<void> {
   const needed = ({ from, to }: Move) =>
     details || (from !== to && (dryRun || !from.native || !to.native));
   const look = (moves: readonly Move[]) => inspect(moves, work);
+  if (!details && !dryRun && work.options.endpoints.every(({ native }) => native)) return;
   let done = 0;
   for (const server of new Set(layout.asIs)) {
     if (details) await tellListing(work, work.endpoint(server));

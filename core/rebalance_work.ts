@@ -113,7 +113,9 @@ export class Work {
         const move = { key, from, to, mayBeThere: true };
         if (!wanted(move)) continue;
         // Keeps the order, where one of the targets takes keys one by one.
-        if (!move.to.native) for (const batch of this.batcher.takeRest()) yield* this.#paced(batch);
+        if (!move.to.native) {
+          for (const batch of this.batcher.takeRest()) yield* this.#paced(batch);
+        }
         yield* this.#paced(this.batcher.add(move));
       }
     }

@@ -8,7 +8,7 @@ import { KVS_COMPILED, type RunningKvs, startKvs } from "./servers_deno.ts";
 import { Child, cpuSeconds, makeFolder, peakBytes } from "./stage.ts";
 import type { Outcome } from "./types.ts";
 
-const SIZES = [10_000, 100_000];
+const SIZES = [10_000, 100_000, 1_000_000];
 const SERVERS = 3;
 const VALUE_BYTES = 100;
 const POLL_MS = 50;
@@ -76,7 +76,8 @@ async function runOnce(servers: readonly RunningKvs[], extra: readonly string[])
   let residentBytes = 0;
   let cpu = 0;
   const poll = setInterval(async () => {
-    residentBytes = Math.max(residentBytes, await peakBytes(child.pid).catch(() => 0));
+    // A process that has just ended tells nothing.
+    residentBytes = Math.max(residentBytes, await peakBytes(child.pid).catch(() => 0) || 0);
     cpu = Math.max(cpu, await cpuSeconds([child.pid]));
   }, POLL_MS);
   try {
