@@ -30,6 +30,8 @@ export interface RebalanceOptions {
   readonly concurrency: number;
   /** The most keys a second; without it as many as possible. */
   readonly keysPerSecond?: number;
+  /** The most keys of a batch, besides the limits that values and pace set. */
+  readonly batchKeys?: number;
   /** When it fires, the run stops between batches. */
   readonly signal: AbortSignal;
   readonly onEvent: (event: RebalanceEvent) => void;
@@ -51,7 +53,7 @@ export class Work {
     const bound = endpoints.every(({ native }) => native) ? concurrency : BOOK_CONCURRENCY;
     this.pool = { concurrency: Math.min(concurrency, bound), signal };
     this.#pace = new Pace(keysPerSecond, signal);
-    this.batcher = new Batcher(this.#pace.mostAtOnce);
+    this.batcher = new Batcher(Math.min(options.batchKeys ?? Infinity, this.#pace.mostAtOnce));
   }
 
   /** The server that the lists name by `index`. */
