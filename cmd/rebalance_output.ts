@@ -1,6 +1,7 @@
 /** What `kvs rebalance` prints: lines, a progress bar, or JSON. */
 import { bytesToSegment, toSegment } from "../core/key.ts";
-import { type Phase, type RebalanceEvent, type Summary } from "../core/rebalance_events.ts";
+import { type RebalanceEvent, type Summary } from "../core/rebalance_events.ts";
+import { createProgress } from "./rebalance_bar.ts";
 import { displayKey, displayValue, Printer, pythonRepr } from "./rebalance_text.ts";
 
 /** What `--output` takes. */
@@ -96,47 +97,27 @@ class LinesReport implements Report {
   }
 }
 
-/** How often the bar is drawn anew, in milliseconds. */
-const BAR_INTERVAL_MS = 100;
-
-/** How often a line tells of the progress where no bar can be drawn, in milliseconds. */
-const LOG_INTERVAL_MS = 10_000;
-
-const BAR_WIDTH = 24;
-const CLEAR_LINE = "\r\x1b[K";
-const PHASE_WORDS: Record<Phase, string> = {
-  survey: "Listing",
-  read: "Reading",
-  room: "Sizing",
-  move: "Moving",
-  check: "Checking",
-  prune: "Pruning",
-};
-
 /** A bar on a terminal, a line now and then elsewhere, and the summary. */
 class ProgressReport implements Report {
   readonly #options: ReportOptions;
   readonly #out = new Printer(Deno.stdout);
-  readonly #terminal = Deno.stdout.isTerminal();
+  readonly #progress = createProgress();
   readonly #notes = new Notes((line) => this.note(line));
-  #phase: Phase | undefined;
-  #phaseStart = 0;
-  #drawn = 0;
 
   constructor(options: ReportOptions) {
     this.#options = options;
   }
 
   note(line: string): void {
-    this.#clearBar();
+    this.#progress.clear();
     printError(line);
   }
 
   event(event: RebalanceEvent): void {
     if (event.kind === "progress") {
-      this.#progress(event.phase, event.done, event.total);
+      this.#progress.update(event.phase, event.done, event.total);
     } else if (event.kind === "plan") {
-      this.#clearBar();
+      this.#progress.clear();
       this.#out.print(planLine(event));
     } else {
       this.#notes.event(event);
@@ -144,35 +125,14 @@ class ProgressReport implements Report {
   }
 
   summary(summary: Summary): void {
-    this.#clearBar();
+    this.#progress.clear();
     this.#notes.end(summary, this.#options);
     for (const line of summaryLines(summary, this.#options)) this.#out.print(`${line}\n`);
   }
 
   close(): void {
-    this.#clearBar();
+    this.#progress.clear();
     this.#out.flush();
-  }
-
-  #progress(phase: Phase, done: number, total: number | undefined): void {
-    const now = performance.now();
-    if (phase !== this.#phase) {
-      this.#phase = phase;
-      this.#phaseStart = now;
-      this.#drawn = this.#terminal ? 0 : now;
-    }
-    if (now - this.#drawn < (this.#terminal ? BAR_INTERVAL_MS : LOG_INTERVAL_MS)) return;
-    this.#drawn = now;
-    const line = progressLine(phase, { done, total, seconds: (now - this.#phaseStart) / 1000 });
-    this.#out.print(this.#terminal ? CLEAR_LINE + line : `${line}\n`);
-    this.#out.flush();
-  }
-
-  #clearBar(): void {
-    if (!this.#terminal || this.#drawn === 0) return;
-    this.#out.print(CLEAR_LINE);
-    this.#out.flush();
-    this.#drawn = 0;
   }
 }
 
@@ -320,31 +280,6 @@ function summaryLines(summary: Summary, options: ReportOptions): readonly string
     lines.push(`Interrupted: ${rest}; run it again to complete it`);
   }
   return lines;
-}
-
-function progressLine(
-  phase: Phase,
-  { done, total, seconds }: { done: number; total: number | undefined; seconds: number },
-): string {
-  const rate = seconds > 0 ? done / seconds : 0;
-  const speed = `${Math.round(rate)} keys/s`;
-  const word = PHASE_WORDS[phase].padEnd(8);
-  if (total === undefined || total === 0) return `${word}${done} keys, ${speed}`;
-  const share = Math.min(done / total, 1);
-  const filled = Math.round(share * BAR_WIDTH);
-  const bar = "#".repeat(filled) + "-".repeat(BAR_WIDTH - filled);
-  const percent = `${Math.floor(share * 100)}%`.padStart(4);
-  const left = rate > 0 ? `, ${clock((total - done) / rate)} left` : "";
-  return `${word}[${bar}]${percent}  ${done}/${total} keys, ${speed}${left}`;
-}
-
-/** Seconds as `0:07`, `12:05` or `1:02:03`. */
-function clock(seconds: number): string {
-  const whole = Math.ceil(seconds);
-  const two = (value: number) => String(value).padStart(2, "0");
-  const minutes = Math.floor(whole / 60);
-  if (minutes < 60) return `${minutes}:${two(whole % 60)}`;
-  return `${Math.floor(minutes / 60)}:${two(minutes % 60)}:${two(whole % 60)}`;
 }
 
 function keysPerSecond({ keys, seconds }: Summary): number {
