@@ -2,7 +2,7 @@
 import type { FileFacts, Files, OpenFile } from "./files.ts";
 import { openFileSystem } from "./file_system_flush.ts";
 import { listFolder } from "./folder_listing.ts";
-import { readAtOnce } from "./quick_read.ts";
+import { createAtOnce, readAtOnce, renameAtOnce } from "./quick_files.ts";
 
 class DenoFile implements OpenFile {
   readonly #file: Deno.FsFile;
@@ -56,6 +56,8 @@ export const denoFiles: Files = {
   },
 
   readAtOnce,
+  createAtOnce,
+  renameAtOnce,
 
   rename: Deno.rename,
 

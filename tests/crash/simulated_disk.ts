@@ -61,6 +61,14 @@ export class SimulatedDisk implements Files {
     return undefined;
   }
 
+  createAtOnce(): boolean {
+    return false;
+  }
+
+  renameAtOnce(): boolean {
+    return false;
+  }
+
   /** Puts a durable file there. */
   put(path: string, content: Uint8Array<ArrayBuffer>): void {
     const inode = {
