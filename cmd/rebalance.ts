@@ -49,7 +49,7 @@ const FORCE = switchOption(
 const TIMEOUT = secondsOption("timeout", 10, "How long one request may take");
 
 /** The most batches of keys under way at once: enough to keep a few servers and their disks busy. */
-const CONCURRENCY = 6;
+const CONCURRENCY = 4;
 
 /** The exit code where keys went on changing while they were moved. */
 const RESTLESS = 3;

@@ -1,11 +1,14 @@
 /** Keys gathered into batches, of a size that keeps memory the same whatever the values are. */
 import { type Move } from "./rebalance_move.ts";
 
-/** The most keys of a batch. */
-const MOST_KEYS = 1000;
+/**
+ * The most keys of a batch: its answer then fits into what the runtime frees soon; an object over
+ * 128 KiB stays until all of the heap is gone through.
+ */
+const MOST_KEYS = 300;
 
 /** What the values of a batch come to, about, in bytes. */
-const BATCH_BYTES = 256 * 1024;
+const BATCH_BYTES = 64 * 1024;
 
 /** What a value is taken to have (bytes) before any was seen. */
 const FIRST_GUESS_BYTES = 4096;
