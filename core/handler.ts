@@ -6,6 +6,7 @@ import { STATUS_CODE, type StatusCode } from "@std/http/status";
 import { allKeys, load, save } from "./book_routes.ts";
 import { type DiskRoom } from "./disk_room.ts";
 import { KvsError, messageOf } from "./errors.ts";
+import { type Guard } from "./guard.ts";
 import { type HttpHandler, type HttpRequest, type HttpResponse } from "./http_types.ts";
 import { keyFromSegment } from "./key.ts";
 import { type Lifecycle } from "./lifecycle.ts";
@@ -20,6 +21,8 @@ export interface HandlerOptions {
   /** The store, `undefined` until it is open. */
   readonly store: () => Store | undefined;
   readonly lifecycle: Lifecycle;
+  /** Admits to the data routes; without it they are open to everyone. */
+  readonly guard?: Guard | undefined;
   /** What room the disk has for more. */
   readonly room: () => Promise<DiskRoom>;
   /** The largest value that is taken, in bytes. */
@@ -54,10 +57,11 @@ Health
 
 /** Makes the handler of a shard. */
 export function createHandler(options: HandlerOptions): HttpHandler {
-  const { lifecycle, log, maxValueBytes } = options;
+  const { lifecycle, guard, log, maxValueBytes } = options;
 
-  /** Runs `route` on the store, if the shard is serving. */
-  function withStore(route: (store: Store) => Answer): Answer {
+  /** Runs `route` on the store, if the request may have it and the shard is serving. */
+  function withStore(request: HttpRequest, route: (store: Store) => Answer): Answer {
+    if (guard !== undefined && !guard.admits(request)) return unauthorized(request.path);
     const store = options.store();
     return store === undefined || lifecycle.phase !== "serving" ? UNAVAILABLE : route(store);
   }
@@ -67,13 +71,18 @@ export function createHandler(options: HandlerOptions): HttpHandler {
     if (path.startsWith("/load/")) {
       const key = path.slice(6);
       if (key.includes("/")) return noRoute(path);
-      return method === "GET" ? withStore((store) => load(store, key)) : wrongMethod(path, "GET");
+      return method === "GET"
+        ? withStore(request, (store) => load(store, key))
+        : wrongMethod(path, "GET");
     }
     if (path.startsWith("/save/")) {
       const slash = path.indexOf("/", 6);
       if (slash < 0 || path.includes("/", slash + 1)) return noRoute(path);
       if (method !== "GET") return wrongMethod(path, "GET");
-      return withStore((store) => save(store, path.slice(6, slash), path.slice(slash + 1)));
+      return withStore(
+        request,
+        (store) => save(store, path.slice(6, slash), path.slice(slash + 1)),
+      );
     }
     if (path.startsWith(KEY_PREFIX)) {
       const segment = path.slice(KEY_PREFIX.length);
@@ -81,23 +90,20 @@ export function createHandler(options: HandlerOptions): HttpHandler {
     }
     switch (path) {
       case "/allKeys":
-        return method === "GET" ? withStore(allKeys) : wrongMethod(path, "GET");
+        return method === "GET" ? withStore(request, allKeys) : wrongMethod(path, "GET");
       case V1_KEYS:
         return method === "GET"
-          ? withStore((store) => listKeys(store, request))
+          ? withStore(request, (store) => listKeys(store, request))
           : wrongMethod(path, "GET");
       case V1_BATCH:
         return method === "POST"
-          ? withStore((store) => batch(store, request))
+          ? withStore(request, (store) => batch(store, request))
           : wrongMethod(path, "POST");
       case V1_STATS:
-        return method === "GET" ? withStore(stats) : wrongMethod(path, "GET");
+        return method === "GET" ? withStore(request, stats) : wrongMethod(path, "GET");
       case "/healthz":
-        return page(request, STATUS_CODE.OK, "ok\n");
       case "/readyz":
-        return lifecycle.phase === "serving"
-          ? page(request, STATUS_CODE.OK, "ready\n")
-          : page(request, STATUS_CODE.ServiceUnavailable, lifecycle.reason + "\n");
+        return health(request, lifecycle);
       case "/":
         return page(request, STATUS_CODE.OK, ROUTES);
       default:
@@ -109,11 +115,14 @@ export function createHandler(options: HandlerOptions): HttpHandler {
     switch (request.method) {
       case "GET":
       case "HEAD":
-        return withStore((store) => getKey(store, keyFromSegment(segment), request));
+        return withStore(request, (store) => getKey(store, keyFromSegment(segment), request));
       case "PUT":
-        return withStore((store) => putKey(store, keyFromSegment(segment), request, maxValueBytes));
+        return withStore(
+          request,
+          (store) => putKey(store, keyFromSegment(segment), request, maxValueBytes),
+        );
       case "DELETE":
-        return withStore((store) => deleteKey(store, keyFromSegment(segment), request));
+        return withStore(request, (store) => deleteKey(store, keyFromSegment(segment), request));
       default:
         return wrongMethod(request.path, KEY_METHODS);
     }
@@ -146,11 +155,35 @@ export function createHandler(options: HandlerOptions): HttpHandler {
   };
 }
 
+/** Makes the handler of a port that tells of health and has no data. */
+export function createHealthHandler(lifecycle: Lifecycle): HttpHandler {
+  return (request) => {
+    const { path } = request;
+    return path === "/healthz" || path === "/readyz"
+      ? health(request, lifecycle)
+      : errorAnswer(path, STATUS_CODE.NotFound, "No such route: /healthz and /readyz are all");
+  };
+}
+
+function health(request: HttpRequest, lifecycle: Lifecycle): HttpResponse {
+  if (request.path === "/healthz") return page(request, STATUS_CODE.OK, "ok\n");
+  return lifecycle.phase === "serving"
+    ? page(request, STATUS_CODE.OK, "ready\n")
+    : page(request, STATUS_CODE.ServiceUnavailable, lifecycle.reason + "\n");
+}
+
 /** A page that is there to be looked at. */
 function page({ method, path }: HttpRequest, status: StatusCode, text: string): HttpResponse {
   return method === "GET" || method === "HEAD"
     ? textAnswer(status, text)
     : wrongMethod(path, "GET, HEAD");
+}
+
+function unauthorized(path: string): HttpResponse {
+  const detail = "Unauthorized: this server wants a token, as Authorization: Bearer TOKEN";
+  return errorAnswer(path, STATUS_CODE.Unauthorized, detail, {
+    "www-authenticate": 'Bearer realm="kvs"',
+  });
 }
 
 function noRoute(path: string): HttpResponse {
