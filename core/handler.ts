@@ -11,7 +11,9 @@ import { type HttpHandler, type HttpRequest, type HttpResponse } from "./http_ty
 import { keyFromSegment } from "./key.ts";
 import { type Lifecycle } from "./lifecycle.ts";
 import { type Log } from "./log.ts";
-import { statusOf, V1_BATCH, V1_KEYS, V1_STATS } from "./protocol.ts";
+import { type RequestMetrics, routeIndex } from "./metrics.ts";
+import { type MetricsPage } from "./metrics_page.ts";
+import { METRICS, statusOf, V1_BATCH, V1_KEYS, V1_STATS } from "./protocol.ts";
 import { errorAnswer, jsonAnswer, textAnswer, UNAVAILABLE } from "./respond.ts";
 import { type Store } from "./store.ts";
 import { deleteKey, getKey, KEY_METHODS, listKeys, postBatch, putKey } from "./v1_routes.ts";
@@ -25,6 +27,9 @@ export interface HandlerOptions {
   readonly guard?: Guard | undefined;
   /** What room the disk has for more. */
   readonly room: () => Promise<DiskRoom>;
+  /** Counts the requests, and tells all numbers. */
+  readonly requests: RequestMetrics;
+  readonly metrics: () => Promise<MetricsPage>;
   /** The largest value that is taken, in bytes. */
   readonly maxValueBytes: number;
   readonly log: Log;
@@ -53,11 +58,12 @@ Native routes
 Health
   /healthz             200 while the process can serve at all
   /readyz              200 when ready, else 503 with the reason
+  /metrics             numbers for Prometheus
 `;
 
 /** Makes the handler of a shard. */
 export function createHandler(options: HandlerOptions): HttpHandler {
-  const { lifecycle, guard, log, maxValueBytes } = options;
+  const { lifecycle, guard, requests, log, maxValueBytes } = options;
 
   /** Runs `route` on the store, if the request may have it and the shard is serving. */
   function withStore(request: HttpRequest, route: (store: Store) => Answer): Answer {
@@ -104,6 +110,8 @@ export function createHandler(options: HandlerOptions): HttpHandler {
       case "/healthz":
       case "/readyz":
         return health(request, lifecycle);
+      case METRICS:
+        return method === "GET" ? metrics() : wrongMethod(path, "GET");
       case "/":
         return page(request, STATUS_CODE.OK, ROUTES);
       default:
@@ -132,6 +140,11 @@ export function createHandler(options: HandlerOptions): HttpHandler {
     return postBatch(request, { store, serving: () => lifecycle.phase === "serving", log });
   }
 
+  async function metrics(): Promise<HttpResponse> {
+    const { contentType, text } = await options.metrics();
+    return { status: STATUS_CODE.OK, headers: { "content-type": contentType }, body: text };
+  }
+
   async function stats(store: Store): Promise<HttpResponse> {
     return jsonAnswer(STATUS_CODE.OK, { keys: store.size, ...await options.room() });
   }
@@ -144,13 +157,19 @@ export function createHandler(options: HandlerOptions): HttpHandler {
   }
 
   return (request) => {
+    const startedAt = performance.now();
+    const { method, path } = request;
+    const index = routeIndex(method, path);
+    const count = (answer: HttpResponse) => {
+      requests.observe(index, answer.status, performance.now() - startedAt);
+      return answer;
+    };
     try {
       const answer = route(request);
-      if (!(answer instanceof Promise)) return answer;
-      const { path } = request;
-      return answer.catch((error) => failed(error, path));
+      if (!(answer instanceof Promise)) return count(answer);
+      return answer.then(count, (error) => count(failed(error, path)));
     } catch (error) {
-      return failed(error, request.path);
+      return count(failed(error, path));
     }
   };
 }

@@ -60,6 +60,12 @@ export class Connection {
       (this.#served > 0 || this.#context.tick - this.#idleSince >= minTicks);
   }
 
+  /** The other end where that is to be shut down besides, see {@link endSockets}; else `undefined`. */
+  get tlsPeer(): Deno.NetAddr | undefined {
+    const { conn } = this.#socket;
+    return "setNoDelay" in conn ? undefined : conn.remoteAddr;
+  }
+
   /** Whether {@link abort} was called, be it by itself. */
   get closed(): boolean {
     return this.#phase === "closed";

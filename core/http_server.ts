@@ -6,6 +6,7 @@
  */
 import { Connection, type ConnectionContext } from "./http_connection.ts";
 import { SharedHeaders } from "./http_headers.ts";
+import { endSockets } from "./socket_end.ts";
 import {
   type HttpConn,
   type HttpHandler,
@@ -212,7 +213,9 @@ class Server implements HttpServer, ConnectionContext {
   /** Ends one connection that nobody uses, if there is any. */
   #evict(): void {
     for (const connection of this.#connections) {
-      if (connection.isIdle(this.#freshTicks)) return connection.abort();
+      if (!connection.isIdle(this.#freshTicks)) continue;
+      connection.abort();
+      return endSockets(peersOf([connection]));
     }
   }
 
@@ -234,11 +237,17 @@ class Server implements HttpServer, ConnectionContext {
     this.tick++;
     const dateLine = dateLineOf(new Date());
     if (dateLine !== this.dateLine) this.dateLine = dateLine;
+    const overdue: Connection[] = [];
     for (const connection of this.#connections) {
       // Closed by an earlier tick, and still not at its end.
-      if (connection.closed) this.#hold(connection);
-      else connection.sweep();
+      if (connection.closed) {
+        this.#hold(connection);
+        continue;
+      }
+      connection.sweep();
+      if (connection.closed) overdue.push(connection);
     }
+    if (overdue.length > 0) endSockets(peersOf(overdue));
     if (this.#stopped) this.#closeIdle();
     else if (this.#crowded) this.#evict();
     this.#endIfEmpty();
@@ -253,6 +262,11 @@ class Server implements HttpServer, ConnectionContext {
     clearInterval(this.#timer);
     this.#ended.resolve();
   }
+}
+
+/** Where those are that have to be ended besides. */
+function peersOf(connections: readonly Connection[]): Deno.NetAddr[] {
+  return connections.flatMap(({ tlsPeer }) => tlsPeer ?? []);
 }
 
 function closeListener(listener: HttpListener): void {

@@ -32,6 +32,9 @@ export const V1_BATCH = "/v1/batch";
 /** Path of the native route that tells how many keys there are, and the room for more. */
 export const V1_STATS = "/v1/stats";
 
+/** Path of the metrics in the text form of Prometheus. */
+export const METRICS = "/metrics";
+
 /** Content type of every answer of the book routes. Book contract. */
 export const TEXT_TYPE = "text/plain; charset=utf-8";
 

@@ -5,10 +5,13 @@ import { diskRoom } from "./disk_room.ts";
 import { messageOf, type StorageFailedError } from "./errors.ts";
 import { Guard, type TokenSource } from "./guard.ts";
 import { createHandler } from "./handler.ts";
+import { type JournalStore } from "./journal_store.ts";
 import { Lifecycle } from "./lifecycle.ts";
+import { RequestMetrics } from "./metrics.ts";
+import { Metrics } from "./metrics_page.ts";
 import { openJournalStore } from "./open_journal_store.ts";
 import { ShardPort, type ShardPortOptions } from "./shard_port.ts";
-import { type Store } from "./store.ts";
+import { VERSION } from "./version.ts";
 
 /** What a shard is started with. */
 export interface ShardOptions extends ShardPortOptions {
@@ -37,7 +40,7 @@ interface ShardParts {
   readonly guard: Guard | undefined;
   readonly lifecycle: Lifecycle;
   readonly dataDir: DataDir;
-  readonly store: Store;
+  readonly store: JournalStore;
 }
 
 /** A running shard. */
@@ -63,16 +66,28 @@ export class Shard {
     const dataDir = await DataDir.open(path);
     const lifecycle = new Lifecycle(path);
     const guard = options.tokens === undefined ? undefined : await Guard.open(options.tokens, log);
-    let store: Store | undefined = undefined;
+    let store: JournalStore | undefined = undefined;
+    const requests = new RequestMetrics();
+    const room = () => diskRoom(path);
+    const metrics = new Metrics({
+      requests,
+      store: () => store?.metrics,
+      connections: () => port.connections,
+      ready: () => lifecycle.phase === "serving",
+      room,
+      version: VERSION,
+    });
     const handler = createHandler({
       store: () => store,
       lifecycle,
       guard,
-      room: () => diskRoom(path),
+      room,
+      requests,
+      metrics: () => metrics.page(),
       maxValueBytes: options.maxValueBytes,
       log,
     });
-    const port = await ShardPort.open(options, handler, lifecycle);
+    const port = await ShardPort.open(options, { handler, lifecycle, requests });
     const { address } = port;
     const holder = {
       pid: Deno.pid,

@@ -7,6 +7,7 @@ import { type HttpHandler, type HttpLimits } from "./http_types.ts";
 import { type Lifecycle } from "./lifecycle.ts";
 import { type CertificateFiles, listen, type Place, TlsEndpoint } from "./listener.ts";
 import { type Log } from "./log.ts";
+import { type RequestMetrics } from "./metrics.ts";
 import { errorAnswer } from "./respond.ts";
 
 /** How a {@link ShardPort} is opened. */
@@ -15,6 +16,14 @@ export interface ShardPortOptions extends Place {
   readonly certificate: CertificateFiles | undefined;
   readonly http: HttpLimits;
   readonly log: Log;
+}
+
+/** What is served there. */
+export interface Served {
+  readonly handler: HttpHandler;
+  readonly lifecycle: Lifecycle;
+  /** Counts what does not even come to the handler. */
+  readonly requests: RequestMetrics;
 }
 
 /** How long requests in flight may take to end once the drain period is over (milliseconds). */
@@ -44,6 +53,11 @@ export class ShardPort {
     this.health = healthServer === undefined ? undefined : formatAddress(healthServer.addr);
   }
 
+  /** Connections that are open. */
+  get connections(): number {
+    return this.#server.connections;
+  }
+
   /**
    * Listens and serves.
    *
@@ -51,14 +65,16 @@ export class ShardPort {
    */
   static async open(
     options: ShardPortOptions,
-    handler: HttpHandler,
-    lifecycle: Lifecycle,
+    { handler, lifecycle, requests }: Served,
   ): Promise<ShardPort> {
     const { certificate, http, log } = options;
     const serverOptions: HttpServerOptions = {
       ...http,
       onError: (error, path) => log("error", "request failed", { path, error: messageOf(error) }),
-      refuse: (status, detail, path) => errorAnswer(path, status, detail),
+      refuse: (status, detail, path) => {
+        requests.refused(status);
+        return errorAnswer(path, status, detail);
+      },
     };
     if (certificate === undefined) {
       return new ShardPort(serveHttp(listen(options), handler, serverOptions));
