@@ -146,7 +146,8 @@ export function createHandler(options: HandlerOptions): HttpHandler {
   }
 
   async function stats(store: Store): Promise<HttpResponse> {
-    return jsonAnswer(STATUS_CODE.OK, { keys: store.size, ...await options.room() });
+    const { freeBytes, freeFiles, blockBytes } = await options.room();
+    return jsonAnswer(STATUS_CODE.OK, { keys: store.size, freeBytes, freeFiles, blockBytes });
   }
 
   function failed(error: unknown, path: string): HttpResponse {
