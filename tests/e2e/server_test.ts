@@ -59,6 +59,20 @@ Deno.test("the book routes refuse what is no such request, in one line", async (
   assertStringIncludes((await server.ask(`/load/${"a".repeat(256)}`)).body, "256 bytes");
 });
 
+Deno.test("a target that is too long is refused in the form of its route", async () => {
+  await using dir = new TempDir();
+  await using server = await Server.start(dir.path);
+  const long = "x".repeat(70_000);
+  const book = await server.ask(`/load/${long}`);
+  assertEquals([book.status, book.body], [414, "Target too long: at most 65536 bytes"]);
+  const native = await server.ask(`/v1/keys/${long}`);
+  assertEquals(native.status, 414);
+  assertEquals(JSON.parse(native.body), {
+    error: "uri_too_long",
+    detail: "Target too long: at most 65536 bytes",
+  });
+});
+
 Deno.test("GET / lists the routes", async () => {
   await using dir = new TempDir();
   await using server = await Server.start(dir.path);
