@@ -6,6 +6,7 @@ import { PLACEMENTS } from "../core/placement.ts";
 import { LETTERS, Prober, type Row } from "../core/probe.ts";
 import { formatHeader, formatRow, MAX_SHOWN_SERVERS } from "../core/rows.ts";
 import { parseServerList } from "../core/server_list.ts";
+import { ACCESS_OPTIONS, accessOf, schemeOf } from "./access.ts";
 import { type Command, countOption, PLACEMENT, secondsOption, switchOption } from "./args.ts";
 import { paintStatuses, writeLine } from "./screen.ts";
 import { EXIT_CODES, stopSignals } from "./signals.ts";
@@ -23,7 +24,7 @@ export const client: Command = {
     "kvs client server-0.server,server-1.server,server-2.server",
     "kvs client localhost:8000,localhost:8001 readonly --rows 10",
   ],
-  options: [INTERVAL, TIMEOUT, ROWS, JSON_OUTPUT, PLACEMENT],
+  options: [INTERVAL, TIMEOUT, ROWS, JSON_OUTPUT, PLACEMENT, ...ACCESS_OPTIONS],
   async run(args) {
     const [list, mode, ...rest] = args.positionals;
     if (list === undefined) throw new UsageError("Missing argument: SRV_1[:PORT],...");
@@ -31,11 +32,12 @@ export const client: Command = {
       throw new UsageError(`Unexpected argument: expected readonly, received "${mode}"`);
     }
     if (rest.length > 0) throw new UsageError(`Unexpected argument: ${rest[0]}`);
-    const servers = parseServerList(list, "SRV_1[:PORT],...");
+    const servers = parseServerList(list, "SRV_1[:PORT],...", schemeOf(args));
     if (servers.length > MAX_SHOWN_SERVERS) {
       throw new UsageError(`Too many servers: ${servers.length}, at most ${MAX_SHOWN_SERVERS}`);
     }
     const colored = Deno.stdout.isTerminal() && !Deno.env.get("NO_COLOR");
+    const access = await accessOf(args);
     await giveUp("run", "read", "write", "env", "sys", "ffi");
 
     const prober = new Prober({
@@ -43,6 +45,7 @@ export const client: Command = {
       placement: PLACEMENTS[args.get(PLACEMENT)],
       readonly: mode === "readonly",
       timeoutMs: args.get(TIMEOUT),
+      access,
     });
     const json = args.get(JSON_OUTPUT);
     const paint = colored ? paintStatuses : undefined;

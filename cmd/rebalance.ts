@@ -4,7 +4,8 @@ import { giveUp } from "../core/permissions.ts";
 import { PLACEMENTS } from "../core/placement.ts";
 import { rebalance as runRebalance } from "../core/rebalance.ts";
 import { openEndpoints } from "../core/rebalance_endpoint.ts";
-import { parseServerList, type ServerAddress } from "../core/server_list.ts";
+import { parseServerList, type Scheme, type ServerAddress } from "../core/server_list.ts";
+import { ACCESS_OPTIONS, accessOf, schemeOf } from "./access.ts";
 import { choiceOption, type Command, PLACEMENT, secondsOption, switchOption } from "./args.ts";
 import { EXIT_CODES, type StopSignal } from "./signals.ts";
 import { createReport, type OutputForm } from "./rebalance_output.ts";
@@ -37,18 +38,19 @@ export const rebalance: Command = {
     "kvs rebalance server-0.server,server-1.server,server-2.server server-0.server,server-1.server",
     "kvs rebalance localhost:8000,localhost:8001 localhost:8000,localhost:8001,localhost:8002 --dry-run",
   ],
-  options: [OUTPUT, DRY_RUN, PRUNE, PLACEMENT, TIMEOUT],
+  options: [OUTPUT, DRY_RUN, PRUNE, PLACEMENT, TIMEOUT, ...ACCESS_OPTIONS],
   async run(args) {
     const [asIsText, toBeText, ...rest] = args.positionals;
     if (asIsText === undefined) throw new UsageError("Missing argument: AS_IS");
     if (toBeText === undefined) throw new UsageError("Missing argument: TO_BE");
     if (rest.length > 0) throw new UsageError(`Unexpected argument: ${rest[0]}`);
-    const { servers, asIs, toBe } = readLists(asIsText, toBeText);
+    const { servers, asIs, toBe } = readLists(asIsText, toBeText, schemeOf(args));
     const output = args.get(OUTPUT) ?? (Deno.stdout.isTerminal() ? "progress" : "lines");
     const dryRun = args.get(DRY_RUN);
 
+    const access = await accessOf(args);
     await giveUp("run", "read", "write", "env", "ffi", "sys");
-    const endpoints = await openEndpoints(servers, { timeoutMs: args.get(TIMEOUT) });
+    const endpoints = await openEndpoints(servers, { timeoutMs: args.get(TIMEOUT), access });
     const stop = new AbortController();
     let exitCode = 0;
     const report = createReport(output, { dryRun, prune: args.get(PRUNE) });
@@ -85,9 +87,9 @@ interface Lists {
 }
 
 /** @throws {UsageError} If a list is empty, names a server twice, or both are the same. */
-function readLists(asIsText: string, toBeText: string): Lists {
-  const asIs = parseServerList(asIsText, "AS_IS");
-  const toBe = parseServerList(toBeText, "TO_BE");
+function readLists(asIsText: string, toBeText: string, scheme: Scheme): Lists {
+  const asIs = parseServerList(asIsText, "AS_IS", scheme);
+  const toBe = parseServerList(toBeText, "TO_BE", scheme);
   const servers: ServerAddress[] = [];
   const indices = new Map<string, number>();
   const indexOf = (server: ServerAddress) => {

@@ -3,9 +3,10 @@
  * the book routes, and its value has to be the letter itself.
  */
 import { delay } from "@std/async/delay";
+import { OPEN_ACCESS } from "./access.ts";
 import { RemoteError } from "./errors.ts";
 import { type Placement } from "./placement.ts";
-import { equalBytes, Remote } from "./remote.ts";
+import { equalBytes, Remote, type RemoteOptions } from "./remote.ts";
 import { type ServerAddress } from "./server_list.ts";
 
 /** The keys that are probed, in the order of a row. */
@@ -24,14 +25,12 @@ export interface Row {
   readonly hits: number;
 }
 
-/** How the alphabet is probed. */
-export interface ProbeOptions {
+/** How the alphabet is probed; `timeoutMs` is how long one letter may take. */
+export interface ProbeOptions extends Omit<RemoteOptions, "client"> {
   readonly servers: readonly ServerAddress[];
   readonly placement: Placement;
   /** Whether a missing letter stays missing. */
   readonly readonly: boolean;
-  /** How long one letter may take (milliseconds). */
-  readonly timeoutMs: number;
 }
 
 /**
@@ -52,10 +51,9 @@ export class Prober {
   constructor(options: ProbeOptions) {
     this.#options = options;
     // No connection is kept: each round finds the servers anew, as it is they that are watched.
-    this.#client = Deno.createHttpClient({ poolMaxIdlePerHost: 0 });
-    const { timeoutMs } = options;
+    this.#client = (options.access ?? OPEN_ACCESS).createClient({ poolMaxIdlePerHost: 0 });
     this.#remotes = options.servers.map((server) =>
-      new Remote(server, { timeoutMs, client: this.#client })
+      new Remote(server, { ...options, client: this.#client })
     );
   }
 
