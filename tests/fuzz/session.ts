@@ -18,8 +18,13 @@ export interface Manner {
   readonly end: "half" | "abort";
 }
 
-/** A way to send `size` bytes. */
-export function manner(dice: Dice, size: number, mayAbort: boolean): Manner {
+/** A way to send `size` bytes; `maxDeafMs` is the longest that it leaves answers unread. */
+export function manner(
+  dice: Dice,
+  size: number,
+  mayAbort: boolean,
+  maxDeafMs: number,
+): Manner {
   const portion = dice.chance(0.5)
     ? 0
     : dice.chance(0.1) && size < 400
@@ -27,7 +32,7 @@ export function manner(dice: Dice, size: number, mayAbort: boolean): Manner {
     : dice.integer(40, 4000);
   return {
     portion,
-    deafMs: dice.chance(0.03) ? dice.integer(1, 300) : 0,
+    deafMs: dice.chance(0.03) ? dice.integer(1, maxDeafMs) : 0,
     end: mayAbort && dice.chance(0.5) ? "abort" : "half",
   };
 }
