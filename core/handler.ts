@@ -87,7 +87,7 @@ export function createHandler(options: HandlerOptions): HttpHandler {
       if (method !== "GET") return wrongMethod(path, "GET");
       return withStore(
         request,
-        (store) => save(store, path.slice(6, slash), path.slice(slash + 1)),
+        (store) => save(store, path.slice(6, slash), path.slice(slash + 1), maxValueBytes),
       );
     }
     if (path.startsWith(KEY_PREFIX)) {

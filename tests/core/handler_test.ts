@@ -127,6 +127,10 @@ Deno.test("GET answers 304 where the client has the value, 404 where there is no
       assertEquals(answer.header("etag"), etag);
     }
     assertEquals((await ask("/v1/keys/k", { headers: { "if-none-match": '"x"' } })).status, 200);
+    // A client that has the same bytes as something else does not have the value.
+    await ask("/v1/keys/k", { method: "PUT", body: "v", headers: { "content-type": "text/html" } });
+    const retyped = await ask("/v1/keys/k", { headers: { "if-none-match": etag } });
+    assertEquals([retyped.status, retyped.header("content-type")], [200, "text/html"]);
     const missing = await ask("/v1/keys/none");
     assertEquals(missing.status, 404);
     assertEquals(JSON.parse(missing.body).error, "not_found");
@@ -315,6 +319,20 @@ Deno.test("a line of a batch that never ends is refused before it fills the memo
     const { body: text } = await ask("/v1/batch", { method: "POST", body, chunked: true });
     const lines = text.trimEnd().split("\n").map((line) => JSON.parse(line));
     assertEquals(lines.map(({ status }) => status), [201, 413]);
+  });
+});
+
+Deno.test("GET /save refuses a word over the largest value and keeps the old one", async () => {
+  await withShard(async (ask) => {
+    await ask("/save/a/old");
+    const { status, body } = await ask(`/save/a/${"x".repeat(MAX_VALUE_BYTES + 1)}`);
+    assertEquals(status, 413);
+    assertEquals(
+      body,
+      `Value too large: ${MAX_VALUE_BYTES + 1} bytes, at most ${MAX_VALUE_BYTES} are accepted`,
+    );
+    assertEquals((await ask("/load/a")).body, "old");
+    assertEquals((await ask(`/save/a/${"x".repeat(MAX_VALUE_BYTES)}`)).status, 200);
   });
 });
 
