@@ -3,6 +3,7 @@
  * typed values, and the help text made from the same table.
  */
 import { parseArgs } from "@std/cli/parse-args";
+import { parseNameServer } from "../core/discovery.ts";
 import { messageOf, UsageError } from "../core/errors.ts";
 import { type PlacementName } from "../core/placement.ts";
 
@@ -271,3 +272,13 @@ export const PLACEMENT: Option<PlacementName> = choiceOption(
   "modulo",
   "How a key finds its server; all roles of a cluster must use the same",
 );
+
+/** `--dns`, which every role that takes a server list takes. */
+export const DNS: Option<string | undefined> = {
+  ...textOption("dns", "ADDRESS[:PORT]", "The name server to ask for srv: items"),
+  shownDefault: "that of the system",
+  parse(text) {
+    parseNameServer(text);
+    return text;
+  },
+};

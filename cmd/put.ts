@@ -1,0 +1,88 @@
+/** `kvs put`: a value from the command line, a file, or standard input. */
+import { messageOf, StartError, UsageError } from "../core/errors.ts";
+import { type PutContent } from "../core/kvs.ts";
+import { giveUp } from "../core/permissions.ts";
+import { type Command, switchOption, textOption } from "./args.ts";
+import { writeLine } from "./screen.ts";
+import { EXIT, EXIT_HELP, JSON_OUTPUT, positionals, STORE_OPTIONS, withStore } from "./store.ts";
+
+const FILE = textOption("file", "FILE", "Take the value from this file");
+const CONTENT_TYPE = textOption("content-type", "TYPE", "What a get tells of the value");
+const IF_MATCH = textOption("if-match", "ETAG", "Only if the value that is there has this ETag");
+const IF_ABSENT = switchOption("if-absent", "Only if there is no such key");
+
+/** Up to this size (bytes) a value from stdin is kept, so that it can be sent again. */
+const KEPT_BYTES = 16 * 1024 ** 2;
+
+export const put: Command = {
+  name: "put",
+  summary: `Saves a value under a key; it is on disk when this returns. ${EXIT_HELP}`,
+  usage:
+    "KEY [VALUE] [options]   (standard input without VALUE; -- before a VALUE that begins with -)",
+  examples: [
+    "kvs put greeting hello --servers 'server-{0..2}.server'",
+    "kvs put photo --file photo.jpg --content-type image/jpeg",
+    "tar c notes | kvs put notes.tar",
+    'kvs put lock "$HOSTNAME" --if-absent',
+  ],
+  options: [...STORE_OPTIONS, FILE, CONTENT_TYPE, IF_MATCH, IF_ABSENT, JSON_OUTPUT],
+  async run(args) {
+    const [key = "", value] = positionals(args, ["KEY", "VALUE"], 1);
+    const file = args.get(FILE);
+    if (value !== undefined && file !== undefined) {
+      throw new UsageError("Give either VALUE or --file");
+    }
+    const options = {
+      contentType: args.get(CONTENT_TYPE),
+      ifMatch: args.get(IF_MATCH),
+      ifAbsent: args.get(IF_ABSENT),
+    };
+    if (options.ifMatch !== undefined && options.ifAbsent) {
+      throw new UsageError("Give either --if-match or --if-absent");
+    }
+    return await withStore(args, async (store) => {
+      await giveUp("run", "write", "env", "sys", "ffi");
+      const content = value ?? (file === undefined ? await fromStdin() : await fromFile(file));
+      const { created, etag } = await store.put(key, content, options);
+      if (args.get(JSON_OUTPUT)) {
+        const { server } = store.ownerOf(key);
+        writeLine(Deno.stdout, JSON.stringify({ key, server: server.name, created, etag }));
+      }
+      return EXIT.ok;
+    });
+  },
+};
+
+/** The file as often as it is asked for. @throws {StartError} If it cannot be read. */
+async function fromFile(path: string): Promise<PutContent> {
+  const open = async () => {
+    try {
+      return (await Deno.open(path)).readable;
+    } catch (error) {
+      throw new StartError(`Cannot read ${path}: ${messageOf(error)}`);
+    }
+  };
+  await (await open()).cancel();
+  return open;
+}
+
+/** Standard input: kept while it is small, sent as it comes, and once, where it is not. */
+async function fromStdin(): Promise<PutContent> {
+  if (Deno.stdin.isTerminal()) {
+    writeLine(Deno.stderr, "Type the value; Ctrl-D on a line of its own ends it");
+  }
+  const chunks: Uint8Array<ArrayBuffer>[] = [];
+  const rest = Deno.stdin.readable[Symbol.asyncIterator]();
+  for (let size = 0; size <= KEPT_BYTES;) {
+    const next = await rest.next();
+    if (next.done === true) return await new Blob(chunks).bytes();
+    chunks.push(next.value);
+    size += next.value.length;
+  }
+  return ReadableStream.from(joined(chunks, rest));
+}
+
+async function* joined<T>(head: readonly T[], rest: AsyncIterable<T>): AsyncGenerator<T> {
+  yield* head;
+  yield* rest;
+}
