@@ -59,7 +59,10 @@ async function fromFile(path: string): Promise<PutContent> {
     try {
       return (await Deno.open(path)).readable;
     } catch (error) {
-      throw new StartError(`Cannot read ${path}: ${messageOf(error)}`);
+      const why = error instanceof Deno.errors.NotFound
+        ? "there is no such file"
+        : messageOf(error);
+      throw new StartError(`Cannot read ${path}: ${why}`);
     }
   };
   await (await open()).cancel();

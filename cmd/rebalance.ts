@@ -1,4 +1,5 @@
 /** `kvs rebalance`: moves keys from the servers as they are to the servers as they will be. */
+import { hasUncounted } from "../core/discovery.ts";
 import { UsageError } from "../core/errors.ts";
 import { giveUp } from "../core/permissions.ts";
 import { PLACEMENTS } from "../core/placement.ts";
@@ -96,6 +97,14 @@ interface Lists {
 
 /** @throws {UsageError} If a list is empty, names a server twice, or both are the same. */
 async function readLists(asIsText: string, toBeText: string, args: Args): Promise<Lists> {
+  for (const [text, what] of [[asIsText, "AS_IS"], [toBeText, "TO_BE"]] as const) {
+    // A server that has no Pod right now is left out of the record, and the list would be another.
+    if (hasUncounted(text)) {
+      throw new UsageError(
+        `Unsafe server in ${what}: say how many servers srv:NAME stands for, as in srv:NAME/3`,
+      );
+    }
+  }
   const asIs = await readServers(asIsText, "AS_IS", args);
   const toBe = await readServers(toBeText, "TO_BE", args);
   const servers: ServerAddress[] = [];

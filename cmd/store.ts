@@ -9,6 +9,7 @@ import {
   RemoteError,
   UsageError,
 } from "../core/kvs.ts";
+import { StartError } from "../core/errors.ts";
 import {
   type Args,
   DNS,
@@ -78,9 +79,10 @@ export async function withStore(
   try {
     return await work(await openStore(args));
   } catch (error) {
-    // Those are wrong command lines.
-    if (error instanceof UsageError || error instanceof InvalidKeyError) throw error;
     if (!(error instanceof KvsError)) throw error;
+    // These are wrong command lines.
+    const classes = [UsageError, InvalidKeyError, StartError];
+    if (classes.some((errorClass) => error instanceof errorClass)) throw error;
     writeLine(Deno.stderr, error.message);
     return exitCodeOf(error);
   }

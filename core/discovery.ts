@@ -58,6 +58,11 @@ export async function expandServerList(
   return lists.flat().join(",");
 }
 
+/** Whether a list has a `srv:` item that does not say how many servers it stands for. */
+export function hasUncounted(text: string): boolean {
+  return splitItems(text).some((item) => /^\s*srv:[^/]*$/.test(item));
+}
+
 /** Splits at the commas outside of braces. */
 function splitItems(text: string): string[] {
   const items: string[] = [];
@@ -169,7 +174,7 @@ function compare(a: string, b: string): number {
 }
 
 const NAME_SERVER =
-  /^(?:([0-9.]+)(?::(\d{1,5}))?|\[([0-9a-fA-F:.]+)\](?::(\d{1,5}))?|([0-9a-fA-F:.]+))$/;
+  /^(?:([0-9.]+)(?::(\d{1,5}))?|\[([0-9a-fA-F:.]+)\](?::(\d{1,5}))?|([0-9a-fA-F]*(?::[0-9a-fA-F.]*){2,}))$/;
 
 /** Asks a name server. The runtime tells every refusal as a name that is not there. */
 async function lookupSrv(name: string, dns: string | undefined): Promise<readonly SrvTarget[]> {

@@ -98,9 +98,14 @@ export class Shards {
     const start = this.#clock.now();
     const end = start + this.#patienceMs;
     let uncertain = false;
+    let failure: RemoteError | undefined;
     for (let attempt = 0;; attempt++) {
-      const ticket = await this.#admission(index, breaker, end, signal);
-      let failure: RemoteError;
+      const ticket = await this.#admission(breaker, end, signal);
+      if (ticket === undefined) {
+        throw failure === undefined
+          ? leftAlone(this.#failures[index])
+          : gaveUp(failure, attempt, this.#clock.now() - start);
+      }
       try {
         const result = await send(remote, { uncertain });
         ticket.succeed();
@@ -129,25 +134,19 @@ export class Shards {
     }
   }
 
-  /**
-   * Waits until the breaker lets a request through.
-   *
-   * @throws {RemoteError} At once, if it will not do so before `end`.
-   */
+  /** Waits until the breaker lets a request through; `undefined`, at once, if not before `end`. */
   async #admission(
-    index: number,
     breaker: Breaker,
     end: number,
     signal: AbortSignal | undefined,
-  ): Promise<Ticket> {
+  ): Promise<Ticket | undefined> {
     while (true) {
       signal?.throwIfAborted();
       const admission = breaker.admit();
       if ("succeed" in admission) return admission;
       const leftMs = end - this.#clock.now();
-      if (leftMs <= 0 || (admission.change === undefined && admission.waitMs > leftMs)) {
-        throw leftAlone(this.#failures[index]);
-      }
+      if (leftMs <= 0) return undefined;
+      if (admission.change === undefined && admission.waitMs > leftMs) return undefined;
       await this.#waitFor(admission, leftMs, signal);
     }
   }
