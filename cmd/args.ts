@@ -16,6 +16,8 @@ export interface Option<T> {
   /** The default as help shows it. */
   readonly shownDefault: string;
   readonly fallback: T;
+  /** Why it is given as a variable only, as the end of a sentence; on the command line it is refused. */
+  readonly variableOnly?: string;
   /** @throws {UsageError} If `text` is not such a value; the message says what is expected. */
   parse(text: string): T;
 }
@@ -75,8 +77,9 @@ export function parseCommandLine(
   argv: readonly string[],
   env: Environment,
 ): Parsed {
-  const switches = command.options.filter((option) => option.placeholder === undefined);
-  const valued = command.options.filter((option) => option.placeholder !== undefined);
+  const onLine = command.options.filter((option) => option.variableOnly === undefined);
+  const switches = onLine.filter((option) => option.placeholder === undefined);
+  const valued = onLine.filter((option) => option.placeholder !== undefined);
   // The parser takes whatever stands behind `--switch=` for true.
   for (const option of switches) {
     const prefix = `--${option.name}=`;
@@ -90,7 +93,14 @@ export function parseCommandLine(
     // Not false: a switch that was not given must leave the word to its variable.
     default: Object.fromEntries(switches.map((option) => [option.name, null])),
     unknown: (arg, key) => {
-      if (key !== undefined) throw new UsageError(`Unknown option: ${arg}`);
+      if (key === undefined) return;
+      const hidden = command.options.find(({ name }) => name === key);
+      // Not repeated: what must not be on a command line must not be in a log either.
+      throw new UsageError(
+        hidden === undefined
+          ? `Unknown option: ${arg}`
+          : `Not an option: --${key} (${hidden.variableOnly}); give it as ${variableOf(hidden)}`,
+      );
     },
   });
   if (parsed.help === true) return { kind: "help" };
@@ -125,10 +135,16 @@ export function usageLine(command: Command): string {
 
 /** The text that `--help` prints. */
 export function helpText(command: Command): string {
-  const rows = command.options.map((option) => [
-    `  --${option.name}${option.placeholder === undefined ? "" : ` ${option.placeholder}`}`,
-    `${option.help} (default: ${option.shownDefault}; ${variableOf(option)})`,
-  ]);
+  const rows = command.options.map((option) => {
+    const { name, placeholder, help, shownDefault, variableOnly } = option;
+    if (variableOnly !== undefined) {
+      return [`  ${variableOf(option)}`, `${help} (a variable only: ${variableOnly})`];
+    }
+    return [
+      `  --${name}${placeholder === undefined ? "" : ` ${placeholder}`}`,
+      `${help} (default: ${shownDefault}; ${variableOf(option)})`,
+    ];
+  });
   rows.push(["  -h, --help", "Show this text"], ["  --version", "Show the version"]);
   const width = Math.max(...rows.map(([left = ""]) => left.length)) + 2;
   return [

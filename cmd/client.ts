@@ -5,6 +5,7 @@ import { giveUp } from "../core/permissions.ts";
 import { PLACEMENTS } from "../core/placement.ts";
 import { LETTERS, Prober, type Row } from "../core/probe.ts";
 import { formatHeader, formatRow, MAX_SHOWN_SERVERS } from "../core/rows.ts";
+import { ACCESS_OPTIONS, accessOf } from "./access.ts";
 import { type Command, countOption, DNS, PLACEMENT, secondsOption, switchOption } from "./args.ts";
 import { paintStatuses, writeLine } from "./screen.ts";
 import { readServers } from "./servers.ts";
@@ -25,7 +26,7 @@ export const client: Command = {
     "kvs client 'server-{0..2}.server'",
     "kvs client srv:server.default.svc.cluster.local",
   ],
-  options: [INTERVAL, TIMEOUT, ROWS, JSON_OUTPUT, PLACEMENT, DNS],
+  options: [INTERVAL, TIMEOUT, ROWS, JSON_OUTPUT, PLACEMENT, DNS, ...ACCESS_OPTIONS],
   async run(args) {
     const [list, mode, ...rest] = args.positionals;
     if (list === undefined) throw new UsageError("Missing argument: SRV_1[:PORT],...");
@@ -38,6 +39,7 @@ export const client: Command = {
       throw new UsageError(`Too many servers: ${servers.length}, at most ${MAX_SHOWN_SERVERS}`);
     }
     const colored = Deno.stdout.isTerminal() && !Deno.env.get("NO_COLOR");
+    const access = await accessOf(args);
     await giveUp("run", "read", "write", "env", "sys", "ffi");
 
     const prober = new Prober({
@@ -45,6 +47,7 @@ export const client: Command = {
       placement: PLACEMENTS[args.get(PLACEMENT)],
       readonly: mode === "readonly",
       timeoutMs: args.get(TIMEOUT),
+      access,
     });
     const json = args.get(JSON_OUTPUT);
     const paint = colored ? paintStatuses : undefined;

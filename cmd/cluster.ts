@@ -8,6 +8,7 @@ import { giveUp } from "../core/permissions.ts";
 import { MAX_SHOWN_SERVERS } from "../core/rows.ts";
 import { Tour } from "../core/tour.ts";
 import { TOUR_REPLICAS } from "../core/tour_acts.ts";
+import { accessOf, TOKEN_OPTIONS } from "./access.ts";
 import {
   type Args,
   type Command,
@@ -66,7 +67,19 @@ export const cluster: Command = {
     "kvs cluster --tour",
     "kvs cluster --replicas 5 --port 9000 --data ./data --client",
   ],
-  options: [REPLICAS, PORT, HOST, DATA, GRACE, DRAIN, PLACEMENT, CLIENT, LOGS, TOUR],
+  options: [
+    REPLICAS,
+    PORT,
+    HOST,
+    DATA,
+    GRACE,
+    DRAIN,
+    PLACEMENT,
+    CLIENT,
+    LOGS,
+    TOUR,
+    ...TOKEN_OPTIONS,
+  ],
   async run(args) {
     if (args.positionals.length > 0) {
       throw new UsageError(`Unexpected argument: ${args.positionals[0]}`);
@@ -78,6 +91,7 @@ export const cluster: Command = {
     if (tour && args.get(DATA) !== undefined) {
       throw new UsageError("Not possible: the tour begins with no data, in a temporary folder");
     }
+    const access = await accessOf(args);
     await giveUp("sys", "ffi");
     const ending = new Ending();
     const screen = new Screen(() => ending.request("the output was closed"));
@@ -89,6 +103,7 @@ export const cluster: Command = {
         dataDir: volume.path,
         graceMs: args.get(GRACE),
         drainMs: args.get(DRAIN),
+        access,
       };
       return tour
         ? await playTour(args, settings, screen, ending)

@@ -125,6 +125,7 @@ export async function watchRows(
       placement: PLACEMENTS[placement],
       readonly: false,
       timeoutMs: PROBE_TIMEOUT_MS,
+      access: cluster.access,
     });
     for (const line of replicas === 0 ? [] : formatHeader((letter) => prober.ownerOf(letter))) {
       screen.print(line);

@@ -6,6 +6,7 @@ import { PLACEMENTS } from "../core/placement.ts";
 import { rebalance as runRebalance } from "../core/rebalance.ts";
 import { openEndpoints } from "../core/rebalance_endpoint.ts";
 import { type ServerAddress } from "../core/server_list.ts";
+import { ACCESS_OPTIONS, accessOf } from "./access.ts";
 import {
   type Args,
   choiceOption,
@@ -48,7 +49,7 @@ export const rebalance: Command = {
     "kvs rebalance localhost:8000,localhost:8001 localhost:8000,localhost:8001,localhost:8002 --dry-run",
     "kvs rebalance 'server-{0..2}.server' 'server-{0..3}.server' --prune",
   ],
-  options: [OUTPUT, DRY_RUN, PRUNE, PLACEMENT, TIMEOUT, DNS],
+  options: [OUTPUT, DRY_RUN, PRUNE, PLACEMENT, TIMEOUT, DNS, ...ACCESS_OPTIONS],
   async run(args) {
     const [asIsText, toBeText, ...rest] = args.positionals;
     if (asIsText === undefined) throw new UsageError("Missing argument: AS_IS");
@@ -58,8 +59,9 @@ export const rebalance: Command = {
     const output = args.get(OUTPUT) ?? (Deno.stdout.isTerminal() ? "progress" : "lines");
     const dryRun = args.get(DRY_RUN);
 
+    const access = await accessOf(args);
     await giveUp("run", "read", "write", "env", "ffi", "sys");
-    const endpoints = await openEndpoints(servers, { timeoutMs: args.get(TIMEOUT) });
+    const endpoints = await openEndpoints(servers, { timeoutMs: args.get(TIMEOUT), access });
     const stop = new AbortController();
     let exitCode = 0;
     const report = createReport(output, { dryRun, prune: args.get(PRUNE) });

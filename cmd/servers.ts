@@ -1,6 +1,7 @@
 /** Server lists on the command line: read, and shown where they named their servers indirectly. */
 import { discoverServers } from "../core/discovery.ts";
 import { parseServerList, type ServerAddress } from "../core/server_list.ts";
+import { schemeOf } from "./access.ts";
 import { type Args, DNS } from "./args.ts";
 import { writeLine } from "./screen.ts";
 
@@ -16,8 +17,9 @@ export async function readServers(
   what: string,
   args: Args,
 ): Promise<readonly ServerAddress[]> {
-  const list = await discoverServers(text, what, args.get(DNS));
-  const servers = parseServerList(list, what);
+  const scheme = schemeOf(args);
+  const list = await discoverServers(text, what, { dns: args.get(DNS), scheme });
+  const servers = parseServerList(list, what, scheme);
   if (/srv:|[{]/.test(text)) writeLine(Deno.stderr, `${text} = ${list}`);
   return servers;
 }

@@ -19,6 +19,7 @@ import {
   switchOption,
   textOption,
 } from "./args.ts";
+import { ACCESS_OPTIONS, accessOf } from "./access.ts";
 import { writeLine } from "./screen.ts";
 import { readServers } from "./servers.ts";
 
@@ -48,6 +49,7 @@ export const STORE_OPTIONS: readonly Option<unknown>[] = [
   TIMEOUT,
   PATIENCE,
   DNS,
+  ...ACCESS_OPTIONS,
 ];
 
 /** The exit codes of these commands; a usage error is 1 too, as everywhere. */
@@ -68,6 +70,7 @@ export async function openStore(args: Args): Promise<Kvs> {
     placement: args.get(PLACEMENT),
     timeoutMs: args.get(TIMEOUT),
     patienceMs: args.get(PATIENCE),
+    access: await accessOf(args),
   });
 }
 

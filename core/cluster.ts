@@ -3,6 +3,7 @@
  * stable name, address and volume, taken away in reverse order, replaced when they are deleted.
  */
 import { join } from "@std/path";
+import { type Access, OPEN_ACCESS } from "./access.ts";
 import { findFreePort, isPortFree, reachableHost } from "./cluster_ports.ts";
 import { Pod, type PodEvent, type PodState } from "./cluster_pod.ts";
 import { RemoteError, StartError } from "./errors.ts";
@@ -21,6 +22,8 @@ export interface ClusterOptions {
   readonly graceMs: number;
   /** How long a server answers 503 after SIGTERM (milliseconds). */
   readonly drainMs: number;
+  /** The token that the servers ask for, if any. */
+  readonly access?: Access;
   readonly onEvent: (event: PodEvent) => void;
   /** Awaited before a Pod is created: what scheduling and pulling the image are on Kubernetes. */
   readonly beforeCreate?: (name: string) => Promise<void>;
@@ -137,9 +140,14 @@ export class Cluster {
         state,
         pid,
         restarts,
-        keys: await countKeys(spec.server),
+        keys: await countKeys(spec.server, this.access),
       })),
     );
+  }
+
+  /** What its servers ask for. */
+  get access(): Access {
+    return this.#options.access ?? OPEN_ACCESS;
   }
 
   /** Terminates all Pods, the last one first, each when the one after it has gone; for good. */
@@ -247,6 +255,7 @@ export class Cluster {
       dataDir: join(dataDir, name),
       graceMs,
       drainMs,
+      access: this.access,
     }, (event) => {
       if (event.kind === "died" && !event.wasReady) {
         this.#failure ??= `Cannot start ${event.name}: ${event.why}`;
@@ -262,9 +271,9 @@ export class Cluster {
   }
 }
 
-async function countKeys(server: ServerAddress): Promise<number | undefined> {
+async function countKeys(server: ServerAddress, access: Access): Promise<number | undefined> {
   try {
-    return (await new Remote(server, { timeoutMs: LIST_TIMEOUT_MS }).allKeys()).length;
+    return (await new Remote(server, { timeoutMs: LIST_TIMEOUT_MS, access }).allKeys()).length;
   } catch (error) {
     if (error instanceof RemoteError) return undefined;
     throw error;

@@ -4,6 +4,7 @@
  * can be shown which servers they stand for.
  */
 import { DiscoveryError, UsageError } from "./errors.ts";
+import { DEFAULT_PORT, DEFAULT_TLS_PORT, type Scheme } from "./server_list.ts";
 
 /** A target of an SRV record (RFC 2782). */
 export interface SrvTarget {
@@ -20,22 +21,29 @@ const MAX_SERVERS = 10_000;
 /** How long a name server may take (ms). */
 const DNS_TIMEOUT_MS = 5000;
 
-const SRV = /^srv:([^/\s]+)(?:\/(\d+))?$/;
+const SRV = /^(https?:\/\/)?srv:([^/\s]+)(?:\/(\d+))?$/;
+
+/** How servers are discovered. */
+export interface DiscoveryOptions {
+  /** The name server to ask, as ADDRESS or ADDRESS:PORT; by default that of the system. */
+  readonly dns?: string | undefined;
+  /** What items without a scheme speak, and so which port goes without saying. */
+  readonly scheme?: Scheme;
+}
 
 /**
  * Returns `text` with each item in place of what it stands for, separated by commas.
  *
  * @param what What the list is, for messages.
- * @param dns The name server to ask, as ADDRESS or ADDRESS:PORT; by default that of the system.
  * @throws {UsageError} If an item stands for nothing sensible.
  * @throws {DiscoveryError} If an SRV record cannot be found, or its targets are no safe list.
  */
 export async function discoverServers(
   text: string,
   what: string,
-  dns?: string,
+  { dns, scheme }: DiscoveryOptions = {},
 ): Promise<string> {
-  return await expandServerList(text, what, (name) => lookupSrv(name, dns));
+  return await expandServerList(text, what, (name) => lookupSrv(name, dns), scheme);
 }
 
 /** {@link discoverServers} over any lookup. */
@@ -43,24 +51,31 @@ export async function expandServerList(
   text: string,
   what: string,
   lookup: LookupSrv,
+  scheme: Scheme = "http",
 ): Promise<string> {
   const items = splitItems(text).flatMap((item) => expandBraces(item.trim(), what));
   const lists = await Promise.all(items.map(async (item) => {
-    if (!item.startsWith("srv:")) return item;
-    const [, name = "", count] = SRV.exec(item) ?? [];
+    if (!/^(?:https?:\/\/)?srv:/.test(item)) return item;
+    const [, prefix = "", name = "", count] = SRV.exec(item) ?? [];
     if (name === "") {
       throw new UsageError(
         `Invalid server in ${what}: expected srv:NAME or srv:NAME/COUNT: "${item}"`,
       );
     }
-    return orderTargets(name, await lookup(name), count === undefined ? undefined : Number(count));
+    const places = orderTargets(name, await lookup(name));
+    if (count !== undefined && places.length !== Number(count)) {
+      throw new DiscoveryError(`srv:${name} names ${places.length} servers, not ${count}`);
+    }
+    const tls = prefix === "" ? scheme === "https" : prefix === "https://";
+    const silent = tls ? DEFAULT_TLS_PORT : DEFAULT_PORT;
+    return places.map(({ target, port }) => prefix + target + (port === silent ? "" : `:${port}`));
   }));
   return lists.flat().join(",");
 }
 
 /** Whether a list has a `srv:` item that does not say how many servers it stands for. */
 export function hasUncounted(text: string): boolean {
-  return splitItems(text).some((item) => /^\s*srv:[^/]*$/.test(item));
+  return splitItems(text).some((item) => /^\s*(?:https?:\/\/)?srv:[^/]*$/.test(item));
 }
 
 /** Splits at the commas outside of braces. */
@@ -121,17 +136,13 @@ interface Place extends SrvTarget {
 const POD = /^([^.]+)-(0|[1-9]\d{0,8})(\..*)?$/;
 
 /**
- * The targets of a record in the order of their ordinals, as items of a server list. Placement goes by
- * position, so a list in which a server is missing would send keys to the wrong servers: ordinals have
- * to be 0, 1, 2 and so on, and as many as `count`, which alone tells when the last ones are missing.
+ * The targets of a record in the order of their ordinals. Placement goes by position, so a list in
+ * which a server is missing would send keys to the wrong servers: ordinals have to be 0, 1, 2 and so
+ * on. That the last ones are missing only the number of servers tells.
  *
  * @throws {DiscoveryError} If they are not.
  */
-function orderTargets(
-  name: string,
-  targets: readonly SrvTarget[],
-  count: number | undefined,
-): string[] {
+function orderTargets(name: string, targets: readonly SrvTarget[]): readonly SrvTarget[] {
   const places = targets.filter(({ target }) => target !== ".").map(placeOf);
   places.sort((a, b) =>
     compare(a.set, b.set) || (a.ordinal ?? -1) - (b.ordinal ?? -1) ||
@@ -155,10 +166,7 @@ function orderTargets(
     }
     next.set(set, expected + 1);
   }
-  if (count !== undefined && places.length !== count) {
-    throw new DiscoveryError(`srv:${name} names ${places.length} servers, not ${count}`);
-  }
-  return places.map(({ target, port }) => port === 80 ? target : `${target}:${port}`);
+  return places;
 }
 
 function placeOf({ target, port }: SrvTarget): Place {

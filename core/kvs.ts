@@ -28,6 +28,7 @@
  *
  * @module
  */
+import { Access } from "./access.ts";
 import {
   DiscoveryError,
   InvalidKeyError,
@@ -60,11 +61,12 @@ import {
 import { type PlacementName, PLACEMENTS } from "./placement.ts";
 import { mergeListings } from "./rebalance_streams.ts";
 import { equalBytes, type Remote } from "./remote.ts";
-import { parseServerList, type ServerAddress } from "./server_list.ts";
+import { parseServerList, type Scheme, type ServerAddress } from "./server_list.ts";
 import { Shards } from "./shards.ts";
 import { DEFAULT_CONTENT_TYPE } from "./store.ts";
 
 export {
+  Access,
   DiscoveryError,
   InvalidKeyError,
   KvsError,
@@ -74,7 +76,7 @@ export {
   UsageError,
 };
 export * from "./kvs_types.ts";
-export type { PlacementName, PutResult, ServerAddress };
+export type { PlacementName, PutResult, Scheme, ServerAddress };
 
 /** How long a server may be silent within a request, by default (ms). */
 export const DEFAULT_TIMEOUT_MS = 5000;
@@ -122,8 +124,9 @@ export class Kvs {
    * @throws {DiscoveryError} If a `srv:` item cannot be resolved.
    */
   static async open(list: string, options: KvsOptions = {}): Promise<Kvs> {
-    const explicit = await discoverServers(list, "the server list", options.dns);
-    return new Kvs(parseServerList(explicit, "the server list"), options);
+    const what = "the server list";
+    const explicit = await discoverServers(list, what, options);
+    return new Kvs(parseServerList(explicit, what, options.scheme), options);
   }
 
   /** The servers, in the order that placement goes by. */

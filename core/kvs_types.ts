@@ -2,7 +2,7 @@
 import { type Bytes } from "./key_requests.ts";
 import { type PlacementName } from "./placement.ts";
 import { type RemoteOptions } from "./remote.ts";
-import { type ServerAddress } from "./server_list.ts";
+import { type Scheme, type ServerAddress } from "./server_list.ts";
 import { type RetryOptions } from "./shards.ts";
 
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
@@ -11,6 +11,8 @@ const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 export interface KvsOptions extends Partial<RemoteOptions>, Partial<RetryOptions> {
   /** How a key finds its server: as all who use these servers. By default `modulo`. */
   readonly placement?: PlacementName;
+  /** What servers of a list speak that are listed without a scheme; by default `http`. */
+  readonly scheme?: Scheme;
   /** The name server that `srv:` items are looked up at, ADDRESS or ADDRESS:PORT. */
   readonly dns?: string | undefined;
 }

@@ -3,9 +3,10 @@
  * the book routes, and its value has to be the letter itself.
  */
 import { delay } from "@std/async/delay";
+import { OPEN_ACCESS } from "./access.ts";
 import { RemoteError } from "./errors.ts";
 import { type Placement } from "./placement.ts";
-import { equalBytes } from "./remote.ts";
+import { equalBytes, type RemoteOptions } from "./remote.ts";
 import { type ServerAddress } from "./server_list.ts";
 import { Shards } from "./shards.ts";
 
@@ -25,14 +26,12 @@ export interface Row {
   readonly hits: number;
 }
 
-/** How the alphabet is probed. */
-export interface ProbeOptions {
+/** How the alphabet is probed; `timeoutMs` is how long one letter may take. */
+export interface ProbeOptions extends Omit<RemoteOptions, "client"> {
   readonly servers: readonly ServerAddress[];
   readonly placement: Placement;
   /** Whether a missing letter stays missing. */
   readonly readonly: boolean;
-  /** How long one letter may take (milliseconds). */
-  readonly timeoutMs: number;
 }
 
 /**
@@ -53,7 +52,7 @@ export class Prober {
   constructor(options: ProbeOptions) {
     this.#options = options;
     // No connection is kept: each round finds the servers anew, as it is they that are watched.
-    this.#client = Deno.createHttpClient({ poolMaxIdlePerHost: 0 });
+    this.#client = (options.access ?? OPEN_ACCESS).createClient({ poolMaxIdlePerHost: 0 });
     // Without retries: what fails is what is to be seen.
     this.#shards = new Shards({ ...options, client: this.#client });
   }

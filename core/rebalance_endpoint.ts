@@ -3,7 +3,7 @@ import { KvsError, RebalanceError, RemoteError } from "./errors.ts";
 import { checkKey, compareKeys, toSegment } from "./key.ts";
 import { KEY_NOT_FOUND, TEXT_TYPE } from "./protocol.ts";
 import { type Listing } from "./rebalance_streams.ts";
-import { type Copy, equalBytes, Remote } from "./remote.ts";
+import { type Copy, equalBytes, Remote, type RemoteOptions } from "./remote.ts";
 import { type ServerAddress } from "./server_list.ts";
 import { DEFAULT_CONTENT_TYPE } from "./store.ts";
 
@@ -43,7 +43,7 @@ const MAX_BOOK_PATH = 60 * 1024;
  */
 export async function openEndpoints(
   servers: readonly ServerAddress[],
-  options: { readonly timeoutMs: number },
+  options: RemoteOptions,
 ): Promise<readonly Endpoint[]> {
   const opened = await Promise.allSettled(
     servers.map((server) => openEndpoint(new Remote(server, options))),

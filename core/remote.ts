@@ -1,5 +1,6 @@
 /** One server as seen from afar, over fetch: the book routes, and the native ones where it has them. */
-import { RemoteError } from "./errors.ts";
+import { type Access, OPEN_ACCESS } from "./access.ts";
+import { messageOf, RemoteError } from "./errors.ts";
 import { bytesToSegment, toSegment } from "./key.ts";
 import { hasDotSegment, rawRequest } from "./raw_http.ts";
 import { type ServerAddress } from "./server_list.ts";
@@ -10,7 +11,9 @@ import { KEY_NOT_FOUND, KEY_SEPARATOR, V1_KEYS } from "./wire.ts";
 export interface RemoteOptions {
   /** How long one request may take, from name lookup to the last byte of the answer (ms). */
   readonly timeoutMs: number;
-  /** Carries the requests; without it the runtime's own client does. */
+  /** What guarded servers are shown, and who vouches for them; by default nothing and the public authorities. */
+  readonly access?: Access;
+  /** Carries the requests; without it the client of `access` does. */
   readonly client?: Deno.HttpClient;
 }
 
@@ -140,16 +143,18 @@ export class Remote {
   }
 
   async #send(path: string, init: RemoteInit, signal: AbortSignal): Promise<Response> {
-    const { client } = this.#options;
+    const { access = OPEN_ACCESS, client = access.client } = this.#options;
+    const headers = access.authorize(init.headers);
     try {
       if (hasDotSegment(path)) {
-        const { method = "GET", headers, body } = init;
+        const { method = "GET", body } = init;
         const bytes = body instanceof ReadableStream ? await new Response(body).bytes() : body;
         const raw = { method, headers: new Headers(headers), body: bytes, signal };
-        return await rawRequest(this.server.origin, path, raw);
+        return await rawRequest(this.server.origin, path, raw, access);
       }
       return await fetch(this.server.origin + path, {
         ...init,
+        ...(headers === undefined ? {} : { headers }),
         redirect: "manual",
         signal,
         ...(client === undefined ? {} : { client }),
@@ -195,7 +200,7 @@ export class Remote {
   #unreachable(cause: unknown): RemoteError {
     const why = cause instanceof DOMException && cause.name === "TimeoutError"
       ? `no answer within ${this.#options.timeoutMs} ms`
-      : "no connection";
+      : distrustOf(cause) ?? "no connection";
     return new RemoteError(
       this.server.name,
       undefined,
@@ -203,6 +208,18 @@ export class Remote {
       { cause },
     );
   }
+}
+
+/** Why the certificate of a server is not trusted, `undefined` if the failure is another one. */
+export function distrustOf(cause: unknown): string | undefined {
+  // It depends on the version of Deno where it says so.
+  const inner = cause instanceof Error ? messageOf(cause.cause) : "";
+  const why = /invalid peer certificate: (?:certificate )?(\w[^;()\n]{0,99})/
+    .exec(`${messageOf(cause)} ${inner}`)?.[1];
+  if (why === undefined) return undefined;
+  return /UnknownIssuer|BadSignature/.test(why)
+    ? "its certificate is signed by nobody who is trusted (--ca names who is)"
+    : `its certificate is not valid: ${why.trim()}`;
 }
 
 /** What a server says of its failure, in one line. */

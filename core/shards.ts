@@ -7,7 +7,7 @@ import { Breaker, type Rest, type Ticket } from "./breaker.ts";
 import { type Clock, SYSTEM_CLOCK } from "./clock.ts";
 import { RemoteError } from "./errors.ts";
 import { type Placement } from "./placement.ts";
-import { Remote, type RemoteOptions } from "./remote.ts";
+import { distrustOf, Remote, type RemoteOptions } from "./remote.ts";
 import { type ServerAddress } from "./server_list.ts";
 
 /** How requests are tried again. */
@@ -119,7 +119,11 @@ export class Shards {
         failure = error;
       }
       const { status, retryAfterMs } = failure;
-      if (status !== undefined && status !== UNAVAILABLE) {
+      const final = status === undefined
+        // It is there, but it is not who it should be.
+        ? distrustOf(failure.cause) !== undefined
+        : status !== UNAVAILABLE;
+      if (final) {
         ticket.succeed();
         throw failure;
       }

@@ -1,6 +1,7 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { expandServerList, hasUncounted, parseNameServer } from "../../core/discovery.ts";
 import { DiscoveryError, UsageError } from "../../core/errors.ts";
+import { type Scheme } from "../../core/server_list.ts";
 
 const RECORDS: Record<string, [string, number][]> = {
   late: [["server-1.s.", 80], ["server-2.s.", 80]],
@@ -11,14 +12,16 @@ const RECORDS: Record<string, [string, number][]> = {
   plain: [["b.test.", 80], ["a.test.", 81], ["a.test.", 80]],
   "two-sets": [["b-0.s.", 80], ["a-1.s.", 80], ["a-0.s.", 80]],
   nothing: [[".", 1]],
+  tls: [["server-0.s.", 443], ["server-1.s.", 80]],
 };
 
-function expand(text: string): Promise<string> {
-  return expandServerList(text, "LIST", (name) => {
+function expand(text: string, scheme?: Scheme): Promise<string> {
+  const lookup = (name: string) => {
     const record = RECORDS[name];
     if (record === undefined) return Promise.reject(new DiscoveryError(`no ${name}`));
     return Promise.resolve(record.map(([target, port]) => ({ target, port })));
-  });
+  };
+  return expandServerList(text, "LIST", lookup, scheme);
 }
 
 Deno.test("expandServerList() leaves a plain list as it is, but for blanks", async () => {
@@ -58,6 +61,16 @@ Deno.test("expandServerList() puts targets in the order of their ordinals, with 
   for (const [text = "", list] of cases) assertEquals([text, await expand(text)], [text, list]);
 });
 
+Deno.test("expandServerList() gives targets the scheme of their item, and never another port", async () => {
+  const cases: [string, Scheme | undefined, string][] = [
+    ["srv:tls", undefined, "server-0.s:443,server-1.s"],
+    ["srv:tls", "https", "server-0.s,server-1.s:80"],
+    ["https://srv:tls/2", undefined, "https://server-0.s,https://server-1.s:80"],
+    ["http://srv:tls", "https", "http://server-0.s:443,http://server-1.s"],
+  ];
+  for (const [text, scheme, list] of cases) assertEquals(await expand(text, scheme), list);
+});
+
 Deno.test("expandServerList() refuses a record that would send keys to the wrong servers", async () => {
   const cases = [
     ["srv:gap", "srv:gap names server-2.s, but no ordinal 1: "],
@@ -76,7 +89,10 @@ Deno.test("expandServerList() refuses a record that would send keys to the wrong
 });
 
 Deno.test("hasUncounted() finds the items that do not say how many they stand for", () => {
-  const cases: [string, boolean][] = [["a,b", false], ["srv:a/3,b", false], ["b, srv:a", true]];
+  const cases: [string, boolean][] = [["a,b", false], ["srv:a/3,b", false], ["b, srv:a", true], [
+    "https://srv:a",
+    true,
+  ]];
   for (const [text, found] of cases) assertEquals([text, hasUncounted(text)], [text, found]);
 });
 

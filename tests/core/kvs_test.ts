@@ -1,5 +1,6 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import {
+  Access,
   InvalidKeyError,
   Kvs,
   type KvsOptions,
@@ -9,6 +10,7 @@ import {
   UnknownOutcomeError,
 } from "../../core/kvs.ts";
 import { SYSTEM_CLOCK } from "../../core/clock.ts";
+import { Authority } from "../certificates.ts";
 import { type Fate, FlakyServer, type Seen } from "./flaky_server.ts";
 
 /** Waits are noted and not waited for, since the failures are real and take no time. */
@@ -222,4 +224,29 @@ Deno.test("Kvs refuses a key that cannot be, and gives up when the caller does",
   const get = store.get("k", { signal: stop.signal });
   setTimeout(() => stop.abort(new Error("enough")), 20);
   await assertRejects(() => get, Error, "enough");
+});
+
+Deno.test("Kvs shows its token over TLS, and does not go on asking a server it cannot trust", async () => {
+  const authority = await Authority.create();
+  const { cert, key } = await authority.sign();
+  const seen: (string | null)[] = [];
+  await using tls = Deno.serve(
+    { port: 0, hostname: "127.0.0.1", cert, key, onListen() {} },
+    (request) => {
+      seen.push(request.headers.get("authorization"));
+      return ok();
+    },
+  );
+  const list = `localhost:${tls.addr.port}`;
+  const { sleeps, options } = impatient({ scheme: "https" });
+  const access = new Access({ token: "secret", caCerts: [authority.cert] });
+  try {
+    const store = await Kvs.open(list, { ...options, access });
+    assertEquals((await store.get("k"))?.text, "value");
+  } finally {
+    access.close();
+  }
+  const stranger = await Kvs.open(list, options);
+  await assertRejects(() => stranger.get("k"), RemoteError, "its certificate is signed by nobody");
+  assertEquals([seen, sleeps], [["Bearer secret"], []]);
 });
