@@ -31,6 +31,8 @@ export interface Command {
   readonly usage: string;
   /** Complete command lines, shown in help. */
   readonly examples: readonly string[];
+  /** What else help says, a line each. */
+  readonly notes?: readonly string[];
   readonly options: readonly Option<unknown>[];
   /** Does the work; resolves to the exit code. @throws {KvsError} With a line for the user. */
   run(args: Args): Promise<number>;
@@ -155,6 +157,7 @@ export function helpText(command: Command): string {
     "Examples:",
     ...command.examples.map((example) => `  ${example}`),
     "",
+    ...(command.notes === undefined ? [] : [...command.notes, ""]),
     "Options (each can also be given as the environment variable named; the command line wins):",
     ...rows.map(([left = "", right = ""]) => left.padEnd(width) + right),
   ].join("\n");

@@ -4,9 +4,9 @@ import { type Command, textOption } from "./args.ts";
 import { writeLine } from "./screen.ts";
 import {
   EXIT,
-  EXIT_HELP,
   JSON_OUTPUT,
   positionals,
+  STORE_NOTES,
   STORE_OPTIONS,
   tellNotFound,
   withStore,
@@ -16,12 +16,13 @@ const IF_MATCH = textOption("if-match", "ETAG", "Only if the value that is there
 
 export const deleteKey: Command = {
   name: "delete",
-  summary: `Deletes a key. ${EXIT_HELP}`,
+  summary: "Deletes a key.",
   usage: "KEY [options]",
   examples: [
     "kvs delete greeting --servers 'server-{0..2}.server'",
     "kvs delete lock --if-match '\"9f86d081884c7d65\"'",
   ],
+  notes: STORE_NOTES,
   options: [...STORE_OPTIONS, IF_MATCH, JSON_OUTPUT],
   async run(args) {
     const [key = ""] = positionals(args, ["KEY"]);

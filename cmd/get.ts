@@ -6,9 +6,9 @@ import { type Command } from "./args.ts";
 import { writeLine } from "./screen.ts";
 import {
   EXIT,
-  EXIT_HELP,
   JSON_OUTPUT,
   positionals,
+  STORE_NOTES,
   STORE_OPTIONS,
   tellNotFound,
   withStore,
@@ -17,13 +17,14 @@ import {
 
 export const get: Command = {
   name: "get",
-  summary: `Prints the value of a key, byte for byte. ${EXIT_HELP}`,
+  summary: "Prints the value of a key, byte for byte.",
   usage: "KEY [options]",
   examples: [
     "kvs get greeting --servers 'server-{0..2}.server'",
     "KVS_SERVERS=localhost:8000,localhost:8001 kvs get photo > photo.jpg",
     "kvs get settings --json | jq .etag",
   ],
+  notes: STORE_NOTES,
   options: [...STORE_OPTIONS, JSON_OUTPUT],
   async run(args) {
     const [key = ""] = positionals(args, ["KEY"]);

@@ -3,8 +3,15 @@ import { type Kvs } from "../core/kvs.ts";
 import { giveUp } from "../core/permissions.ts";
 import { type Command, textOption } from "./args.ts";
 import { displayKey } from "./rebalance_text.ts";
-import { EXIT, EXIT_HELP, JSON_OUTPUT, positionals, STORE_OPTIONS, withStore } from "./store.ts";
-import { writeOut } from "./store.ts";
+import {
+  EXIT,
+  JSON_OUTPUT,
+  positionals,
+  STORE_NOTES,
+  STORE_OPTIONS,
+  withStore,
+  writeOut,
+} from "./store.ts";
 
 const PREFIX = textOption("prefix", "TEXT", "Only keys that start with this");
 
@@ -13,13 +20,14 @@ const LINES = 1000;
 
 export const keys: Command = {
   name: "keys",
-  summary: `Prints the keys of all servers in order, each once, as its owner has it. ${EXIT_HELP}`,
+  summary: "Prints the keys of all servers in order, each once, as its owner has it.",
   usage: "[options]",
   examples: [
     "kvs keys --servers 'server-{0..2}.server'",
     "kvs keys --prefix user/ | wc -l",
     "kvs keys --json   # also for keys with control characters, which are percent-encoded otherwise",
   ],
+  notes: STORE_NOTES,
   options: [...STORE_OPTIONS, PREFIX, JSON_OUTPUT],
   async run(args) {
     positionals(args, []);

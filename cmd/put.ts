@@ -4,7 +4,7 @@ import { type PutContent } from "../core/kvs.ts";
 import { giveUp } from "../core/permissions.ts";
 import { type Command, switchOption, textOption } from "./args.ts";
 import { writeLine } from "./screen.ts";
-import { EXIT, EXIT_HELP, JSON_OUTPUT, positionals, STORE_OPTIONS, withStore } from "./store.ts";
+import { EXIT, JSON_OUTPUT, positionals, STORE_NOTES, STORE_OPTIONS, withStore } from "./store.ts";
 
 const FILE = textOption("file", "FILE", "Take the value from this file");
 const CONTENT_TYPE = textOption("content-type", "TYPE", "What a get tells of the value");
@@ -16,14 +16,17 @@ const KEPT_BYTES = 16 * 1024 ** 2;
 
 export const put: Command = {
   name: "put",
-  summary: `Saves a value under a key; it is on disk when this returns. ${EXIT_HELP}`,
-  usage:
-    "KEY [VALUE] [options]   (standard input without VALUE; -- before a VALUE that begins with -)",
+  summary: "Saves a value under a key; it is on disk when this returns.",
+  usage: "KEY [VALUE] [options]",
   examples: [
     "kvs put greeting hello --servers 'server-{0..2}.server'",
     "kvs put photo --file photo.jpg --content-type image/jpeg",
     "tar c notes | kvs put notes.tar",
     'kvs put lock "$HOSTNAME" --if-absent',
+  ],
+  notes: [
+    "Without VALUE and --file it takes standard input. Put -- before a VALUE that begins with -.",
+    ...STORE_NOTES,
   ],
   options: [...STORE_OPTIONS, FILE, CONTENT_TYPE, IF_MATCH, IF_ABSENT, JSON_OUTPUT],
   async run(args) {

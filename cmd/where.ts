@@ -4,17 +4,17 @@ import { giveUp } from "../core/permissions.ts";
 import { V1_KEYS } from "../core/wire.ts";
 import { type Command, PLACEMENT } from "./args.ts";
 import { writeLine } from "./screen.ts";
-import { EXIT, EXIT_HELP, JSON_OUTPUT, positionals, STORE_OPTIONS, withStore } from "./store.ts";
+import { EXIT, JSON_OUTPUT, positionals, STORE_NOTES, STORE_OPTIONS, withStore } from "./store.ts";
 
 export const where: Command = {
   name: "where",
-  summary:
-    `Prints which server a key belongs to, whether it is there or not; asks none. ${EXIT_HELP}`,
+  summary: "Prints which server a key belongs to, whether it is there or not; asks none.",
   usage: "KEY [options]",
   examples: [
     "kvs where greeting --servers 'server-{0..2}.server' --placement jump",
     'curl "$(kvs where greeting --json | jq -r .url)"',
   ],
+  notes: STORE_NOTES,
   options: [...STORE_OPTIONS, JSON_OUTPUT],
   async run(args) {
     const key = checkKey(positionals(args, ["KEY"])[0] ?? "");
