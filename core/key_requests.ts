@@ -48,6 +48,9 @@ export interface PutResult {
 /** Additional time for each byte that is sent at once, of which no progress is seen (ms). */
 const MS_PER_BYTE = 1000 / 1024 ** 2;
 
+/** An answer of at most this size (bytes) is expected to come at once. */
+const SMALL_BYTES = 64 * 1024;
+
 /** Keys in one page of a listing. */
 const PAGE_KEYS = 1000;
 
@@ -73,10 +76,11 @@ export async function getValue(
     }
     const length = response.headers.get("content-length");
     const size = length === null ? undefined : Number(length);
-    const body = watchedBody(remote, response, watch);
     streaming = (size ?? Infinity) > wholeBytes;
     return {
-      content: streaming ? ReadableStream.from(body) : await gather(body),
+      content: streaming
+        ? ReadableStream.from(watchedBody(remote, response, watch))
+        : await wholeBody(remote, response, watch),
       size,
       contentType: response.headers.get("content-type") ?? DEFAULT_CONTENT_TYPE,
       etag: response.headers.get("etag") ?? undefined,
@@ -114,7 +118,8 @@ export async function putValue(
     if (response.status !== 201 && response.status !== 204) {
       throw await failureOf(remote, response);
     }
-    await response.body?.cancel();
+    // Read to its end, so that the connection can be used again.
+    await wholeBody(remote, response, watch);
     return {
       created: response.status === 201,
       etag: response.headers.get("etag") ?? undefined,
@@ -168,7 +173,7 @@ export async function listPage(
       (after === undefined ? "" : `&after=${toSegment(after)}`);
     const response = await remote.request(`${V1_KEYS}?${query}`, { signal: watch.signal });
     if (response.status !== 200) throw await failureOf(remote, response);
-    const text = new TextDecoder().decode(await gather(watchedBody(remote, response, watch)));
+    const text = new TextDecoder().decode(await wholeBody(remote, response, watch));
     const page = parsePage(text);
     if (page === undefined || (page.next !== undefined && page.keys.length === 0)) {
       const { name } = remote.server;
@@ -211,16 +216,27 @@ async function* watchedBody(
       watch.restart();
     }
   } catch (cause) {
-    const { name } = remote.server;
-    throw new RemoteError(name, undefined, `${name} cut its answer off`, { cause });
+    throw cutOff(remote, cause);
   } finally {
     watch.end();
   }
 }
 
-async function gather(chunks: AsyncIterable<Bytes>): Promise<Bytes> {
-  const all: Bytes[] = [];
-  for await (const chunk of chunks) all.push(chunk);
-  const [only] = all;
-  return all.length === 1 && only !== undefined ? only : await new Blob(all).bytes();
+/** The whole body of an answer. A small one is read at once, which costs half. */
+async function wholeBody(remote: Remote, response: Response, watch: Watch): Promise<Bytes> {
+  if (Number(response.headers.get("content-length") ?? Infinity) <= SMALL_BYTES) {
+    try {
+      return await response.bytes();
+    } catch (cause) {
+      throw cutOff(remote, cause);
+    }
+  }
+  const chunks: Bytes[] = [];
+  for await (const chunk of watchedBody(remote, response, watch)) chunks.push(chunk);
+  const [only] = chunks;
+  return chunks.length === 1 && only !== undefined ? only : await new Blob(chunks).bytes();
+}
+
+function cutOff({ server: { name } }: Remote, cause: unknown): RemoteError {
+  return new RemoteError(name, undefined, `${name} cut its answer off`, { cause });
 }
