@@ -28,16 +28,7 @@
  *
  * @module
  */
-import { Access } from "./access.ts";
-import {
-  DiscoveryError,
-  InvalidKeyError,
-  KvsError,
-  PreconditionFailedError,
-  RemoteError,
-  UnknownOutcomeError,
-  UsageError,
-} from "./errors.ts";
+import { KvsError, PreconditionFailedError, RemoteError, UnknownOutcomeError } from "./errors.ts";
 import { discoverServers } from "./discovery.ts";
 import { checkKey } from "./key.ts";
 import {
@@ -65,16 +56,9 @@ import { parseServerList, type Scheme, type ServerAddress } from "./server_list.
 import { Shards } from "./shards.ts";
 import { DEFAULT_CONTENT_TYPE } from "./store.ts";
 
-export {
-  Access,
-  DiscoveryError,
-  InvalidKeyError,
-  KvsError,
-  PreconditionFailedError,
-  RemoteError,
-  UnknownOutcomeError,
-  UsageError,
-};
+export { Access } from "./access.ts";
+export { DiscoveryError, InvalidKeyError, UsageError } from "./errors.ts";
+export { KvsError, PreconditionFailedError, RemoteError, UnknownOutcomeError };
 export * from "./kvs_types.ts";
 export type { PlacementName, PutResult, Scheme, ServerAddress };
 
