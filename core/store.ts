@@ -51,10 +51,20 @@ export class Value {
     return this.#text;
   }
 
-  /** Strong ETag (RFC 9110, 8.8.3): 16 hex digits of SHA-256 over bytes, the same on any server. */
+  /**
+   * Strong ETag (RFC 9110, 8.8.3): 16 hex digits of SHA-256, the same on any server. Other bytes or
+   * another content type are another ETag.
+   */
   get etag(): string {
-    this.#etag ??= `"${createHash("sha256").update(this.bytes).digest("hex").slice(0, 16)}"`;
+    this.#etag ??= `"${this.#digest().slice(0, 16)}"`;
     return this.#etag;
+  }
+
+  #digest(): string {
+    const digest = createHash("sha256").update(this.bytes).digest("hex");
+    return this.contentType === DEFAULT_CONTENT_TYPE
+      ? digest
+      : createHash("sha256").update(digest + this.contentType).digest("hex");
   }
 }
 
@@ -108,8 +118,8 @@ export interface ListOptions {
 /**
  * Keys and values. A write is acknowledged (its promise resolves) only when it would survive a power
  * cut; a write that rejects left the old value in place. Writes to one key take effect in the order
- * in which they were called, one whose value is still coming in when all of it is here; a reader sees a write no later than the writer does. Keys passed in
- * have been through `checkKey`.
+ * in which they were called, one whose value is still coming in when all of it is here; a reader sees
+ * a write no later than the writer does. Keys passed in have been through `checkKey`.
  */
 export interface Store {
   /** Number of keys. */

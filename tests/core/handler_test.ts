@@ -124,6 +124,10 @@ Deno.test("GET answers 304 where the client has the value, 404 where there is no
       assertEquals(answer.header("etag"), etag);
     }
     assertEquals((await ask("/v1/keys/k", { headers: { "if-none-match": '"x"' } })).status, 200);
+    // A client that has the same bytes as something else does not have the value.
+    await ask("/v1/keys/k", { method: "PUT", body: "v", headers: { "content-type": "text/html" } });
+    const retyped = await ask("/v1/keys/k", { headers: { "if-none-match": etag } });
+    assertEquals([retyped.status, retyped.header("content-type")], [200, "text/html"]);
     const missing = await ask("/v1/keys/none");
     assertEquals(missing.status, 404);
     assertEquals(JSON.parse(missing.body).error, "not_found");
