@@ -86,8 +86,10 @@ export class RemoteError extends KvsError {
   get neverSent(): boolean {
     const { cause } = this;
     if (!(cause instanceof Error)) return false;
-    // The runtime's fetch tells a failed connection from a failed request by nothing but its words.
-    return cause.name === "ConnectionRefused" || cause.message.includes("(Connect)");
+    // The runtime's fetch tells a failed connection from a failed request by nothing but its words,
+    // and it depends on the version of Deno where it says them.
+    return cause.name === "ConnectionRefused" ||
+      `${cause.message} ${messageOf(cause.cause)}`.includes("client error (Connect)");
   }
 }
 

@@ -57,22 +57,35 @@ Deno.test("Kvs.get() tries again after 503, a cut connection, a cut answer, and 
   }
 });
 
-Deno.test("Kvs.get() finds a server that comes up at last", async () => {
+/** Options whose fifth wait starts a server on `port`, where nobody listened before. */
+function lateServer(answer: () => Response) {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const { port } = listener.addr;
   listener.close();
   let served: Deno.HttpServer | undefined;
   const { sleeps, options } = impatient();
-  const { clock } = options;
   const sleep = async (ms: number) => {
-    await clock.sleep(ms);
-    if (sleeps.length === 5) {
-      served = Deno.serve({ port, hostname: "127.0.0.1", onListen() {} }, () => ok());
-    }
+    await options.clock.sleep(ms);
+    if (sleeps.length !== 5) return;
+    served = Deno.serve({ port, hostname: "127.0.0.1", onListen() {} }, () => answer());
   };
-  const store = await Kvs.open(`127.0.0.1:${port}`, { ...options, clock: { ...clock, sleep } });
+  return {
+    list: `127.0.0.1:${port}`,
+    options: { ...options, clock: { ...options.clock, sleep } },
+    [Symbol.asyncDispose]: async () => await served?.shutdown(),
+  };
+}
+
+Deno.test("Kvs finds a server that comes up at last", async () => {
+  await using late = lateServer(ok);
+  const store = await Kvs.open(late.list, late.options);
   assertEquals((await store.get("k"))?.text, "value");
-  await served?.shutdown();
+});
+
+Deno.test("Kvs knows that what met no connection was not carried out", async () => {
+  await using late = lateServer(broken);
+  const store = await Kvs.open(late.list, late.options);
+  await assertRejects(() => store.put("k", "v", { ifAbsent: true }), PreconditionFailedError);
 });
 
 Deno.test("Kvs tells what failed, how, and how often it was tried", async () => {
