@@ -3,6 +3,7 @@
  * Status codes and bodies are a contract, byte for byte.
  */
 import { STATUS_CODE } from "@std/http/status";
+import { ValueTooLargeError } from "./errors.ts";
 import { type HttpResponse } from "./http_types.ts";
 import { decodeSegment, keyFromSegment, toSegment } from "./key.ts";
 import { streamPages } from "./listing.ts";
@@ -24,13 +25,19 @@ function answerValue(value: Value | LargeValue | undefined): HttpResponse {
   return { status: STATUS_CODE.OK, headers: TEXT_HEADERS, body };
 }
 
-/** `/save/KEY/WORD`: saves the word and answers with it as stored. */
+/**
+ * `/save/KEY/WORD`: saves the word and answers with it as stored.
+ *
+ * @throws {ValueTooLargeError} If the word has over `maxBytes` bytes.
+ */
 export function save(
   store: Store,
   keySegment: string,
   wordSegment: string,
+  maxBytes: number,
 ): Promise<HttpResponse> {
   const word = Value.fromText(decodeSegment(wordSegment));
+  if (word.size > maxBytes) throw new ValueTooLargeError(word.size, maxBytes);
   return store.set(keyFromSegment(keySegment), word).then(() => answerValue(word));
 }
 

@@ -73,7 +73,9 @@ export function createHandler(options: HandlerOptions): HttpHandler {
       const slash = path.indexOf("/", 6);
       if (slash < 0 || path.includes("/", slash + 1)) return noRoute(path);
       if (method !== "GET") return wrongMethod(path, "GET");
-      return withStore((store) => save(store, path.slice(6, slash), path.slice(slash + 1)));
+      return withStore((store) =>
+        save(store, path.slice(6, slash), path.slice(slash + 1), maxValueBytes)
+      );
     }
     if (path.startsWith(KEY_PREFIX)) {
       const segment = path.slice(KEY_PREFIX.length);

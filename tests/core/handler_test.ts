@@ -319,6 +319,20 @@ Deno.test("a line of a batch that never ends is refused before it fills the memo
   });
 });
 
+Deno.test("GET /save refuses a word over the largest value and keeps the old one", async () => {
+  await withShard(async (ask) => {
+    await ask("/save/a/old");
+    const { status, body } = await ask(`/save/a/${"x".repeat(MAX_VALUE_BYTES + 1)}`);
+    assertEquals(status, 413);
+    assertEquals(
+      body,
+      `Value too large: ${MAX_VALUE_BYTES + 1} bytes, at most ${MAX_VALUE_BYTES} are accepted`,
+    );
+    assertEquals((await ask("/load/a")).body, "old");
+    assertEquals((await ask(`/save/a/${"x".repeat(MAX_VALUE_BYTES)}`)).status, 200);
+  });
+});
+
 Deno.test("GET /v1/stats counts keys and tells the room on the disk", async () => {
   await withShard(async (ask) => {
     await ask("/save/a/1");
