@@ -56,29 +56,41 @@ export const put: Command = {
   },
 };
 
-/** The file as often as it is asked for. @throws {StartError} If it cannot be read. */
+/** A file, as often as it is asked for; a pipe, as standard input. @throws {StartError} If it is neither. */
 async function fromFile(path: string): Promise<PutContent> {
   const open = async () => {
     try {
       return (await Deno.open(path)).readable;
     } catch (error) {
-      const why = error instanceof Deno.errors.NotFound
-        ? "there is no such file"
-        : messageOf(error);
-      throw new StartError(`Cannot read ${path}: ${why}`);
+      throw cannotRead(path, error instanceof Deno.errors.NotFound ? MISSING : messageOf(error));
     }
   };
-  await (await open()).cancel();
+  const first = await open();
+  const { isFile, isDirectory } = await Deno.stat(path);
+  // What a pipe gave to an attempt that failed is gone: the next would save the rest of it.
+  if (!isFile && !isDirectory) return await fromPipe(first);
+  await first.cancel();
+  if (isDirectory) throw cannotRead(path, "it is a folder");
   return open;
 }
 
-/** Standard input: kept while it is small, sent as it comes, and once, where it is not. */
+const MISSING = "there is no such file";
+
+function cannotRead(path: string, why: string): StartError {
+  return new StartError(`Cannot read ${path}: ${why}`);
+}
+
 async function fromStdin(): Promise<PutContent> {
   if (Deno.stdin.isTerminal()) {
     writeLine(Deno.stderr, "Type the value; Ctrl-D on a line of its own ends it");
   }
+  return await fromPipe(Deno.stdin.readable);
+}
+
+/** What can be read only once: kept while it is small, sent as it comes, and once, where it is not. */
+async function fromPipe(pipe: ReadableStream<Uint8Array<ArrayBuffer>>): Promise<PutContent> {
   const chunks: Uint8Array<ArrayBuffer>[] = [];
-  const rest = Deno.stdin.readable[Symbol.asyncIterator]();
+  const rest = pipe[Symbol.asyncIterator]();
   for (let size = 0; size <= KEPT_BYTES;) {
     const next = await rest.next();
     if (next.done === true) return await new Blob(chunks).bytes();

@@ -95,6 +95,7 @@ export async function getValue(
  *
  * @throws {RemoteError} If the server cannot be reached, is silent, or answers anything else; status
  * 412 where the condition does not hold.
+ * @throws Whatever the stream to be sent fails with.
  */
 export async function putValue(
   remote: Remote,
@@ -108,11 +109,15 @@ export async function putValue(
   const headers: Record<string, string> = { "content-type": contentType };
   if (ifMatch !== undefined) headers["if-match"] = ifMatch;
   if (ifAbsent === true) headers["if-none-match"] = "*";
+  let unread: { readonly error: unknown } | undefined;
+  const onError = (error: unknown) => {
+    unread = { error };
+  };
   try {
     const response = await remote.request(`${V1_KEYS}/${toSegment(key)}`, {
       method: "PUT",
       headers,
-      body: streamed ? ReadableStream.from(watched(content, watch)) : content,
+      body: streamed ? ReadableStream.from(watched(content, watch, onError)) : content,
       signal: watch.signal,
     });
     if (response.status !== 201 && response.status !== 204) {
@@ -124,6 +129,9 @@ export async function putValue(
       created: response.status === 201,
       etag: response.headers.get("etag") ?? undefined,
     };
+  } catch (error) {
+    // What was to be sent could not be read, which is not the server's failure.
+    throw unread === undefined ? error : unread.error;
   } finally {
     watch.end();
   }
@@ -193,12 +201,21 @@ async function failureOf(remote: Remote, response: Response): Promise<RemoteErro
 }
 
 /** Passes chunks on; the watch runs only while it is the server's turn. */
-async function* watched(chunks: ReadableStream<Bytes>, watch: Watch): AsyncGenerator<Bytes> {
+async function* watched(
+  chunks: ReadableStream<Bytes>,
+  watch: Watch,
+  onError: (error: unknown) => void,
+): AsyncGenerator<Bytes> {
   watch.pause();
-  for await (const chunk of chunks) {
-    watch.restart();
-    yield chunk;
-    watch.pause();
+  try {
+    for await (const chunk of chunks) {
+      watch.restart();
+      yield chunk;
+      watch.pause();
+    }
+  } catch (error) {
+    onError(error);
+    throw error;
   }
   watch.restart();
 }

@@ -141,6 +141,21 @@ Deno.test("Kvs.put() asks a function for a new stream each time, and sends a str
   assertEquals(down.seen.length, 1);
 });
 
+Deno.test("Kvs.put() fails as its stream does, and does not take that for the server's failure", async () => {
+  await using flaky = server(saved);
+  const { sleeps, options } = impatient();
+  const store = await Kvs.open(flaky.address, options);
+  const unreadable = () =>
+    new ReadableStream<Uint8Array<ArrayBuffer>>({
+      pull(controller) {
+        if (sleeps.length === 0) controller.enqueue(new Uint8Array(10));
+        throw new Error("bad sector");
+      },
+    });
+  await assertRejects(() => store.put("k", unreadable), Error, "bad sector");
+  assertEquals(sleeps, []);
+});
+
 Deno.test("Kvs.put() tells a broken condition only where no answer was lost before", async () => {
   const cases: [Fate[], typeof PreconditionFailedError | typeof UnknownOutcomeError][] = [
     [[broken()], PreconditionFailedError],

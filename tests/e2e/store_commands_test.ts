@@ -104,6 +104,15 @@ Deno.test("put takes a file or standard input, get gives it back byte for byte",
       assert(got.length === size && got.every((byte, at) => byte === bytes[at]), `${key} ${size}`);
     }
   }
+  // A pipe is read once, though it has a name.
+  const bytes = new TextEncoder().encode("through a pipe");
+  assertEquals((await cluster.run(["put", "pipe", "--file", "/dev/stdin"], bytes)).code, 0);
+  assertEquals(await cluster.ok("get", "pipe"), "through a pipe");
+  const folder = await cluster.run(["put", "folder", "--file", cluster.path("0")]);
+  assertEquals([folder.code, folder.stderr], [
+    1,
+    `Cannot read ${cluster.path("0")}: it is a folder\n`,
+  ]);
   const owner = cluster.servers[modulo("file", 3)];
   const head = await owner?.ask("/v1/keys/file", { method: "HEAD" });
   assertEquals(head?.headers.get("content-type"), "x/y");
