@@ -106,8 +106,14 @@ Deno.test("put takes a file or standard input, get gives it back byte for byte",
   }
   // A pipe is read once, though it has a name.
   const bytes = new TextEncoder().encode("through a pipe");
-  assertEquals((await cluster.run(["put", "pipe", "--file", "/dev/stdin"], bytes)).code, 0);
-  assertEquals(await cluster.ok("get", "pipe"), "through a pipe");
+  for (const path of ["-", "/dev/stdin", cluster.path("pipe")]) {
+    const named = path.endsWith("pipe");
+    if (named) await new Deno.Command("mkfifo", { args: [path] }).output();
+    const putting = cluster.run(["put", path, "--file", path], named ? undefined : bytes);
+    if (named) await Deno.writeFile(path, bytes, { create: false });
+    assertEquals((await putting).code, 0);
+    assertEquals(await cluster.ok("get", path), "through a pipe");
+  }
   const folder = await cluster.run(["put", "folder", "--file", cluster.path("0")]);
   assertEquals([folder.code, folder.stderr], [
     1,
