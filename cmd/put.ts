@@ -6,7 +6,7 @@ import { type Command, switchOption, textOption } from "./args.ts";
 import { writeLine } from "./screen.ts";
 import { EXIT, JSON_OUTPUT, positionals, STORE_NOTES, STORE_OPTIONS, withStore } from "./store.ts";
 
-const FILE = textOption("file", "FILE", "Take the value from this file; - is standard input");
+const FILE = textOption("file", "FILE", "Take the value from this file");
 const CONTENT_TYPE = textOption("content-type", "TYPE", "What a get tells of the value");
 const IF_MATCH = textOption("if-match", "ETAG", "Only if the value that is there has this ETag");
 const IF_ABSENT = switchOption("if-absent", "Only if there is no such key");
@@ -59,7 +59,7 @@ export const put: Command = {
 /** A file, as often as it is asked for; a pipe, as standard input. @throws {StartError} If it is neither. */
 async function fromFile(path: string): Promise<PutContent> {
   // The runtime keeps this file from programs that may not do everything.
-  if (path === "-" || path === "/dev/stdin") return await fromStdin();
+  if (path === "/dev/stdin") return await fromStdin();
   const open = async () => {
     try {
       return (await Deno.open(path)).readable;
