@@ -132,17 +132,17 @@ export class Journal {
   async drop(number: number): Promise<void> {
     const end = this.#sealed.get(number) ?? 0;
     const path = join(this.#folder, segmentName(number));
-    if (end >= this.#leastSpareBytes && !this.#hasSpare) {
-      await this.#files.rename(path, join(this.#folder, SPARE_NAME));
-      this.#hasSpare = true;
-    } else {
-      await this.#files.remove(path);
-    }
+    const isSpare = end >= this.#leastSpareBytes && !this.#hasSpare;
+    if (isSpare) await this.#files.rename(path, join(this.#folder, SPARE_NAME));
+    else await this.#files.remove(path);
     try {
       await this.#files.syncFolder(this.#folder);
     } catch (error) {
       throw failedError("Cannot flush the folder of the journal", error);
     }
+    // Not before: until then a power cut gives the file its old name back, and what the next segment
+    // has written to it by then would stand in the middle of the journal.
+    if (isSpare) this.#hasSpare = true;
     this.#sealed.delete(number);
     this.#sealedBytes -= end;
   }

@@ -96,7 +96,7 @@ export class FrameBuffer {
       RecordKind.SET,
       key,
       type === DEFAULT_CONTENT_TYPE ? "" : type,
-      value.bytes,
+      value.body,
     );
   }
 
@@ -131,21 +131,28 @@ export class FrameBuffer {
     if (this.#bytes.length > KEPT_BUFFER_BYTES) this.#grow(INITIAL_BUFFER_BYTES);
   }
 
-  #put(kind: number, key: string, type: string, value: Uint8Array): number {
+  #put(kind: number, key: string, type: string, value: Uint8Array | string): number {
     const start = this.#length;
     // No UTF-8 needs more than three bytes for a UTF-16 unit.
-    const most = RECORD_HEADER_BYTES + 3 * (key.length + type.length) + value.length;
+    const most = RECORD_HEADER_BYTES + 3 * (key.length + type.length) +
+      (typeof value === "string" ? 3 : 1) * value.length;
     if (start + most > this.#bytes.length) this.#grow(2 * (start + most));
     const bytes = this.#bytes;
     const keyEnd = this.#putText(key, start + RECORD_HEADER_BYTES);
     const typeEnd = type === "" ? keyEnd : this.#putText(type, keyEnd);
-    bytes.set(value, typeEnd);
+    const end = this.#putBody(value, typeEnd);
     bytes[start] = kind;
     bytes[start + 1] = keyEnd - start - RECORD_HEADER_BYTES;
     this.#view.setUint16(start + 2, typeEnd - keyEnd, true);
-    this.#view.setUint32(start + 4, value.length, true);
-    this.#length = typeEnd + value.length;
+    this.#view.setUint32(start + 4, end - typeEnd, true);
+    this.#length = end;
     return start;
+  }
+
+  #putBody(value: Uint8Array | string, position: number): number {
+    if (typeof value === "string") return this.#putText(value, position);
+    this.#bytes.set(value, position);
+    return position + value.length;
   }
 
   #putText(text: string, position: number): number {

@@ -133,6 +133,7 @@ export class JournalStore implements Store {
     } catch (error) {
       return Promise.reject(error);
     }
+    if (state instanceof Value) state.compact();
     const write = new PendingSet(key, state, condition);
     this.#queue.submit(write);
     return write.promise;

@@ -22,8 +22,8 @@ export interface JournalStoreOptions {
   /** Bytes of memory for values that are on the disk as well; 64 MiB by default, 0 for none. */
   readonly cacheBytes?: number;
   /**
-   * Bytes that the journal may have, and about the memory for what is in it and not yet in files;
-   * 256 MiB by default. Writers wait when it is full.
+   * Bytes that the journal may have on the disk, and about the memory for what is in it and not yet
+   * in files; 128 MiB by default. Writers are slowed to the pace of the files when either is full.
    */
   readonly journalBytes?: number;
   /**
@@ -48,7 +48,7 @@ const MEBIBYTE = 1024 * 1024;
  */
 export async function openJournalStore(path: string, options: JournalStoreOptions): Promise<Store> {
   const { log, onFatal, files = denoFiles, cacheBytes = 64 * MEBIBYTE } = options;
-  const { journalBytes = 256 * MEBIBYTE, closeTimeoutMs = Infinity } = options;
+  const { journalBytes = 128 * MEBIBYTE, closeTimeoutMs = Infinity } = options;
   const hiddenFolder = join(path, HIDDEN_DIR);
   await files.makeFolder(hiddenFolder);
   const keyFiles = new KeyFiles(path);
@@ -143,7 +143,9 @@ class Replay {
       this.#overlay.put(key, undefined, segment);
       this.#index.delete(key);
     } else if (kind === RecordKind.SET) {
-      this.#put(key, new Value(value.slice(), contentType), segment);
+      const kept = new Value(value.slice(), contentType);
+      kept.compact();
+      this.#put(key, kept, segment);
     } else {
       throw new RangeError(`Unknown kind of record: ${kind}`);
     }
