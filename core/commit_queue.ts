@@ -1,5 +1,5 @@
 /** Group commit: all writes that arrive while a flush is under way go out in the next one. */
-import { StorageFailedError, StorageFullError } from "./errors.ts";
+import { type ShuttingDownError, StorageFailedError, StorageFullError } from "./errors.ts";
 import { failedError, type Journal } from "./journal.ts";
 import { FrameBuffer } from "./journal_record.ts";
 import { bytesOf, LargeFile } from "./overlay.ts";
@@ -67,6 +67,10 @@ export class CommitQueue {
   #nextWaiting = 0;
   #refusal: StorageFullError | undefined;
   #failure: StorageFailedError | undefined;
+  /** Why nothing is taken any more. */
+  #end: StorageFailedError | ShuttingDownError | undefined;
+  /** Called when a write that waited does not any more. */
+  #onRelease: (() => void) | undefined;
   #running: Promise<void> | undefined;
   #sealRequested = false;
 
@@ -87,8 +91,8 @@ export class CommitQueue {
 
   /** Takes a write; its promise settles when it is durable, or refused. */
   submit(write: PendingWrite): void {
-    if (this.#failure !== undefined) {
-      write.fail(this.#failure);
+    if (this.#end !== undefined) {
+      write.fail(this.#end);
     } else if (this.#waiting.length === 0 && this.#filling.bytes < this.#room) {
       this.#filling.add(write);
       this.#running ??= this.#run();
@@ -108,6 +112,7 @@ export class CommitQueue {
       this.#waiting = this.#takeWaiting();
     }
     if (this.#filling.writes.length > 0) this.#running ??= this.#run();
+    this.#onRelease?.();
   }
 
   /**
@@ -126,15 +131,25 @@ export class CommitQueue {
     else this.#sealRequested = true;
   }
 
-  /** Resolves when nothing is under way. */
+  /** Resolves when nothing is under way and nothing waits. */
   async idle(): Promise<void> {
-    while (this.#running !== undefined) await this.#running;
+    while (this.isBusy) {
+      await (this.#running ?? new Promise<void>((resolve) => this.#onRelease = resolve));
+    }
+    this.#onRelease = undefined;
+  }
+
+  /** Rejects what waits for room, and all that comes from now on; what has room goes on. */
+  end(reason: ShuttingDownError): void {
+    this.#end ??= reason;
+    for (const write of this.#takeWaiting()) write.fail(this.#end);
   }
 
   /** Rejects everything from now on. */
   fail(error: StorageFailedError): void {
     if (this.#failure !== undefined) return;
     this.#failure = error;
+    this.#end = error;
     for (const write of this.#filling.writes) write.fail(error);
     this.#filling.clear();
     for (const write of this.#takeWaiting()) write.fail(error);
@@ -157,6 +172,7 @@ export class CommitQueue {
     const waiting = this.#waiting.slice(this.#nextWaiting);
     this.#waiting = [];
     this.#nextWaiting = 0;
+    this.#onRelease?.();
     return waiting;
   }
 

@@ -15,7 +15,7 @@ import { etagOfFile, LARGE_PREFIX } from "./large_value.ts";
 import type { Log } from "./log.ts";
 import { LargeFile, Overlay } from "./overlay.ts";
 import { SAVE_PREFIX } from "./segment_writer.ts";
-import { type Store, Value } from "./store.ts";
+import { Value } from "./store.ts";
 
 /** How a store is opened. */
 export interface JournalStoreOptions {
@@ -27,8 +27,8 @@ export interface JournalStoreOptions {
    */
   readonly journalBytes?: number;
   /**
-   * How long `close` may take to turn the journal into key files (milliseconds), by default as long
-   * as it needs. What is left then stays in the journal.
+   * How long `close` may take to let in what waits and to turn the journal into key files
+   * (milliseconds), by default as long as it needs. What is left then stays in the journal.
    */
   readonly closeTimeoutMs?: number;
   readonly log: Log;
@@ -46,7 +46,10 @@ const MEBIBYTE = 1024 * 1024;
  *
  * @throws {StorageFailedError} If the journal is damaged where writes were acknowledged.
  */
-export async function openJournalStore(path: string, options: JournalStoreOptions): Promise<Store> {
+export async function openJournalStore(
+  path: string,
+  options: JournalStoreOptions,
+): Promise<JournalStore> {
   const { log, onFatal, files = denoFiles, cacheBytes = 64 * MEBIBYTE } = options;
   const { journalBytes = 128 * MEBIBYTE, closeTimeoutMs = Infinity } = options;
   const hiddenFolder = join(path, HIDDEN_DIR);

@@ -9,6 +9,7 @@ import {
   InvalidQueryError,
   LengthRequiredError,
   PreconditionFailedError,
+  ShuttingDownError,
   StorageFullError,
   ValueTooLargeError,
 } from "./errors.ts";
@@ -47,6 +48,7 @@ const STATUSES = [
   [LengthRequiredError, STATUS_CODE.LengthRequired],
   [PreconditionFailedError, STATUS_CODE.PreconditionFailed],
   [ValueTooLargeError, STATUS_CODE.ContentTooLarge],
+  [ShuttingDownError, STATUS_CODE.ServiceUnavailable],
   [StorageFullError, STATUS_CODE.InsufficientStorage],
 ] as const;
 

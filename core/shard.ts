@@ -7,11 +7,11 @@ import { messageOf, StartError, type StorageFailedError } from "./errors.ts";
 import { createHandler } from "./handler.ts";
 import { type HttpServer, serveHttp } from "./http_server.ts";
 import { type HttpLimits } from "./http_types.ts";
+import { type JournalStore } from "./journal_store.ts";
 import { Lifecycle } from "./lifecycle.ts";
 import { type Log } from "./log.ts";
 import { openJournalStore } from "./open_journal_store.ts";
 import { errorAnswer } from "./respond.ts";
-import { type Store } from "./store.ts";
 
 /** What a shard is started with. */
 export interface ShardOptions {
@@ -35,6 +35,9 @@ export interface ShardOptions {
 /** How long requests in flight may take to end once the drain period is over (milliseconds). */
 const CLOSE_TIMEOUT_MS = 2000;
 
+/** How long the answers to writes that were refused because of the end may take (milliseconds). */
+const REFUSED_TIMEOUT_MS = 250;
+
 /**
  * How long the journal may be turned into key files at the end (milliseconds), so that a Pod ends
  * within its grace period; the next start replays what is left.
@@ -48,10 +51,10 @@ export class Shard {
   readonly #server: HttpServer;
   readonly #lifecycle: Lifecycle;
   readonly #dataDir: DataDir;
-  readonly #store: Store;
+  readonly #store: JournalStore;
 
   private constructor(
-    parts: { server: HttpServer; lifecycle: Lifecycle; dataDir: DataDir; store: Store },
+    parts: { server: HttpServer; lifecycle: Lifecycle; dataDir: DataDir; store: JournalStore },
     failed: Promise<never>,
   ) {
     this.#server = parts.server;
@@ -72,7 +75,7 @@ export class Shard {
     const { log, dataDir: path } = options;
     const dataDir = await DataDir.open(path);
     const lifecycle = new Lifecycle(path);
-    let store: Store | undefined = undefined;
+    let store: JournalStore | undefined = undefined;
     const handler = createHandler({
       store: () => store,
       lifecycle,
@@ -120,8 +123,13 @@ export class Shard {
   async stop(drainMs: number): Promise<void> {
     this.#lifecycle.drain();
     await delay(drainMs);
-    // A client that never ends its request must not hold up the end; its save is not acknowledged.
-    await deadline(this.#server.shutdown(), CLOSE_TIMEOUT_MS).catch(() => this.#server.close());
+    const ended = this.#server.shutdown();
+    await deadline(ended, CLOSE_TIMEOUT_MS).catch(async () => {
+      // On a slow disk saves may wait for room in the journal: they are told.
+      this.#store.refuseWaiting();
+      // A client that never ends its request must not hold up the end; its save is not acknowledged.
+      await deadline(ended, REFUSED_TIMEOUT_MS).catch(() => this.#server.close());
+    });
     await this.#store.close();
     this.#dataDir.close();
   }
