@@ -5,7 +5,7 @@ import { HIDDEN_DIR } from "./data_dir.ts";
 import { denoFiles } from "./deno_files.ts";
 import { type StorageFailedError } from "./errors.ts";
 import type { Files } from "./files.ts";
-import { Journal, segmentNumber, SPARE_NAME } from "./journal.ts";
+import { failedError, Journal, segmentNumber, SPARE_NAME } from "./journal.ts";
 import { type JournalRecord, RecordKind } from "./journal_record.ts";
 import { replayJournal } from "./journal_replay.ts";
 import { JournalStore } from "./journal_store.ts";
@@ -53,7 +53,7 @@ export async function openJournalStore(
   const { log, onFatal, files = denoFiles, cacheBytes = 64 * MEBIBYTE } = options;
   const { journalBytes = 128 * MEBIBYTE, closeTimeoutMs = Infinity } = options;
   const hiddenFolder = join(path, HIDDEN_DIR);
-  await files.makeFolder(hiddenFolder);
+  await makeHidden(files, path, hiddenFolder);
   const keyFiles = new KeyFiles(path);
   const [index, hidden] = await Promise.all([
     keyFiles.load(files, log),
@@ -86,6 +86,16 @@ export async function openJournalStore(
     closeTimeoutMs,
     onFatal,
   });
+}
+
+/** Makes the hidden folder, durably: also where the server that made it was killed before that. */
+async function makeHidden(files: Files, path: string, hiddenFolder: string): Promise<void> {
+  await files.makeFolder(hiddenFolder);
+  try {
+    await files.syncFolder(path);
+  } catch (error) {
+    throw failedError("Cannot flush the data directory", error);
+  }
 }
 
 interface HiddenFiles {
