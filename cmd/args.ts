@@ -3,6 +3,7 @@
  * typed values, and the help text made from the same table.
  */
 import { parseArgs } from "@std/cli/parse-args";
+import { parseNameServer } from "../core/discovery.ts";
 import { messageOf, UsageError } from "../core/errors.ts";
 import { type PlacementName } from "../core/placement.ts";
 
@@ -15,6 +16,8 @@ export interface Option<T> {
   /** The default as help shows it. */
   readonly shownDefault: string;
   readonly fallback: T;
+  /** Why it is given as a variable only, as the end of a sentence; on the command line it is refused. */
+  readonly variableOnly?: string;
   /** @throws {UsageError} If `text` is not such a value; the message says what is expected. */
   parse(text: string): T;
 }
@@ -28,6 +31,8 @@ export interface Command {
   readonly usage: string;
   /** Complete command lines, shown in help. */
   readonly examples: readonly string[];
+  /** What else help says, a line each. */
+  readonly notes?: readonly string[];
   readonly options: readonly Option<unknown>[];
   /** Does the work; resolves to the exit code. @throws {KvsError} With a line for the user. */
   run(args: Args): Promise<number>;
@@ -74,8 +79,9 @@ export function parseCommandLine(
   argv: readonly string[],
   env: Environment,
 ): Parsed {
-  const switches = command.options.filter((option) => option.placeholder === undefined);
-  const valued = command.options.filter((option) => option.placeholder !== undefined);
+  const onLine = command.options.filter((option) => option.variableOnly === undefined);
+  const switches = onLine.filter((option) => option.placeholder === undefined);
+  const valued = onLine.filter((option) => option.placeholder !== undefined);
   // The parser takes whatever stands behind `--switch=` for true.
   for (const option of switches) {
     const prefix = `--${option.name}=`;
@@ -89,7 +95,14 @@ export function parseCommandLine(
     // Not false: a switch that was not given must leave the word to its variable.
     default: Object.fromEntries(switches.map((option) => [option.name, null])),
     unknown: (arg, key) => {
-      if (key !== undefined) throw new UsageError(`Unknown option: ${arg}`);
+      if (key === undefined) return;
+      const hidden = command.options.find(({ name }) => name === key);
+      // Not repeated: what must not be on a command line must not be in a log either.
+      throw new UsageError(
+        hidden === undefined
+          ? `Unknown option: ${arg}`
+          : `Not an option: --${key} (${hidden.variableOnly}); give it as ${variableOf(hidden)}`,
+      );
     },
   });
   if (parsed.help === true) return { kind: "help" };
@@ -124,10 +137,16 @@ export function usageLine(command: Command): string {
 
 /** The text that `--help` prints. */
 export function helpText(command: Command): string {
-  const rows = command.options.map((option) => [
-    `  --${option.name}${option.placeholder === undefined ? "" : ` ${option.placeholder}`}`,
-    `${option.help} (default: ${option.shownDefault}; ${variableOf(option)})`,
-  ]);
+  const rows = command.options.map((option) => {
+    const { name, placeholder, help, shownDefault, variableOnly } = option;
+    if (variableOnly !== undefined) {
+      return [`  ${variableOf(option)}`, `${help} (a variable only: ${variableOnly})`];
+    }
+    return [
+      `  --${name}${placeholder === undefined ? "" : ` ${placeholder}`}`,
+      `${help} (default: ${shownDefault}; ${variableOf(option)})`,
+    ];
+  });
   rows.push(["  -h, --help", "Show this text"], ["  --version", "Show the version"]);
   const width = Math.max(...rows.map(([left = ""]) => left.length)) + 2;
   return [
@@ -138,6 +157,7 @@ export function helpText(command: Command): string {
     "Examples:",
     ...command.examples.map((example) => `  ${example}`),
     "",
+    ...(command.notes === undefined ? [] : [...command.notes, ""]),
     "Options (each can also be given as the environment variable named; the command line wins):",
     ...rows.map(([left = "", right = ""]) => left.padEnd(width) + right),
   ].join("\n");
@@ -271,3 +291,13 @@ export const PLACEMENT: Option<PlacementName> = choiceOption(
   "modulo",
   "How a key finds its server; all roles of a cluster must use the same",
 );
+
+/** `--dns`, which every role that takes a server list takes. */
+export const DNS: Option<string | undefined> = {
+  ...textOption("dns", "ADDRESS[:PORT]", "The name server to ask for srv: items"),
+  shownDefault: "that of the system",
+  parse(text) {
+    parseNameServer(text);
+    return text;
+  },
+};

@@ -3,6 +3,7 @@
  * Status codes and bodies are a contract, byte for byte.
  */
 import { STATUS_CODE } from "@std/http/status";
+import { ValueTooLargeError } from "./errors.ts";
 import { type HttpResponse } from "./http_types.ts";
 import { decodeSegment, keyFromSegment, toSegment } from "./key.ts";
 import { streamPages } from "./listing.ts";
@@ -20,17 +21,23 @@ const NOT_FOUND = textAnswer(STATUS_CODE.OK, KEY_NOT_FOUND);
 
 function answerValue(value: Value | LargeValue | undefined): HttpResponse {
   if (value === undefined) return NOT_FOUND;
-  const body = value instanceof Value ? value.bytes : value.open();
+  const body = value instanceof Value ? value.body : value.open();
   return { status: STATUS_CODE.OK, headers: TEXT_HEADERS, body };
 }
 
-/** `/save/KEY/WORD`: saves the word and answers with it as stored. */
+/**
+ * `/save/KEY/WORD`: saves the word and answers with it as stored.
+ *
+ * @throws {ValueTooLargeError} If the word has over `maxBytes` bytes.
+ */
 export function save(
   store: Store,
   keySegment: string,
   wordSegment: string,
+  maxBytes: number,
 ): Promise<HttpResponse> {
   const word = Value.fromText(decodeSegment(wordSegment));
+  if (word.size > maxBytes) throw new ValueTooLargeError(word.size, maxBytes);
   return store.set(keyFromSegment(keySegment), word).then(() => answerValue(word));
 }
 

@@ -11,6 +11,8 @@ const DELAY_MS = 200;
 // disk is theirs. A burst is over before the files are written; a restart replays what is not.
 const MANY_KEYS = 2000;
 const LONGEST_DELAY_MS = 10_000;
+// In so many segments the journal comes when it is full.
+const MOST_SEGMENTS = 8;
 // How soon a checkpoint that failed is tried again (milliseconds).
 const FIRST_RETRY_MS = 250;
 const LONGEST_RETRY_MS = 4000;
@@ -24,9 +26,17 @@ const GENTLE_PAUSE_MS = 4;
 export interface CheckpointParts extends SegmentParts {
   readonly journal: Journal;
   readonly log: Log;
-  /** The journal's bound, bytes: the overlay's memory has the same. */
+  /** The bound of the journal's size and of the overlay's memory, each, bytes. */
   readonly journalBytes: number;
   readonly failed: (error: StorageFailedError) => void;
+}
+
+/** How far a {@link Checkpointer} came since it was made. */
+export interface Progress {
+  readonly done: number;
+  readonly failures: number;
+  /** Milliseconds since 1970; `undefined` if there was none yet. */
+  readonly lastMs: number | undefined;
 }
 
 /**
@@ -46,6 +56,9 @@ export class Checkpointer {
   #isClosing = false;
   #isStopped = false;
   readonly #writer: SegmentWriter;
+  #done = 0;
+  #failures = 0;
+  #lastMs: number | undefined;
 
   constructor(parts: CheckpointParts, queue: CommitQueue) {
     this.#parts = parts;
@@ -54,17 +67,23 @@ export class Checkpointer {
       concurrency: () => this.#concurrency(),
       pauseMs: () => this.#isGentle ? GENTLE_PAUSE_MS : 0,
       isStopped: () => this.#isStopped,
+      progressed: () => queue.release(),
     });
+  }
+
+  /** How many segments became key files, how many attempts failed, and when the last one was done. */
+  get progress(): Progress {
+    return { done: this.#done, failures: this.#failures, lastMs: this.#lastMs };
   }
 
   /** To be called after each commit, while nothing is written to the journal. */
   committed(): void {
     const { journal, overlay, journalBytes } = this.#parts;
     this.#isActive = true;
-    const share = journalBytes / 8;
-    const isLarge = journal.activeBytes >= share ||
-      overlay.bytes >= 2 * share && journal.oldestSealed === undefined;
-    if (isLarge) journal.seal();
+    // Small values take much more memory than journal. A segment is dropped as a whole, so none may
+    // become a large part of either.
+    const segmentBytes = Math.max(journal.activeBytes, overlay.bytesOf(journal.activeSegment));
+    if (segmentBytes >= journalBytes / MOST_SEGMENTS) journal.seal();
     if (this.#isPressed) this.hurry();
     else if (this.#timer === undefined && this.#running === undefined) this.#arm(DELAY_MS);
   }
@@ -136,7 +155,7 @@ export class Checkpointer {
       this.#running = undefined;
       if (this.#isClosing) return;
       if (this.#retryMs > 0) this.#arm(this.#retryMs);
-      else if (this.#parts.journal.bytes > 0) this.#arm(DELAY_MS);
+      else if (this.#parts.journal.bytes > 0) this.#arm(this.#isPressed ? 0 : DELAY_MS);
     });
   }
 
@@ -158,7 +177,7 @@ export class Checkpointer {
         overlay.forget(segment);
         this.#succeeded();
         // Under load there is always a next one that is being filled: it has to be sealed as well.
-        if (this.#queue.hasWaiting) this.#queue.seal();
+        if (this.#queue.hasWaiting && journal.oldestSealed === undefined) this.#queue.seal();
       }
     } catch (error) {
       this.#handle(error);
@@ -168,6 +187,8 @@ export class Checkpointer {
   #succeeded(): void {
     if (this.#retryMs > 0) this.#parts.log("info", "checkpoint goes on");
     this.#retryMs = 0;
+    this.#done++;
+    this.#lastMs = Date.now();
     this.#queue.refuse(undefined);
     this.#queue.release();
   }
@@ -180,6 +201,7 @@ export class Checkpointer {
     }
     if (error instanceof StorageFailedError) return failed(error);
     const why = messageOf(error);
+    this.#failures++;
     if (this.#retryMs === 0) {
       log("error", "checkpoint failed, will be tried again", { error: why });
     }

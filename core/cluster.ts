@@ -3,6 +3,7 @@
  * stable name, address and volume, taken away in reverse order, replaced when they are deleted.
  */
 import { join } from "@std/path";
+import { type Access, OPEN_ACCESS } from "./access.ts";
 import { findFreePort, isPortFree, reachableHost } from "./cluster_ports.ts";
 import { Pod, type PodEvent, type PodState } from "./cluster_pod.ts";
 import { RemoteError, StartError } from "./errors.ts";
@@ -21,18 +22,24 @@ export interface ClusterOptions {
   readonly graceMs: number;
   /** How long a server answers 503 after SIGTERM (milliseconds). */
   readonly drainMs: number;
+  /** The token that the servers ask for, if any. */
+  readonly access?: Access;
   readonly onEvent: (event: PodEvent) => void;
   /** Awaited before a Pod is created: what scheduling and pulling the image are on Kubernetes. */
   readonly beforeCreate?: (name: string) => Promise<void>;
 }
 
-/** A line of `list`. */
-export interface PodReport {
+/** What there is to say of a Pod without asking its server. */
+export interface PodStatus {
   readonly name: string;
-  readonly address: string;
+  readonly server: ServerAddress;
   readonly state: PodState;
   readonly pid: number | undefined;
   readonly restarts: number;
+}
+
+/** A line of `list`. */
+export interface PodReport extends PodStatus {
   /** How many keys the server lists, `undefined` where it does not answer. */
   readonly keys: number | undefined;
 }
@@ -129,17 +136,29 @@ export class Cluster {
   }
 
   /** The Pods there are, in order. */
+  pods(): PodStatus[] {
+    return this.#ordered().map(({ spec: { name, server }, state, pid, restarts }) => ({
+      name,
+      server,
+      state,
+      pid,
+      restarts,
+    }));
+  }
+
+  /** The Pods there are, in order, with their keys. */
   async list(): Promise<PodReport[]> {
     return await Promise.all(
-      this.#ordered().map(async ({ spec, state, pid, restarts }) => ({
-        name: spec.name,
-        address: spec.server.name,
-        state,
-        pid,
-        restarts,
-        keys: await countKeys(spec.server),
+      this.pods().map(async (pod) => ({
+        ...pod,
+        keys: await countKeys(pod.server, this.access),
       })),
     );
+  }
+
+  /** What its servers ask for. */
+  get access(): Access {
+    return this.#options.access ?? OPEN_ACCESS;
   }
 
   /** Terminates all Pods, the last one first, each when the one after it has gone; for good. */
@@ -247,6 +266,7 @@ export class Cluster {
       dataDir: join(dataDir, name),
       graceMs,
       drainMs,
+      access: this.access,
     }, (event) => {
       if (event.kind === "died" && !event.wasReady) {
         this.#failure ??= `Cannot start ${event.name}: ${event.why}`;
@@ -262,9 +282,9 @@ export class Cluster {
   }
 }
 
-async function countKeys(server: ServerAddress): Promise<number | undefined> {
+async function countKeys(server: ServerAddress, access: Access): Promise<number | undefined> {
   try {
-    return (await new Remote(server, { timeoutMs: LIST_TIMEOUT_MS }).allKeys()).length;
+    return (await new Remote(server, { timeoutMs: LIST_TIMEOUT_MS, access }).allKeys()).length;
   } catch (error) {
     if (error instanceof RemoteError) return undefined;
     throw error;

@@ -4,9 +4,10 @@
  */
 import { delay } from "@std/async/delay";
 import { ensureDir } from "@std/fs/ensure-dir";
+import { type Access } from "./access.ts";
 import { messageOf, RemoteError } from "./errors.ts";
 import { Remote } from "./remote.ts";
-import { Child, PARENT_PIPE, runSelf } from "./self.ts";
+import { accessVariables, Child, PARENT_PIPE, runSelf } from "./self.ts";
 import { type ServerAddress } from "./server_list.ts";
 
 /** What a Pod is doing, in the words of `kubectl get pods`. */
@@ -27,6 +28,8 @@ export interface PodSpec {
   readonly graceMs: number;
   /** How long the server answers 503 after SIGTERM. */
   readonly drainMs: number;
+  /** Holds the token that the server is to ask for, if any. */
+  readonly access: Access;
 }
 
 /** What happens to a Pod. */
@@ -80,7 +83,10 @@ export class Pod {
   constructor(spec: PodSpec, onEvent: (event: PodEvent) => void) {
     this.spec = spec;
     this.#onEvent = onEvent;
-    this.#remote = new Remote(spec.server, { timeoutMs: PROBE_TIMEOUT_MS });
+    this.#remote = new Remote(spec.server, {
+      timeoutMs: PROBE_TIMEOUT_MS,
+      access: spec.access,
+    });
     this.gone = this.#live();
   }
 
@@ -144,7 +150,7 @@ export class Pod {
 
   /** Runs one server process, with the poststart hook and the readiness probe beside it. */
   async #serve(): Promise<{ why: string; killed: boolean }> {
-    const { name, host, port, dataDir, drainMs } = this.spec;
+    const { name, host, port, dataDir, drainMs, access } = this.spec;
     let lastLine = "";
     const onLine = (line: string) => {
       lastLine = line;
@@ -157,7 +163,7 @@ export class Pod {
       if (this.#end.signal.aborted) return { why: "terminated", killed: false };
       const child = new Child(
         ["server", `${port}`, dataDir, "--host", host, "--drain", `${drainMs / 1000}`],
-        { onLine, env: { [PARENT_PIPE]: "1" } },
+        { onLine, env: { [PARENT_PIPE]: "1", ...accessVariables(access) } },
       );
       this.#child = child;
       this.#onEvent({ kind: "started", name, pid: child.pid });

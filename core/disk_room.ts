@@ -1,11 +1,11 @@
-/** What room the file system of a folder has for more. */
+/** What the file system of a folder holds, and what room it has for more. */
 import { statfs } from "node:fs";
 
 /** Room on a file system, as those who are not root may use it. */
 export interface DiskRoom {
-  readonly freeBytes: number;
-  /** What all files on it take together. */
+  /** What all its files take, those of others included. */
   readonly usedBytes: number;
+  readonly freeBytes: number;
   /** How many files can still be made; `null` where the file system does not count them. */
   readonly freeFiles: number | null;
   /** A file takes room in blocks of so many bytes. */
@@ -19,8 +19,8 @@ export async function diskRoom(path: string): Promise<DiskRoom> {
     if (error !== null) return reject(error);
     const { bavail, bfree, blocks, bsize, files, ffree } = stats;
     resolve({
-      freeBytes: bavail * bsize,
       usedBytes: (blocks - bfree) * bsize,
+      freeBytes: bavail * bsize,
       freeFiles: files === 0 ? null : ffree,
       blockBytes: bsize,
     });

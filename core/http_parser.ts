@@ -5,7 +5,7 @@
  * A head that is not complete is parsed anew when more has come: its size is bounded, and a parser
  * without a state cannot be brought into a wrong one by how the bytes were cut.
  */
-import { asciiText, BYTE, isField, isToken } from "./http_bytes.ts";
+import { asciiText, BYTE, isField, isToken, latin1Text } from "./http_bytes.ts";
 import { checkFraming } from "./http_framing.ts";
 import { type RequestHead } from "./http_head.ts";
 import { parseTarget } from "./http_target.ts";
@@ -22,6 +22,9 @@ export const MAX_HEADERS = 100;
 
 /** The longest method, in bytes; the longest registered one has 17 (UPDATEREDIRECTREF). */
 const MAX_METHOD_BYTES = 32;
+
+/** How much of a target that is too long is told, in bytes. */
+const SHOWN_PATH_BYTES = 64;
 
 const VERSION_1 = [0x48, 0x54, 0x54, 0x50, 0x2f, 0x31, 0x2e]; // HTTP/1.
 
@@ -66,6 +69,8 @@ export function parseHead(
     all |= byte;
   }
   if (at - targetStart > limits.maxTargetBytes) {
+    // Enough to tell which routes it was meant for.
+    head.path = latin1Text(bytes, targetStart, targetStart + SHOWN_PATH_BYTES);
     return refuse(head, 414, `Target too long: at most ${limits.maxTargetBytes} bytes`);
   }
   if (at === end) return incomplete;

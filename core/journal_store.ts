@@ -7,9 +7,10 @@
  */
 import { Checkpointer, type CheckpointParts } from "./checkpoint.ts";
 import { type CommitHost, CommitQueue } from "./commit_queue.ts";
-import { StorageFailedError } from "./errors.ts";
+import { ShuttingDownError, StorageFailedError } from "./errors.ts";
 import type { KeyIndex } from "./key_index.ts";
 import { LargeWriter } from "./large_value.ts";
+import { type StoreMetrics } from "./metrics.ts";
 import { LargeFile } from "./overlay.ts";
 import { PendingDelete, PendingSet, type PendingWrite } from "./pending_write.ts";
 import {
@@ -31,7 +32,7 @@ export interface JournalStoreParts extends Omit<CheckpointParts, "failed"> {
   readonly index: KeyIndex;
   /** Bytes of memory for values that are on the disk as well. */
   readonly cacheBytes: number;
-  /** How long `close` may write key files, milliseconds. */
+  /** How long `close` may wait for writes and write key files, milliseconds. */
   readonly closeTimeoutMs: number;
   readonly onFatal: (error: StorageFailedError) => void;
 }
@@ -56,6 +57,8 @@ export class JournalStore implements Store {
   readonly #removals = new Set<Promise<void>>();
   #failure: StorageFailedError | undefined;
   #writes = 0;
+  #hits = 0;
+  #misses = 0;
 
   constructor(parts: JournalStoreParts) {
     const failed = (error: StorageFailedError) => this.#fail(error);
@@ -78,12 +81,33 @@ export class JournalStore implements Store {
     return this.#writes;
   }
 
+  /** What is known of its state, at no cost. */
+  get metrics(): StoreMetrics {
+    const { journal } = this.#parts;
+    const { done, failures, lastMs } = this.#checkpointer.progress;
+    return {
+      keys: this.#index.size,
+      cacheHits: this.#hits,
+      cacheMisses: this.#misses,
+      journalBytes: journal.bytes,
+      journalSegments: journal.segments,
+      flushes: journal.flushes,
+      checkpoints: done,
+      checkpointFailures: failures,
+      lastCheckpointMs: lastMs,
+    };
+  }
+
   get(
     key: string,
   ): Value | LargeValue | undefined | Promise<Value | LargeValue | undefined> {
     const cached = this.#cache.get(key);
-    if (cached !== undefined && this.#failure === undefined) return cached;
+    if (cached !== undefined && this.#failure === undefined) {
+      this.#hits++;
+      return cached;
+    }
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    this.#misses++;
     return this.#reader.get(key);
   }
 
@@ -112,16 +136,33 @@ export class JournalStore implements Store {
     return this.#index.list(options);
   }
 
+  /** Rejects writes that wait for room in the journal, and all new ones: the server ends. */
+  refuseWaiting(): void {
+    this.#queue.end(
+      new ShuttingDownError("Shutting down: nothing was changed, the old value stands"),
+    );
+  }
+
   /**
-   * Waits for writes under way and turns all of the journal into key files: what is left is a folder
-   * of plain files. What cannot be written, because the disk is full or time is up, stays in the
-   * journal for the next start.
+   * Waits for writes under way, also for those that have to wait for room, and turns all of the
+   * journal into key files: what is left is a folder of plain files. When time is up, writes that
+   * still have no room are rejected; what is no file by then, or cannot be because the disk is full,
+   * stays in the journal for the next start.
    */
   async close(): Promise<void> {
+    const { closeTimeoutMs } = this.#parts;
+    const endMs = performance.now() + closeTimeoutMs;
+    const limit = closeTimeoutMs < Infinity
+      ? setTimeout(() => this.refuseWaiting(), closeTimeoutMs)
+      : undefined;
     while (this.#arrivals.size > 0) await Promise.allSettled(this.#arrivals);
     while (this.#turns.size > 0) await Promise.all(this.#turns.values());
     await this.#queue.idle();
-    if (this.#failure === undefined) await this.#checkpointer.finish(this.#parts.closeTimeoutMs);
+    clearTimeout(limit);
+    this.refuseWaiting();
+    if (this.#failure === undefined) {
+      await this.#checkpointer.finish(Math.max(0, endMs - performance.now()));
+    }
     if (this.#failure !== undefined) await this.#checkpointer.abandon();
     await Promise.all(this.#removals);
     if (this.#failure === undefined) await this.#parts.journal.close();
@@ -138,6 +179,7 @@ export class JournalStore implements Store {
     } catch (error) {
       return Promise.reject(error);
     }
+    if (state instanceof Value) state.compact();
     const write = new PendingSet(key, state, condition);
     this.#queue.submit(write);
     return write.promise;

@@ -4,6 +4,8 @@
  * `..` would be asked for as something else.
  */
 
+import { type Access, OPEN_ACCESS } from "./access.ts";
+
 /** What {@link rawRequest} sends. */
 export interface RawRequest {
   readonly method: string;
@@ -25,7 +27,8 @@ export function hasDotSegment(target: string): boolean {
 /**
  * Sends one request, with `target` byte for byte as it is, and resolves to the whole response.
  *
- * @param origin As `http://host` or `http://host:port`.
+ * @param origin As `http://host` or `https://host:port`.
+ * @param access Who vouches for a server with TLS; a token has to be among the headers.
  * @throws {Deno.errors.InvalidData} If the answer is not HTTP/1.0, or ends too early.
  * @throws The reason of `signal` when that fires; what the runtime throws when there is no connection.
  */
@@ -33,8 +36,9 @@ export async function rawRequest(
   origin: string,
   target: string,
   { method, headers, body, signal }: RawRequest,
+  access: Access = OPEN_ACCESS,
 ): Promise<Response> {
-  const conn = await connectTo(origin, signal);
+  const conn = await connectTo(origin, signal, access);
   const close = () => conn.close();
   signal.addEventListener("abort", close);
   try {
@@ -57,14 +61,10 @@ export async function rawRequest(
 }
 
 /** Connects to the server of `origin`. @throws The reason of `signal` when that fires first. */
-export async function connectTo(origin: string, signal: AbortSignal): Promise<Deno.TcpConn> {
+async function connectTo(origin: string, signal: AbortSignal, access: Access): Promise<Deno.Conn> {
   signal.throwIfAborted();
-  const { hostname, port } = new URL(origin);
-  const connecting = Deno.connect({
-    hostname: hostname.replace(/^\[(.*)\]$/, "$1"),
-    port: port === "" ? 80 : Number(port),
-  });
-  const { promise, resolve, reject } = Promise.withResolvers<Deno.TcpConn>();
+  const connecting = connect(new URL(origin), access);
+  const { promise, resolve, reject } = Promise.withResolvers<Deno.Conn>();
   const giveUp = () => {
     reject(signal.reason);
     connecting.then((conn) => conn.close(), () => {});
@@ -75,6 +75,27 @@ export async function connectTo(origin: string, signal: AbortSignal): Promise<De
     return await promise;
   } finally {
     signal.removeEventListener("abort", giveUp);
+  }
+}
+
+async function connect(
+  { protocol, hostname: host, port }: URL,
+  { caCerts }: Access,
+): Promise<Deno.Conn> {
+  const hostname = host.replace(/^\[(.*)\]$/, "$1");
+  if (protocol !== "https:") return await Deno.connect({ hostname, port: Number(port || 80) });
+  const conn = await Deno.connectTls({
+    hostname,
+    port: Number(port || 443),
+    caCerts: [...caCerts],
+  });
+  try {
+    // Connecting does not wait for it, and what is sent must go to nobody else.
+    await conn.handshake();
+    return conn;
+  } catch (error) {
+    conn.close();
+    throw error;
   }
 }
 

@@ -175,8 +175,10 @@ function isResult(value: unknown): value is Result {
   if (!("status" in value) || typeof value.status !== "number") return false;
   for (const name in value) {
     const field: unknown = Reflect.get(value, name);
-    const isNumber = name === "status" || name === "size";
-    if (typeof field !== (isNumber ? "number" : "string")) return false;
+    const isFit = name === "status" || name === "size"
+      ? typeof field === "number"
+      : typeof field === "string";
+    if (!isFit) return false;
   }
   return true;
 }

@@ -3,13 +3,13 @@
  * run, and those for which it is not certain that their target can take them.
  */
 import { RebalanceError } from "./errors.ts";
-import { KEY_NOT_FOUND } from "./protocol.ts";
 import { BY_ITSELF } from "./rebalance_bulk.ts";
 import { type Endpoint, sameCopy } from "./rebalance_endpoint.ts";
 import { checkFits, type Move, sizeOf } from "./rebalance_move.ts";
 import { mapInOrder } from "./rebalance_streams.ts";
 import { type Work } from "./rebalance_work.ts";
 import { type Copy } from "./remote.ts";
+import { KEY_NOT_FOUND } from "./wire.ts";
 
 const SENTINEL = new TextEncoder().encode(KEY_NOT_FOUND);
 

@@ -1,16 +1,19 @@
 /** One server as seen from afar, over fetch: the book routes, and the native ones where it has them. */
-import { RemoteError } from "./errors.ts";
+import { type Access, OPEN_ACCESS } from "./access.ts";
+import { messageOf, RemoteError } from "./errors.ts";
 import { bytesToSegment, toSegment } from "./key.ts";
-import { KEY_NOT_FOUND, KEY_SEPARATOR, V1_BATCH, V1_KEYS, V1_STATS } from "./protocol.ts";
 import { hasDotSegment, rawRequest } from "./raw_http.ts";
 import { type ServerAddress } from "./server_list.ts";
 import { DEFAULT_CONTENT_TYPE } from "./store.ts";
+import { KEY_NOT_FOUND, KEY_SEPARATOR, V1_BATCH, V1_KEYS, V1_STATS } from "./wire.ts";
 
 /** How a {@link Remote} asks. */
 export interface RemoteOptions {
   /** How long one request may take, from name lookup to the last byte of the answer (ms). */
   readonly timeoutMs: number;
-  /** Carries the requests; without it the runtime's own client does. */
+  /** What guarded servers are shown, and who vouches for them; by default nothing and the public authorities. */
+  readonly access?: Access;
+  /** Carries the requests; without it the client of `access` does. */
   readonly client?: Deno.HttpClient;
 }
 
@@ -18,7 +21,9 @@ export interface RemoteOptions {
 export interface RemoteInit {
   readonly method?: string;
   readonly headers?: HeadersInit;
-  readonly body?: Uint8Array<ArrayBuffer>;
+  readonly body?: Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array<ArrayBuffer>>;
+  /** Ends the request wherever it is, instead of the time-out. */
+  readonly signal?: AbortSignal;
 }
 
 /** A value as a server keeps it. What its routes do not tell is `undefined`. */
@@ -90,7 +95,7 @@ export class Remote {
   async get(key: string): Promise<Copy | undefined> {
     const { status, headers, bytes } = await this.#answer(`${V1_KEYS}/${toSegment(key)}`);
     if (status === 404) return undefined;
-    if (status !== 200) throw this.#failed(status, bytes);
+    if (status !== 200) throw this.failure(status, bytes);
     return {
       bytes,
       contentType: headers.get("content-type") ?? undefined,
@@ -106,7 +111,7 @@ export class Remote {
       body: bytes,
     });
     if (answer.status !== 201 && answer.status !== 204) {
-      throw this.#failed(answer.status, answer.bytes);
+      throw this.failure(answer.status, answer.bytes);
     }
   }
 
@@ -120,7 +125,7 @@ export class Remote {
       headers: ifMatch === undefined ? {} : { "if-match": ifMatch },
     });
     if (status === 404) return false;
-    if (status !== 204) throw this.#failed(status, bytes);
+    if (status !== 204) throw this.failure(status, bytes);
     return true;
   }
 
@@ -130,7 +135,7 @@ export class Remote {
       method: "POST",
       body: encoder.encode(lines),
     });
-    if (status !== 200) throw this.#failed(status, bytes);
+    if (status !== 200) throw this.failure(status, bytes);
     return new TextDecoder().decode(bytes);
   }
 
@@ -138,7 +143,7 @@ export class Remote {
   async stats(): Promise<object | undefined> {
     const { status, bytes } = await this.#answer(V1_STATS);
     if (status === 404) return undefined;
-    if (status !== 200) throw this.#failed(status, bytes);
+    if (status !== 200) throw this.failure(status, bytes);
     return parseJson(new TextDecoder().decode(bytes));
   }
 
@@ -148,19 +153,26 @@ export class Remote {
    * @throws {RemoteError} Without a status, if no answer came in time.
    */
   async request(path: string, init: RemoteInit = {}): Promise<Response> {
-    return await this.#send(path, init, AbortSignal.timeout(this.#options.timeoutMs));
+    return await this.#send(
+      path,
+      init,
+      init.signal ?? AbortSignal.timeout(this.#options.timeoutMs),
+    );
   }
 
   async #send(path: string, init: RemoteInit, signal: AbortSignal): Promise<Response> {
-    const { client } = this.#options;
+    const { access = OPEN_ACCESS, client = access.client } = this.#options;
+    const headers = access.authorize(init.headers);
     try {
       if (hasDotSegment(path)) {
-        const { method = "GET", headers, body } = init;
-        const raw = { method, headers: new Headers(headers), body, signal };
-        return await rawRequest(this.server.origin, path, raw);
+        const { method = "GET", body } = init;
+        const bytes = body instanceof ReadableStream ? await new Response(body).bytes() : body;
+        const raw = { method, headers: new Headers(headers), body: bytes, signal };
+        return await rawRequest(this.server.origin, path, raw, access);
       }
       return await fetch(this.server.origin + path, {
         ...init,
+        ...(headers === undefined ? {} : { headers }),
         redirect: "manual",
         signal,
         ...(client === undefined ? {} : { client }),
@@ -173,7 +185,7 @@ export class Remote {
   /** The body of a 200; what the book routes answer. */
   async #bytes(path: string): Promise<Uint8Array<ArrayBuffer>> {
     const { status, bytes } = await this.#answer(path);
-    if (status !== 200) throw this.#failed(status, bytes);
+    if (status !== 200) throw this.failure(status, bytes);
     return bytes;
   }
 
@@ -192,19 +204,21 @@ export class Remote {
     }
   }
 
-  #failed(status: number, body: Uint8Array): RemoteError {
+  /** The error that tells of an answer; `retryAfterMs` is how long it asked to be left alone. */
+  failure(status: number, body: Uint8Array, retryAfterMs?: number): RemoteError {
     const why = status === 503 ? "it is shutting down or starting" : detailOf(body);
     return new RemoteError(
       this.server.name,
       status,
       `${this.server.name} answered ${status}: ${why}`,
+      { retryAfterMs },
     );
   }
 
   #unreachable(cause: unknown): RemoteError {
     const why = cause instanceof DOMException && cause.name === "TimeoutError"
       ? `no answer within ${this.#options.timeoutMs} ms`
-      : "no connection";
+      : distrustOf(cause) ?? "no connection";
     return new RemoteError(
       this.server.name,
       undefined,
@@ -212,6 +226,18 @@ export class Remote {
       { cause },
     );
   }
+}
+
+/** Why the certificate of a server is not trusted, `undefined` if the failure is another one. */
+export function distrustOf(cause: unknown): string | undefined {
+  // It depends on the version of Deno where it says so.
+  const inner = cause instanceof Error ? messageOf(cause.cause) : "";
+  const why = /invalid peer certificate: (?:certificate )?(\w[^;()\n]{0,99})/
+    .exec(`${messageOf(cause)} ${inner}`)?.[1];
+  if (why === undefined) return undefined;
+  return /UnknownIssuer|BadSignature/.test(why)
+    ? "its certificate is signed by nobody who is trusted (--ca names who is)"
+    : `its certificate is not valid: ${why.trim()}`;
 }
 
 /** What a server says of its failure, in one line. */
@@ -225,7 +251,7 @@ function detailOf(body: Uint8Array): string {
 }
 
 /** The page in `text`, or `undefined` if it is not one. */
-function parsePage(text: string): Page | undefined {
+export function parsePage(text: string): Page | undefined {
   const json = parseJson(text);
   if (json === undefined || !("keys" in json) || !Array.isArray(json.keys)) return undefined;
   const keys: string[] = [];

@@ -19,6 +19,8 @@ export const SAVE_PREFIX = "save-";
 // How long files may be written at once before others have their turn (milliseconds).
 const TURN_MS = 2;
 
+// How many entries become files between two looks at who waits for their memory.
+const PROGRESS_ENTRIES = 64;
 // Not more files than this are flushed with one flush of the file system, so that it is a short one.
 const MOST_TOGETHER = 512;
 
@@ -39,6 +41,8 @@ export interface SegmentPace {
   /** How long to leave the event loop to others after each turn (milliseconds). */
   pauseMs(): number;
   isStopped(): boolean;
+  /** Called when memory has become free. */
+  progressed(): void;
 }
 
 /** Thrown when a segment was not finished because it was told to stop. */
@@ -61,6 +65,7 @@ export class SegmentWriter {
   #fileCount = 0;
   /** For how long files have been written at once since others had their turn. */
   #atOnceMs = 0;
+  #placedCount = 0;
 
   constructor(parts: SegmentParts, pace: SegmentPace) {
     this.#parts = parts;
@@ -192,7 +197,7 @@ export class SegmentWriter {
 
   /** Writes one entry; `temporary` is a file with its value that is flushed already. */
   async #writeEntry(entry: OverlayEntry, temporary?: string): Promise<void> {
-    const { keyFiles, files } = this.#parts;
+    const { keyFiles, files, overlay } = this.#parts;
     const { key, state } = entry;
     const path = keyFiles.pathToWrite(key);
     this.#isFolderDirty = true;
@@ -213,7 +218,8 @@ export class SegmentWriter {
       await removeIfThere(files, odd);
       keyFiles.oddRemoved(key);
     }
-    entry.isFile = true;
+    overlay.placed(entry);
+    if (++this.#placedCount % PROGRESS_ENTRIES === 0) this.#pace.progressed();
   }
 
   async #save(value: Value, path: string): Promise<void> {

@@ -1,5 +1,6 @@
 /** How a role starts another role: this same program again, as a child process. */
 import { TextLineStream } from "@std/streams/text-line-stream";
+import { type Access } from "./access.ts";
 
 /** How a {@link Child} is started. */
 export interface ChildOptions {
@@ -30,6 +31,11 @@ export function childEnvironment(): Record<string, string> {
   return Object.fromEntries(
     Object.entries(Deno.env.toObject()).filter(([name]) => !name.startsWith("KVS_")),
   );
+}
+
+/** The variables with which a child gets the token of its parent; a command line would show it. */
+export function accessVariables({ token }: Access): Record<string, string> {
+  return token === undefined ? {} : { KVS_TOKEN: token };
 }
 
 /**
@@ -86,10 +92,17 @@ export interface Finished {
   readonly stderr: readonly string[];
 }
 
-/** Runs this program with `args` to its end; an abort kills it. */
-export async function runSelf(args: readonly string[], signal: AbortSignal): Promise<Finished> {
+/** Runs this program with `args` to its end, with variables of its own; an abort kills it. */
+export async function runSelf(
+  args: readonly string[],
+  signal: AbortSignal,
+  env: Readonly<Record<string, string>> = {},
+): Promise<Finished> {
   const lines: { stdout: string[]; stderr: string[] } = { stdout: [], stderr: [] };
-  const child = new Child(args, { onLine: (line, stream) => lines[stream].push(line) });
+  const child = new Child(args, {
+    onLine: (line, stream) => lines[stream].push(line),
+    env,
+  });
   const kill = () => child.signal("SIGKILL");
   signal.addEventListener("abort", kill);
   if (signal.aborted) kill();

@@ -6,28 +6,39 @@ import { UsageError } from "./errors.ts";
 
 /** One server of a list. */
 export interface ServerAddress {
-  /** As the user wrote it, which is also how it is shown. */
+  /** As the user wrote it, without the scheme, which is also how it is shown. */
   readonly name: string;
   /** What requests go to, for example `http://server-0.server`, without a slash at the end. */
   readonly origin: string;
 }
 
+/** The scheme of an item that names none, and the port that goes with it. */
+export type Scheme = "http" | "https";
+
 /** The port of an item that names none. */
 export const DEFAULT_PORT = 80;
 
-const ITEM = /^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::(\d{1,5}))?$/;
+/** The same with TLS. */
+export const DEFAULT_TLS_PORT = 443;
+
+const ITEM = /^(?:(https?):\/\/)?(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::(\d{1,5}))?$/;
 
 /**
  * Reads a list of servers, separated by commas.
  *
  * @param text The list as the user wrote it.
  * @param what What the list is, for the message: for example `AS_IS`.
+ * @param scheme That of items which do not begin with `http://` or `https://`.
  * @throws {UsageError} If the list is empty, an item is not SERVER or SERVER:PORT, or one is there
  * twice.
  */
-export function parseServerList(text: string, what: string): readonly ServerAddress[] {
+export function parseServerList(
+  text: string,
+  what: string,
+  scheme: Scheme = "http",
+): readonly ServerAddress[] {
   if (text.trim() === "") throw new UsageError(`Empty server list: ${what} names no server`);
-  const servers = text.split(",").map((item) => parseServer(item.trim(), what));
+  const servers = text.split(",").map((item) => parseServer(item.trim(), what, scheme));
   const seen = new Map<string, ServerAddress>();
   for (const server of servers) {
     const twin = seen.get(server.origin);
@@ -39,12 +50,17 @@ export function parseServerList(text: string, what: string): readonly ServerAddr
   return servers;
 }
 
-function parseServer(item: string, what: string): ServerAddress {
+function parseServer(item: string, what: string, fallback: Scheme): ServerAddress {
   const match = ITEM.exec(item);
-  const port = Number(match?.[2] ?? DEFAULT_PORT);
+  const scheme = match?.[1] ?? fallback;
+  const defaultPort = scheme === "https" ? DEFAULT_TLS_PORT : DEFAULT_PORT;
+  const port = Number(match?.[3] ?? defaultPort);
   if (match === null || port < 1 || port > 65535) {
     throw new UsageError(`Invalid server in ${what}: expected SERVER or SERVER:PORT: "${item}"`);
   }
-  const host = (match[1] ?? "").toLowerCase();
-  return { name: item, origin: `http://${host}${port === DEFAULT_PORT ? "" : `:${port}`}` };
+  const host = (match[2] ?? "").toLowerCase();
+  return {
+    name: item.replace(/^https?:\/\//, ""),
+    origin: `${scheme}://${host}${port === defaultPort ? "" : `:${port}`}`,
+  };
 }

@@ -8,8 +8,7 @@ import { KvsError, messageOf } from "./errors.ts";
 import { type PlacementName, PLACEMENTS } from "./placement.ts";
 import { Prober, type Row } from "./probe.ts";
 import { formatHeader } from "./rows.ts";
-import { runSelf } from "./self.ts";
-import { type ServerAddress } from "./server_list.ts";
+import { accessVariables, runSelf } from "./self.ts";
 import { type Act, type Stage, type Step, tourActs } from "./tour_acts.ts";
 import { Gate } from "./tour_gate.ts";
 import { Histories } from "./tour_histories.ts";
@@ -88,7 +87,7 @@ export class Tour {
         onEvent({ kind: "act", number: index + 1, of: this.acts, act });
         if (client?.isFor(act) !== true) {
           client?.close();
-          client = new Client(act, this.cluster.servers(act.servers), placement);
+          client = new Client(act, this.cluster, placement);
           onEvent({ kind: "client", command: client.command, header: client.header });
         }
         await this.#playAct(act, client);
@@ -142,7 +141,11 @@ export class Tour {
     const { placement, onEvent, signal } = this.#options;
     const args = ["rebalance", this.#list(asIs), this.#list(toBe), "--prune"];
     if (placement !== "modulo") args.push("--placement", placement);
-    const { status, stdout, stderr } = await runSelf(args, signal);
+    const { status, stdout, stderr } = await runSelf(
+      args,
+      signal,
+      accessVariables(this.cluster.access),
+    );
     const command = `kvs ${args.join(" ")}`;
     onEvent({ kind: "command", command, output: stdout, notes: stderr });
     if (!status.success) {
@@ -163,13 +166,15 @@ class Client {
   readonly #prober: Prober;
   #next = 0;
 
-  constructor(act: Act, servers: readonly ServerAddress[], placement: PlacementName) {
+  constructor(act: Act, cluster: Cluster, placement: PlacementName) {
+    const servers = cluster.servers(act.servers);
     this.#act = act;
     this.#prober = new Prober({
       servers,
       placement: PLACEMENTS[placement],
       readonly: act.readonly,
       timeoutMs: PROBE_TIMEOUT_MS,
+      access: cluster.access,
     });
     const list = servers.map(({ name }) => name).join(",");
     this.command = `kvs client ${list}${act.readonly ? " readonly" : ""}`;

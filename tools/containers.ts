@@ -15,6 +15,7 @@
 
 import { ensureDir } from "@std/fs/ensure-dir";
 import { fromFileUrl, join } from "@std/path";
+import { installPackages } from "./debian.ts";
 import { npmToolchain } from "./npm_toolchain.ts";
 
 const ROOT = fromFileUrl(new URL("..", import.meta.url));
@@ -54,14 +55,6 @@ async function must(program: string, args: string[], env: Record<string, string>
   const { success, text } = await run(program, args, env);
   if (!success) throw new Error(`${program} ${args.slice(0, 2).join(" ")} failed: ${text}`);
   return text;
-}
-
-async function install(): Promise<void> {
-  const env = { DEBIAN_FRONTEND: "noninteractive" };
-  const packages = ["install", "-y", "-qq", "--no-install-recommends", ...DEBIAN_PACKAGES];
-  if ((await run("dpkg", ["--status", ...DEBIAN_PACKAGES])).success) return;
-  await run("apt-get", ["update", "-qq"], env);
-  if (!(await run("apt-get", packages, env)).success) console.error("podman cannot be installed");
 }
 
 /** Writes the settings of podman and buildah; returns the variables that lead to them. */
@@ -157,7 +150,7 @@ async function build(env: Record<string, string>): Promise<void> {
 async function main(): Promise<number> {
   const installs = Deno.args[0] === "--install";
   const [program, ...args] = installs ? Deno.args.slice(1) : Deno.args;
-  if (installs) await install();
+  if (installs) await installPackages(DEBIAN_PACKAGES);
   const folder = cacheFolder();
   const env = await configure(folder);
   if ((await run("podman", ["info", "--format", "podman {{.Version.Version}}"], env)).success) {

@@ -5,6 +5,7 @@ import {
   type Command,
   countOption,
   helpText,
+  type Option,
   parseCommandLine,
   secondsOption,
   switchOption,
@@ -18,6 +19,10 @@ const MAX_VALUE = bytesOption("max-value", "16MiB", "Largest value");
 const ROWS = countOption("rows", undefined, [1, 10], "Rows");
 const FORMAT = choiceOption("format", ["text", "json"], "text", "Form");
 const DRY_RUN = switchOption("dry-run", "Only plan");
+const SECRET: Option<string | undefined> = {
+  ...textOption("secret", "WORD", "A word"),
+  variableOnly: "everyone sees it",
+};
 const CA = textOption("ca", "FILE", "Certificates");
 
 const command: Command = {
@@ -25,7 +30,7 @@ const command: Command = {
   summary: "A command.",
   usage: "PORT [options]",
   examples: ["kvs demo 80"],
-  options: [DRAIN, MAX_VALUE, ROWS, FORMAT, DRY_RUN, CA],
+  options: [DRAIN, MAX_VALUE, ROWS, FORMAT, DRY_RUN, CA, SECRET],
   run: () => Promise.resolve(0),
 };
 
@@ -103,4 +108,15 @@ Deno.test("helpText() lists every option with default and variable", () => {
     const line = text.split("\n").find((candidate) => candidate.includes(`--${name}`)) ?? "";
     assertStringIncludes(line, rest ?? "");
   }
+});
+
+Deno.test("parseCommandLine() takes an option that is a variable only from its variable", () => {
+  assertEquals(parse([], { KVS_SECRET: "word" }).get(SECRET), "word");
+  for (const argv of [["--secret", "word"], ["--secret=word"]]) {
+    const error = assertThrows(() => parse(argv), UsageError, "everyone sees it");
+    assertStringIncludes(error.message, "KVS_SECRET");
+    assert(!error.message.includes("word"));
+  }
+  assertStringIncludes(helpText(command), "\n  KVS_SECRET ");
+  assert(!helpText(command).includes("--secret"));
 });

@@ -1,9 +1,11 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { createHandler } from "../../core/handler.ts";
+import { RequestMetrics } from "../../core/metrics.ts";
 import { SharedHeaders } from "../../core/http_headers.ts";
 import { type HttpBody, type HttpRequest, type HttpResponse } from "../../core/http_types.ts";
 import { DataDir } from "../../core/data_dir.ts";
 import { diskRoom } from "../../core/disk_room.ts";
+import { type JournalStore } from "../../core/journal_store.ts";
 import { Lifecycle } from "../../core/lifecycle.ts";
 import { openJournalStore } from "../../core/open_journal_store.ts";
 import { TempDir } from "../e2e/kvs.ts";
@@ -26,7 +28,11 @@ interface Told {
 
 /** A shard without a port: a real store in a folder behind a handler. */
 async function withShard(
-  test: (ask: (target: string, options?: Ask) => Promise<Told>, dir: TempDir) => Promise<void>,
+  test: (
+    ask: (target: string, options?: Ask) => Promise<Told>,
+    dir: TempDir,
+    store: JournalStore,
+  ) => Promise<void>,
 ): Promise<void> {
   await using dir = new TempDir();
   const dataDir = await DataDir.open(dir.path);
@@ -39,13 +45,18 @@ async function withShard(
   const handler = createHandler({
     store: () => store,
     lifecycle,
+    requests: new RequestMetrics(),
+    metrics: () => Promise.resolve({ contentType: "text/plain", text: "" }),
     room: () => diskRoom(dir.path),
     maxValueBytes: MAX_VALUE_BYTES,
     log: (_level, message, facts) => logged.push(`${message} ${JSON.stringify(facts)}`),
   });
   lifecycle.started();
   try {
-    await test(async (target, options = {}) => told(await handler(request(target, options))), dir);
+    const ask = async (target: string, options: Ask = {}) => {
+      return told(await handler(request(target, options)));
+    };
+    await test(ask, dir, store);
     assertEquals(logged, []);
   } finally {
     await store.close();
@@ -124,6 +135,10 @@ Deno.test("GET answers 304 where the client has the value, 404 where there is no
       assertEquals(answer.header("etag"), etag);
     }
     assertEquals((await ask("/v1/keys/k", { headers: { "if-none-match": '"x"' } })).status, 200);
+    // A client that has the same bytes as something else does not have the value.
+    await ask("/v1/keys/k", { method: "PUT", body: "v", headers: { "content-type": "text/html" } });
+    const retyped = await ask("/v1/keys/k", { headers: { "if-none-match": etag } });
+    assertEquals([retyped.status, retyped.header("content-type")], [200, "text/html"]);
     const missing = await ask("/v1/keys/none");
     assertEquals(missing.status, 404);
     assertEquals(JSON.parse(missing.body).error, "not_found");
@@ -315,6 +330,20 @@ Deno.test("a line of a batch that never ends is refused before it fills the memo
   });
 });
 
+Deno.test("GET /save refuses a word over the largest value and keeps the old one", async () => {
+  await withShard(async (ask) => {
+    await ask("/save/a/old");
+    const { status, body } = await ask(`/save/a/${"x".repeat(MAX_VALUE_BYTES + 1)}`);
+    assertEquals(status, 413);
+    assertEquals(
+      body,
+      `Value too large: ${MAX_VALUE_BYTES + 1} bytes, at most ${MAX_VALUE_BYTES} are accepted`,
+    );
+    assertEquals((await ask("/load/a")).body, "old");
+    assertEquals((await ask(`/save/a/${"x".repeat(MAX_VALUE_BYTES)}`)).status, 200);
+  });
+});
+
 Deno.test("GET /v1/stats counts keys and tells the room on the disk", async () => {
   await withShard(async (ask) => {
     await ask("/save/a/1");
@@ -324,5 +353,25 @@ Deno.test("GET /v1/stats counts keys and tells the room on the disk", async () =
     assertEquals([status, keys], [200, 2]);
     assert(freeBytes > 0 && blockBytes > 0 && (freeFiles === null || freeFiles > 0), body);
     assertEquals((await ask("/v1/stats", { method: "POST" })).status, 405);
+  });
+});
+
+Deno.test("writes that the end of the server leaves no room for are answered 503, not as a failure", async () => {
+  await withShard(async (ask, _, store) => {
+    store.refuseWaiting();
+    for (
+      const [target, options] of [
+        ["/save/a/1", {}],
+        ["/v1/keys/a", { method: "PUT", body: "1" }],
+      ] as const
+    ) {
+      const { status, body, header } = await ask(target, options);
+      assertEquals([status, body, header("retry-after")], [503, "_shutting_down_", "1"]);
+    }
+    const batch = await ask("/v1/batch", {
+      method: "POST",
+      body: '{"op":"put","key":"a","value":"1"}',
+    });
+    assertEquals(JSON.parse(batch.body).status, 503);
   });
 });

@@ -59,6 +59,24 @@ Deno.test("the book routes refuse what is no such request, in one line", async (
   assertStringIncludes((await server.ask(`/load/${"a".repeat(256)}`)).body, "256 bytes");
 });
 
+Deno.test("a target that is too long is refused in the form of its route", async () => {
+  await using dir = new TempDir();
+  await using server = await Server.start(dir.path);
+  const detail = "Target too long: at most 65536 bytes";
+  const bodyFor = async (path: string) => {
+    // No client library sends such a target.
+    const [hostname = "", port] = server.address.split(":");
+    using conn = await Deno.connect({ hostname, port: Number(port) });
+    const request = new TextEncoder().encode(`GET ${path}${"x".repeat(70_000)}`);
+    for (let at = 0; at < request.length;) at += await conn.write(request.subarray(at));
+    const answer = await new Response(conn.readable).text();
+    assertMatch(answer, /^HTTP\/1\.1 414 /);
+    return answer.slice(answer.indexOf("\r\n\r\n") + 4);
+  };
+  assertEquals(await bodyFor("/load/"), detail);
+  assertEquals(JSON.parse(await bodyFor("/v1/keys/")), { error: "uri_too_long", detail });
+});
+
 Deno.test("GET / lists the routes", async () => {
   await using dir = new TempDir();
   await using server = await Server.start(dir.path);
