@@ -10,6 +10,7 @@
 import { decodeBase64, encodeBase64 } from "@std/encoding/base64";
 import { STATUS_CODE, type StatusCode } from "@std/http/status";
 import { writeCondition } from "./conditions.ts";
+import { splitLines } from "./batch_lines.ts";
 import { checkContentType } from "./content_type.ts";
 import { InvalidOperationError, KvsError, messageOf, ValueTooLargeError } from "./errors.ts";
 import { checkKey } from "./key.ts";
@@ -22,12 +23,6 @@ import {
   type Store,
   Value,
 } from "./store.ts";
-
-/**
- * The longest line (bytes): a value of {@link LARGE_VALUE_BYTES}, all of it escaped as `\u00XX`, and
- * its key. Larger values have routes of their own.
- */
-const MAX_LINE_BYTES = 8 * LARGE_VALUE_BYTES;
 
 /**
  * What operations under way at the same time may take in memory (bytes); a value that is being read
@@ -315,40 +310,4 @@ function decode(base64: string): Uint8Array<ArrayBuffer> {
   } catch {
     throw new InvalidOperationError('Invalid operation: "base64" is not base64');
   }
-}
-
-/**
- * Yields the lines of each chunk that are complete with it; empty lines are passed over.
- *
- * @throws {ValueTooLargeError} If a line is too long.
- * @throws {InvalidOperationError} If the bytes are not UTF-8.
- */
-async function* splitLines(
-  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
-): AsyncGenerator<string[]> {
-  const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-  // The pieces of a line that has not ended; looked through once each, however small they are.
-  let pieces: string[] = [];
-  let length = 0;
-  const take = (chunk?: Uint8Array): string[] => {
-    let text: string;
-    try {
-      text = chunk === undefined
-        ? decoder.decode() + "\n"
-        : decoder.decode(chunk, { stream: true });
-    } catch {
-      throw new InvalidOperationError("Invalid operation: the body is not UTF-8");
-    }
-    const [first = "", ...more] = text.split("\n");
-    pieces.push(first);
-    length += first.length;
-    if (length > MAX_LINE_BYTES) throw new ValueTooLargeError(length, MAX_LINE_BYTES);
-    if (more.length === 0) return [];
-    const lines = [pieces.join(""), ...more];
-    pieces = [lines.pop() ?? ""];
-    length = pieces[0]?.length ?? 0;
-    return lines.filter((line) => line.trim() !== "");
-  };
-  for await (const chunk of chunks) yield take(chunk);
-  yield take();
 }

@@ -276,6 +276,8 @@ Deno.test("POST /v1/batch answers each line in order, refusals among them", asyn
       { op: "get", key: "a" },
       { op: "put", key: "b", base64: "AP8=", type: "x/y" },
       { op: "get", key: "b" },
+      { op: "head", key: "b" },
+      { op: "head", key: "none" },
       { op: "put", key: "..", value: "dots" },
       { op: "put", key: "a", value: "2", ifNoneMatch: "*" },
       { op: "delete", key: "none" },
@@ -288,6 +290,8 @@ Deno.test("POST /v1/batch answers each line in order, refusals among them", asyn
       200,
       201,
       200,
+      200,
+      404,
       201,
       412,
       404,
@@ -297,6 +301,8 @@ Deno.test("POST /v1/batch answers each line in order, refusals among them", asyn
     ]);
     assertEquals([results[1].value, results[1].etag], ["ä\n", results[0].etag]);
     assertEquals([results[3].base64, results[3].type], ["AP8=", "x/y"]);
+    const { etag } = results[2];
+    assertEquals(results[4], { status: 200, key: "b", etag, size: 2, type: "x/y" });
     const refused = await run(
       "not json",
       "[]",
@@ -349,8 +355,11 @@ Deno.test("GET /v1/stats counts keys and tells the room on the disk", async () =
     await ask("/save/a/1");
     await ask("/save/b/1");
     const { status, body } = await ask("/v1/stats");
-    const { keys, freeBytes, freeFiles, blockBytes } = JSON.parse(body);
-    assertEquals([status, keys], [200, 2]);
+    const { keys, start, writes, freeBytes, freeFiles, blockBytes } = JSON.parse(body);
+    assertEquals([status, keys, writes], [200, 2, 2]);
+    await ask("/save/b/2");
+    const again = JSON.parse((await ask("/v1/stats")).body);
+    assertEquals([again.start, again.keys, again.writes], [start, 2, 3]);
     assert(freeBytes > 0 && blockBytes > 0 && (freeFiles === null || freeFiles > 0), body);
     assertEquals((await ask("/v1/stats", { method: "POST" })).status, 405);
   });
