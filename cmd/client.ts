@@ -1,15 +1,19 @@
 /** `kvs client`: probes the cluster for ever, one row a round. */
 import { delay } from "@std/async/delay";
-import { UsageError } from "../core/errors.ts";
+import { messageOf, UsageError } from "../core/errors.ts";
+import { lettersByServer, Page } from "../core/page.ts";
+import { type PageServer } from "../core/page_model.ts";
 import { giveUp } from "../core/permissions.ts";
 import { PLACEMENTS } from "../core/placement.ts";
 import { LETTERS, Prober, type Row } from "../core/probe.ts";
 import { formatHeader, formatRow, MAX_SHOWN_SERVERS } from "../core/rows.ts";
-import { parseServerList } from "../core/server_list.ts";
-import { ACCESS_OPTIONS, accessOf, schemeOf } from "./access.ts";
-import { type Command, countOption, PLACEMENT, secondsOption, switchOption } from "./args.ts";
+import { type ServerAddress } from "../core/server_list.ts";
+import { ACCESS_OPTIONS, accessOf } from "./access.ts";
+import { type Command, countOption, DNS, PLACEMENT, secondsOption, switchOption } from "./args.ts";
 import { paintStatuses, writeLine } from "./screen.ts";
+import { readServers } from "./servers.ts";
 import { EXIT_CODES, stopSignals } from "./signals.ts";
+import { openUi, UI } from "./ui.ts";
 
 const INTERVAL = secondsOption("interval", 2, "Time from row to row");
 const TIMEOUT = secondsOption("timeout", 1, "How long one probe may take");
@@ -23,8 +27,11 @@ export const client: Command = {
   examples: [
     "kvs client server-0.server,server-1.server,server-2.server",
     "kvs client localhost:8000,localhost:8001 readonly --rows 10",
+    "kvs client 'server-{0..2}.server'",
+    "kvs client srv:server.default.svc.cluster.local",
+    "kvs client localhost:8000,localhost:8001 --ui 8080",
   ],
-  options: [INTERVAL, TIMEOUT, ROWS, JSON_OUTPUT, PLACEMENT, ...ACCESS_OPTIONS],
+  options: [INTERVAL, TIMEOUT, ROWS, JSON_OUTPUT, PLACEMENT, DNS, ...ACCESS_OPTIONS, UI],
   async run(args) {
     const [list, mode, ...rest] = args.positionals;
     if (list === undefined) throw new UsageError("Missing argument: SRV_1[:PORT],...");
@@ -32,21 +39,38 @@ export const client: Command = {
       throw new UsageError(`Unexpected argument: expected readonly, received "${mode}"`);
     }
     if (rest.length > 0) throw new UsageError(`Unexpected argument: ${rest[0]}`);
-    const servers = parseServerList(list, "SRV_1[:PORT],...", schemeOf(args));
+    const servers = await readServers(list, "SRV_1[:PORT],...", args);
     if (servers.length > MAX_SHOWN_SERVERS) {
       throw new UsageError(`Too many servers: ${servers.length}, at most ${MAX_SHOWN_SERVERS}`);
     }
     const colored = Deno.stdout.isTerminal() && !Deno.env.get("NO_COLOR");
     const access = await accessOf(args);
+    const ui = await openUi(args, "watch");
     await giveUp("run", "read", "write", "env", "sys", "ffi");
 
+    const remote = { timeoutMs: args.get(TIMEOUT), access };
     const prober = new Prober({
+      ...remote,
       servers,
       placement: PLACEMENTS[args.get(PLACEMENT)],
       readonly: mode === "readonly",
-      timeoutMs: args.get(TIMEOUT),
-      access,
     });
+    const page = ui === undefined ? undefined : new Page(ui.listener, {
+      ...ui.page,
+      remote,
+      servers,
+      view: {
+        role: "client",
+        placement: args.get(PLACEMENT),
+        readonly: mode === "readonly",
+        intervalMs: args.get(INTERVAL),
+        servers: pageServers(servers, prober),
+        owners: LETTERS.map((letter) => prober.ownerOf(letter)),
+        controls: null,
+      },
+      onError: (error) => console.error(`Live page: ${messageOf(error)}`),
+    });
+    for (const line of ui?.lines ?? []) console.error(line);
     const json = args.get(JSON_OUTPUT);
     const paint = colored ? paintStatuses : undefined;
     const print = (line: string) => writeLine(Deno.stdout, line);
@@ -54,12 +78,23 @@ export const client: Command = {
     const [stopped] = stopSignals();
     const rows = probeRows(prober, args.get(ROWS) ?? Infinity, args.get(INTERVAL), (row) => {
       print(json ? formatJsonRow(row, prober) : formatRow(row, paint));
+      page?.addRow(row);
     });
     const signal = await Promise.race([rows, stopped]);
     prober.close();
+    page?.close();
     return signal === undefined ? 0 : EXIT_CODES[signal];
   },
 };
+
+function pageServers(servers: readonly ServerAddress[], prober: Prober): PageServer[] {
+  const letters = lettersByServer((letter) => prober.ownerOf(letter), servers.length);
+  return servers.map(({ name, origin }, index) => ({
+    name,
+    address: origin,
+    letters: letters[index] ?? "",
+  }));
+}
 
 /** Probes `count` rounds and tells of each. */
 async function probeRows(

@@ -2,6 +2,7 @@
 import { resolve } from "@std/path";
 import { Cluster, type ClusterOptions } from "../core/cluster.ts";
 import { isPortFree } from "../core/cluster_ports.ts";
+import { type ClusterPage } from "../core/cluster_page.ts";
 import { type PodEvent } from "../core/cluster_pod.ts";
 import { KvsError, messageOf, StartError, UsageError } from "../core/errors.ts";
 import { giveUp } from "../core/permissions.ts";
@@ -20,9 +21,10 @@ import {
   switchOption,
   textOption,
 } from "./args.ts";
-import { runCommands, serverList, watchRows } from "./cluster_session.ts";
+import { createClusterPage, runCommands, serverList, watchRows } from "./cluster_session.ts";
 import { showTourEvent } from "./cluster_tour.ts";
 import { Screen } from "./screen.ts";
+import { type OpenedUi, openUi, UI } from "./ui.ts";
 
 /** The first port, unless another is asked for. */
 const DEFAULT_PORT = 8000;
@@ -64,6 +66,7 @@ export const cluster: Command = {
   usage: "[options]",
   examples: [
     "kvs cluster",
+    "kvs cluster --ui 8080",
     "kvs cluster --tour",
     "kvs cluster --replicas 5 --port 9000 --data ./data --client",
   ],
@@ -79,6 +82,7 @@ export const cluster: Command = {
     LOGS,
     TOUR,
     ...TOKEN_OPTIONS,
+    UI,
   ],
   async run(args) {
     if (args.positionals.length > 0) {
@@ -91,8 +95,12 @@ export const cluster: Command = {
     if (tour && args.get(DATA) !== undefined) {
       throw new UsageError("Not possible: the tour begins with no data, in a temporary folder");
     }
+    if (tour && args.get(UI) !== undefined) {
+      throw new UsageError("Not possible: the tour has no live page");
+    }
     const access = await accessOf(args);
     await giveUp("sys", "ffi");
+    const ui = await openUi(args, "add, remove and delete servers");
     const ending = new Ending();
     const screen = new Screen(() => ending.request("the output was closed"));
     const volume = await openVolume(args.get(DATA));
@@ -107,7 +115,7 @@ export const cluster: Command = {
       };
       return tour
         ? await playTour(args, settings, screen, ending)
-        : await serve(args, settings, screen, ending);
+        : await serve(args, settings, { screen, ending, ui });
     } finally {
       await volume.release();
     }
@@ -118,26 +126,43 @@ export const cluster: Command = {
 async function serve(
   args: Args,
   settings: Settings,
-  screen: Screen,
-  ending: Ending,
+  { screen, ending, ui }: { screen: Screen; ending: Ending; ui: OpenedUi | undefined },
 ): Promise<number> {
-  const onEvent = (event: PodEvent) => showPodEvent(event, screen, args.get(LOGS));
+  let page: ClusterPage | undefined;
+  const onEvent = (event: PodEvent) => {
+    showPodEvent(event, screen, args.get(LOGS));
+    if (event.kind === "died" || event.kind === "warning") page?.note(podEventText(event));
+  };
   const cluster = new Cluster({ ...settings, onEvent });
   await untilStopped(cluster, screen, ending, async () => {
     const replicas = args.get(REPLICAS);
     const placement = args.get(PLACEMENT);
     const started = cluster.start(replicas);
+    if (ui !== undefined) {
+      page = createClusterPage({
+        cluster,
+        placement,
+        replicas,
+        ui,
+        rows: args.get(CLIENT),
+        screen,
+        signal: ending.signal,
+      });
+    }
     const kept = args.get(DATA) === undefined ? "removed at the end" : "kept";
     screen.print(`${replicas} servers, data in ${settings.dataDir} (${kept})`);
     screen.print(`servers: ${serverList(cluster, replicas)}`);
     screen.print("commands: scale N, delete server-N, list, quit");
     // Both go on beside the start: it can be watched, and ended.
     void runCommands({ cluster, placement, screen, quit: () => ending.request("quit") });
-    if (args.get(CLIENT)) void watchRows(cluster, placement, screen, ending.signal);
+    for (const line of ui?.lines ?? []) screen.print(line);
+    if (page !== undefined) void page.run();
+    else if (args.get(CLIENT)) void watchRows(cluster, placement, screen, ending.signal);
     await Promise.race([started, ending.requested]);
     if (!ending.signal.aborted) screen.print(`all ${replicas} servers are ready`);
     await ending.requested;
   });
+  page?.close();
   return 0;
 }
 
@@ -207,6 +232,13 @@ async function openVolume(
   }
 }
 
+/** What went wrong with a Pod, in words. */
+function podEventText(event: Extract<PodEvent, { kind: "died" | "warning" }>): string {
+  if (event.kind === "warning") return `${event.name}: ${event.line}`;
+  const when = event.backOffMs === 0 ? "now" : `in ${event.backOffMs / 1000} s`;
+  return `${event.name} died (${event.why}): it is started again ${when}`;
+}
+
 function showPodEvent(event: PodEvent, screen: Screen, logs: boolean): void {
   const { kind, name } = event;
   switch (kind) {
@@ -216,16 +248,14 @@ function showPodEvent(event: PodEvent, screen: Screen, logs: boolean): void {
       return screen.printDim(`${name} is ready at ${event.address}`);
     case "unready":
       return screen.printDim(`${name} is no longer ready`);
-    case "died": {
-      const when = event.backOffMs === 0 ? "now" : `in ${event.backOffMs / 1000} s`;
-      return screen.printDim(`${name} died (${event.why}): it is started again ${when}`);
-    }
+    case "died":
+      return screen.printDim(podEventText(event));
     case "terminating":
       return screen.printDim(`${name} is terminating`);
     case "stopped":
       return screen.printDim(`${name} has gone${event.killed ? ", killed" : ""}`);
     case "warning":
-      return screen.printError(`${name}: ${event.line}`);
+      return screen.printError(podEventText(event));
     case "log":
       if (logs) screen.printError(`${name} | ${event.line}`);
       return;

@@ -2,12 +2,14 @@
 import { delay } from "@std/async/delay";
 import { TextLineStream } from "@std/streams/text-line-stream";
 import { type Cluster, type PodReport } from "../core/cluster.ts";
+import { ClusterPage } from "../core/cluster_page.ts";
 import { messageOf, UsageError } from "../core/errors.ts";
 import { type PlacementName, PLACEMENTS } from "../core/placement.ts";
 import { Prober } from "../core/probe.ts";
 import { formatHeader, formatRow, MAX_SHOWN_SERVERS } from "../core/rows.ts";
 import { parseCount } from "./args.ts";
 import { type Screen } from "./screen.ts";
+import { type OpenedUi } from "./ui.ts";
 
 /** Time from row to row, and how long one probe may take: as `kvs client` by default. */
 const ROW_INTERVAL_MS = 2000;
@@ -94,9 +96,9 @@ function parseReplicas(text: string): number {
 function formatTable(pods: readonly PodReport[]): string[] {
   const rows = [
     ["NAME", "ADDRESS", "STATE", "PID", "RESTARTS", "KEYS"],
-    ...pods.map(({ name, address, state, pid, restarts, keys }) => [
+    ...pods.map(({ name, server, state, pid, restarts, keys }) => [
       name,
-      address,
+      server.name,
       state,
       `${pid ?? "-"}`,
       `${restarts}`,
@@ -137,4 +139,39 @@ export async function watchRows(
     }
     prober.close();
   }
+}
+
+/** The live page of a cluster; with `rows` its client's rows are printed too. */
+export function createClusterPage(
+  { cluster, placement, replicas, ui, rows, screen, signal }: {
+    readonly cluster: Cluster;
+    readonly placement: PlacementName;
+    readonly replicas: number;
+    readonly ui: OpenedUi;
+    readonly rows: boolean;
+    readonly screen: Screen;
+    readonly signal: AbortSignal;
+  },
+): ClusterPage {
+  let header = "";
+  return new ClusterPage(ui.listener, {
+    cluster,
+    placement,
+    replicas,
+    most: MAX_SHOWN_SERVERS,
+    intervalMs: ROW_INTERVAL_MS,
+    remote: { timeoutMs: PROBE_TIMEOUT_MS, access: cluster.access },
+    page: {
+      ...ui.page,
+      onError: (error) => screen.printError(`Live page: ${messageOf(error)}`),
+    },
+    onRow(row, ownerOf) {
+      if (!rows) return;
+      const lines = formatHeader(ownerOf);
+      if (header !== lines.join()) { for (const line of lines) screen.print(line); }
+      header = lines.join();
+      screen.print(formatRow(row, screen.paint));
+    },
+    signal,
+  });
 }

@@ -29,13 +29,17 @@ export interface ClusterOptions {
   readonly beforeCreate?: (name: string) => Promise<void>;
 }
 
-/** A line of `list`. */
-export interface PodReport {
+/** What there is to say of a Pod without asking its server. */
+export interface PodStatus {
   readonly name: string;
-  readonly address: string;
+  readonly server: ServerAddress;
   readonly state: PodState;
   readonly pid: number | undefined;
   readonly restarts: number;
+}
+
+/** A line of `list`. */
+export interface PodReport extends PodStatus {
   /** How many keys the server lists, `undefined` where it does not answer. */
   readonly keys: number | undefined;
 }
@@ -132,15 +136,22 @@ export class Cluster {
   }
 
   /** The Pods there are, in order. */
+  pods(): PodStatus[] {
+    return this.#ordered().map(({ spec: { name, server }, state, pid, restarts }) => ({
+      name,
+      server,
+      state,
+      pid,
+      restarts,
+    }));
+  }
+
+  /** The Pods there are, in order, with their keys. */
   async list(): Promise<PodReport[]> {
     return await Promise.all(
-      this.#ordered().map(async ({ spec, state, pid, restarts }) => ({
-        name: spec.name,
-        address: spec.server.name,
-        state,
-        pid,
-        restarts,
-        keys: await countKeys(spec.server, this.access),
+      this.pods().map(async (pod) => ({
+        ...pod,
+        keys: await countKeys(pod.server, this.access),
       })),
     );
   }

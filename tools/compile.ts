@@ -35,6 +35,8 @@ const COMPILE = [
   // all the same: the import map pins them.
   "--no-lock",
   "--no-prompt",
+  // What the live page is made of, read at start from within the binary.
+  "--include=core/page",
   "--allow-net",
   "--allow-read",
   "--allow-write",

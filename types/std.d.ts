@@ -257,6 +257,7 @@ declare module "@std/http/status" {
     readonly NotModified: 304;
     readonly BadRequest: 400;
     readonly Unauthorized: 401;
+    readonly Forbidden: 403;
     readonly NotFound: 404;
     readonly MethodNotAllowed: 405;
     readonly NotAcceptable: 406;
@@ -268,6 +269,7 @@ declare module "@std/http/status" {
     readonly URITooLong: 414;
     readonly UnsupportedMediaType: 415;
     readonly ExpectationFailed: 417;
+    readonly MisdirectedRequest: 421;
     readonly TooManyRequests: 429;
     readonly RequestHeaderFieldsTooLarge: 431;
     readonly InternalServerError: 500;

@@ -1,0 +1,73 @@
+/** `--ui`, which `kvs client` and `kvs cluster` share: where the live page is served. */
+import config from "../deno.json" with { type: "json" };
+import { messageOf, StartError, UsageError } from "../core/errors.ts";
+import { type PageOptions } from "../core/page.ts";
+import { PageAssets } from "../core/page_assets.ts";
+import { type Args, type Option, parseCount } from "./args.ts";
+
+/** Where the page is served. */
+interface UiAddress {
+  readonly hostname: string;
+  readonly port: number;
+}
+
+const LOOPBACK = "127.0.0.1";
+
+/** Addresses that only programs on this machine reach. */
+const LOCAL = /^(localhost|127\..*|::1)$/;
+
+export const UI: Option<UiAddress | undefined> = {
+  name: "ui",
+  placeholder: "[HOST:]PORT",
+  help: `Serve the live page there: HOST is ${LOOPBACK} unless named, PORT 0 picks a free one`,
+  shownDefault: "none",
+  fallback: undefined,
+  parse(text) {
+    const match = /^(?:(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):)?(\d+)$/.exec(text);
+    if (match === null) throw new UsageError(`expected PORT or HOST:PORT, received "${text}"`);
+    const hostname = (match[1] ?? LOOPBACK).replaceAll(/[[\]]/g, "");
+    return { hostname, port: parseCount(match[2] ?? "", 0, 65535) };
+  },
+};
+
+/** A page that listens and has what it serves, before anything is served. */
+export interface OpenedUi {
+  readonly listener: Deno.TcpListener;
+  readonly page: Pick<PageOptions, "version" | "assets" | "hostname">;
+  /** What to tell the user. */
+  readonly lines: readonly string[];
+}
+
+/**
+ * Listens for the page, where the user wants one; to be called while the role may still read files.
+ *
+ * @param power What whoever reaches the page can do, for a warning.
+ * @throws {StartError} If the address cannot be listened on.
+ */
+export async function openUi(args: Args, power: string): Promise<OpenedUi | undefined> {
+  const address = args.get(UI);
+  if (address === undefined) return undefined;
+  const { hostname } = address;
+  const listener = listen(address);
+  const shown = hostname.includes(":") ? `[${hostname}]` : hostname;
+  const lines = [`live page: http://${shown}:${listener.addr.port}/`];
+  if (!LOCAL.test(hostname)) {
+    lines.push(`anyone who can reach ${shown}:${listener.addr.port} can ${power}`);
+  }
+  return {
+    listener,
+    page: { version: config.version, assets: await PageAssets.load(), hostname },
+    lines,
+  };
+}
+
+function listen({ hostname, port }: UiAddress): Deno.TcpListener {
+  try {
+    return Deno.listen({ hostname, port });
+  } catch (error) {
+    const why = error instanceof Deno.errors.AddrInUse
+      ? "it is taken by another program"
+      : messageOf(error);
+    throw new StartError(`Cannot serve the page on ${hostname}:${port}: ${why}`, { cause: error });
+  }
+}
