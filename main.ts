@@ -3,12 +3,28 @@ import config from "./deno.json" with { type: "json" };
 import { type Command, helpText, parseCommandLine, usageLine } from "./cmd/args.ts";
 import { client } from "./cmd/client.ts";
 import { cluster } from "./cmd/cluster.ts";
+import { deleteKey } from "./cmd/delete.ts";
+import { get } from "./cmd/get.ts";
+import { keys } from "./cmd/keys.ts";
 import { lifecycle } from "./cmd/lifecycle.ts";
+import { put } from "./cmd/put.ts";
 import { rebalance } from "./cmd/rebalance.ts";
 import { server } from "./cmd/server.ts";
+import { where } from "./cmd/where.ts";
 import { KvsError, messageOf, UsageError } from "./core/errors.ts";
 
-const COMMANDS: readonly Command[] = [server, client, rebalance, lifecycle, cluster];
+const COMMANDS: readonly Command[] = [
+  server,
+  client,
+  rebalance,
+  lifecycle,
+  cluster,
+  get,
+  put,
+  deleteKey,
+  keys,
+  where,
+];
 const NAMES = COMMANDS.map((command) => command.name).join("|");
 const USAGE = `Usage: kvs ${NAMES} [...]`;
 

@@ -3,6 +3,7 @@
  * typed values, and the help text made from the same table.
  */
 import { parseArgs } from "@std/cli/parse-args";
+import { parseNameServer } from "../core/discovery.ts";
 import { messageOf, UsageError } from "../core/errors.ts";
 import { type PlacementName } from "../core/placement.ts";
 
@@ -30,6 +31,8 @@ export interface Command {
   readonly usage: string;
   /** Complete command lines, shown in help. */
   readonly examples: readonly string[];
+  /** What else help says, a line each. */
+  readonly notes?: readonly string[];
   readonly options: readonly Option<unknown>[];
   /** Does the work; resolves to the exit code. @throws {KvsError} With a line for the user. */
   run(args: Args): Promise<number>;
@@ -154,6 +157,7 @@ export function helpText(command: Command): string {
     "Examples:",
     ...command.examples.map((example) => `  ${example}`),
     "",
+    ...(command.notes === undefined ? [] : [...command.notes, ""]),
     "Options (each can also be given as the environment variable named; the command line wins):",
     ...rows.map(([left = "", right = ""]) => left.padEnd(width) + right),
   ].join("\n");
@@ -287,3 +291,13 @@ export const PLACEMENT: Option<PlacementName> = choiceOption(
   "modulo",
   "How a key finds its server; all roles of a cluster must use the same",
 );
+
+/** `--dns`, which every role that takes a server list takes. */
+export const DNS: Option<string | undefined> = {
+  ...textOption("dns", "ADDRESS[:PORT]", "The name server to ask for srv: items"),
+  shownDefault: "that of the system",
+  parse(text) {
+    parseNameServer(text);
+    return text;
+  },
+};

@@ -7,10 +7,11 @@ import { giveUp } from "../core/permissions.ts";
 import { PLACEMENTS } from "../core/placement.ts";
 import { LETTERS, Prober, type Row } from "../core/probe.ts";
 import { formatHeader, formatRow, MAX_SHOWN_SERVERS } from "../core/rows.ts";
-import { parseServerList, type ServerAddress } from "../core/server_list.ts";
-import { ACCESS_OPTIONS, accessOf, schemeOf } from "./access.ts";
-import { type Command, countOption, PLACEMENT, secondsOption, switchOption } from "./args.ts";
+import { type ServerAddress } from "../core/server_list.ts";
+import { ACCESS_OPTIONS, accessOf } from "./access.ts";
+import { type Command, countOption, DNS, PLACEMENT, secondsOption, switchOption } from "./args.ts";
 import { paintStatuses, writeLine } from "./screen.ts";
+import { readServers } from "./servers.ts";
 import { EXIT_CODES, stopSignals } from "./signals.ts";
 import { openUi, UI } from "./ui.ts";
 
@@ -26,9 +27,11 @@ export const client: Command = {
   examples: [
     "kvs client server-0.server,server-1.server,server-2.server",
     "kvs client localhost:8000,localhost:8001 readonly --rows 10",
+    "kvs client 'server-{0..2}.server'",
+    "kvs client srv:server.default.svc.cluster.local",
     "kvs client localhost:8000,localhost:8001 --ui 8080",
   ],
-  options: [INTERVAL, TIMEOUT, ROWS, JSON_OUTPUT, PLACEMENT, ...ACCESS_OPTIONS, UI],
+  options: [INTERVAL, TIMEOUT, ROWS, JSON_OUTPUT, PLACEMENT, DNS, ...ACCESS_OPTIONS, UI],
   async run(args) {
     const [list, mode, ...rest] = args.positionals;
     if (list === undefined) throw new UsageError("Missing argument: SRV_1[:PORT],...");
@@ -36,7 +39,7 @@ export const client: Command = {
       throw new UsageError(`Unexpected argument: expected readonly, received "${mode}"`);
     }
     if (rest.length > 0) throw new UsageError(`Unexpected argument: ${rest[0]}`);
-    const servers = parseServerList(list, "SRV_1[:PORT],...", schemeOf(args));
+    const servers = await readServers(list, "SRV_1[:PORT],...", args);
     if (servers.length > MAX_SHOWN_SERVERS) {
       throw new UsageError(`Too many servers: ${servers.length}, at most ${MAX_SHOWN_SERVERS}`);
     }

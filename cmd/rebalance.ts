@@ -1,14 +1,24 @@
 /** `kvs rebalance`: moves keys from the servers as they are to the servers as they will be. */
+import { hasUncounted } from "../core/discovery.ts";
 import { UsageError } from "../core/errors.ts";
 import { giveUp } from "../core/permissions.ts";
 import { PLACEMENTS } from "../core/placement.ts";
 import { rebalance as runRebalance } from "../core/rebalance.ts";
 import { openEndpoints } from "../core/rebalance_endpoint.ts";
-import { parseServerList, type Scheme, type ServerAddress } from "../core/server_list.ts";
-import { ACCESS_OPTIONS, accessOf, schemeOf } from "./access.ts";
-import { choiceOption, type Command, PLACEMENT, secondsOption, switchOption } from "./args.ts";
+import { type ServerAddress } from "../core/server_list.ts";
+import { ACCESS_OPTIONS, accessOf } from "./access.ts";
+import {
+  type Args,
+  choiceOption,
+  type Command,
+  DNS,
+  PLACEMENT,
+  secondsOption,
+  switchOption,
+} from "./args.ts";
 import { EXIT_CODES, type StopSignal } from "./signals.ts";
 import { createReport, type OutputForm } from "./rebalance_output.ts";
+import { readServers } from "./servers.ts";
 
 const OUTPUT = choiceOption<OutputForm, undefined>(
   "output",
@@ -37,14 +47,15 @@ export const rebalance: Command = {
   examples: [
     "kvs rebalance server-0.server,server-1.server,server-2.server server-0.server,server-1.server",
     "kvs rebalance localhost:8000,localhost:8001 localhost:8000,localhost:8001,localhost:8002 --dry-run",
+    "kvs rebalance 'server-{0..2}.server' 'server-{0..3}.server' --prune",
   ],
-  options: [OUTPUT, DRY_RUN, PRUNE, PLACEMENT, TIMEOUT, ...ACCESS_OPTIONS],
+  options: [OUTPUT, DRY_RUN, PRUNE, PLACEMENT, TIMEOUT, DNS, ...ACCESS_OPTIONS],
   async run(args) {
     const [asIsText, toBeText, ...rest] = args.positionals;
     if (asIsText === undefined) throw new UsageError("Missing argument: AS_IS");
     if (toBeText === undefined) throw new UsageError("Missing argument: TO_BE");
     if (rest.length > 0) throw new UsageError(`Unexpected argument: ${rest[0]}`);
-    const { servers, asIs, toBe } = readLists(asIsText, toBeText, schemeOf(args));
+    const { servers, asIs, toBe } = await readLists(asIsText, toBeText, args);
     const output = args.get(OUTPUT) ?? (Deno.stdout.isTerminal() ? "progress" : "lines");
     const dryRun = args.get(DRY_RUN);
 
@@ -87,9 +98,17 @@ interface Lists {
 }
 
 /** @throws {UsageError} If a list is empty, names a server twice, or both are the same. */
-function readLists(asIsText: string, toBeText: string, scheme: Scheme): Lists {
-  const asIs = parseServerList(asIsText, "AS_IS", scheme);
-  const toBe = parseServerList(toBeText, "TO_BE", scheme);
+async function readLists(asIsText: string, toBeText: string, args: Args): Promise<Lists> {
+  for (const [text, what] of [[asIsText, "AS_IS"], [toBeText, "TO_BE"]] as const) {
+    // A server that has no Pod right now is left out of the record, and the list would be another.
+    if (hasUncounted(text)) {
+      throw new UsageError(
+        `Unsafe server in ${what}: say how many servers srv:NAME stands for, as in srv:NAME/3`,
+      );
+    }
+  }
+  const asIs = await readServers(asIsText, "AS_IS", args);
+  const toBe = await readServers(toBeText, "TO_BE", args);
   const servers: ServerAddress[] = [];
   const indices = new Map<string, number>();
   const indexOf = (server: ServerAddress) => {

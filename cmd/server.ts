@@ -1,10 +1,13 @@
 /** `kvs server`: one shard. */
 import { UsageError } from "../core/errors.ts";
+import { type TokenSource } from "../core/guard.ts";
+import { type CertificateFiles } from "../core/listener.ts";
 import { formatJson, formatText, type Log } from "../core/log.ts";
 import { giveUp } from "../core/permissions.ts";
 import { parentEnded } from "../core/self.ts";
 import { Shard } from "../core/shard.ts";
 import {
+  type Args,
   bytesOption,
   choiceOption,
   type Command,
@@ -13,7 +16,9 @@ import {
   type Option,
   parseCount,
   secondsOption,
+  textOption,
 } from "./args.ts";
+import { TOKEN } from "./access.ts";
 import { EXIT_CODES, stopSignals } from "./signals.ts";
 
 const HOST: Option<string> = {
@@ -53,6 +58,17 @@ const IDLE_TIMEOUT = secondsOption(
   75,
   "How long a connection may wait for its next request",
 );
+const TOKEN_FILE = textOption(
+  "token-file",
+  "FILE",
+  "Ask for a bearer token on every data route: one of the lines of this file, read again when it changes",
+);
+const TLS_CERT = textOption(
+  "tls-cert",
+  "FILE",
+  "Speak HTTPS with this certificate chain (PEM), read again when it changes",
+);
+const TLS_KEY = textOption("tls-key", "FILE", "The private key of --tls-cert (PEM)");
 const LOG_FORMAT = choiceOption("log-format", ["text", "json"], "text", "Form of the log lines");
 
 /** Longest header section (bytes): our clients send some hundred. */
@@ -76,6 +92,10 @@ export const server: Command = {
     HEADER_TIMEOUT,
     BODY_TIMEOUT,
     IDLE_TIMEOUT,
+    TOKEN_FILE,
+    TOKEN,
+    TLS_CERT,
+    TLS_KEY,
     LOG_FORMAT,
   ],
   async run(args) {
@@ -84,6 +104,8 @@ export const server: Command = {
     if (dataDir === undefined || dataDir === "") throw new UsageError("Missing argument: DATA_DIR");
     if (rest.length > 0) throw new UsageError(`Unexpected argument: ${rest[0]}`);
     const port = parsePort(portText);
+    const certificate = certificateOf(args);
+    const tokens = tokensOf(args);
     const log = logger(args.get(LOG_FORMAT) === "json");
 
     const [signalled, second] = stopSignals();
@@ -95,6 +117,8 @@ export const server: Command = {
       host: args.get(HOST),
       port,
       dataDir,
+      certificate,
+      tokens,
       maxValueBytes: args.get(MAX_VALUE),
       cacheBytes: args.get(CACHE),
       journalBytes: args.get(JOURNAL),
@@ -136,6 +160,23 @@ function parsePort(text: string): number {
       `Cannot start server: PORT must be a whole number from 0 to 65535: received "${text}"`,
     );
   }
+}
+
+/** @throws {UsageError} If only one of the two files is given. */
+function certificateOf(args: Args): CertificateFiles | undefined {
+  const certFile = args.get(TLS_CERT);
+  const keyFile = args.get(TLS_KEY);
+  if (certFile === undefined && keyFile === undefined) return undefined;
+  if (certFile === undefined) throw new UsageError("Missing option: --tls-cert, for --tls-key");
+  if (keyFile === undefined) throw new UsageError("Missing option: --tls-key, for --tls-cert");
+  return { certFile, keyFile };
+}
+
+function tokensOf(args: Args): TokenSource | undefined {
+  const file = args.get(TOKEN_FILE);
+  if (file !== undefined) return { file };
+  const token = args.get(TOKEN);
+  return token === undefined ? undefined : { token };
 }
 
 function logger(json: boolean): Log {

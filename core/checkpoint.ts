@@ -27,6 +27,14 @@ export interface CheckpointParts extends SegmentParts {
   readonly failed: (error: StorageFailedError) => void;
 }
 
+/** How far a {@link Checkpointer} came since it was made. */
+export interface Progress {
+  readonly done: number;
+  readonly failures: number;
+  /** Milliseconds since 1970; `undefined` if there was none yet. */
+  readonly lastMs: number | undefined;
+}
+
 /**
  * Seals the journal's segment now and then, has sealed segments written, oldest first, and drops
  * each when all it holds is durable in key files. A crash at any point leaves the segment, whose
@@ -44,6 +52,9 @@ export class Checkpointer {
   #isClosing = false;
   #isStopped = false;
   readonly #writer: SegmentWriter;
+  #done = 0;
+  #failures = 0;
+  #lastMs: number | undefined;
 
   constructor(parts: CheckpointParts, queue: CommitQueue) {
     this.#parts = parts;
@@ -52,6 +63,11 @@ export class Checkpointer {
       concurrency: () => this.#concurrency(),
       isStopped: () => this.#isStopped,
     });
+  }
+
+  /** How many segments became key files, how many attempts failed, and when the last one was done. */
+  get progress(): Progress {
+    return { done: this.#done, failures: this.#failures, lastMs: this.#lastMs };
   }
 
   /** To be called after each commit, while nothing is written to the journal. */
@@ -165,6 +181,8 @@ export class Checkpointer {
   #succeeded(): void {
     if (this.#retryMs > 0) this.#parts.log("info", "checkpoint goes on");
     this.#retryMs = 0;
+    this.#done++;
+    this.#lastMs = Date.now();
     this.#queue.refuse(undefined);
     this.#queue.release();
   }
@@ -177,6 +195,7 @@ export class Checkpointer {
     }
     if (error instanceof StorageFailedError) return failed(error);
     const why = messageOf(error);
+    this.#failures++;
     if (this.#retryMs === 0) {
       log("error", "checkpoint failed, will be tried again", { error: why });
     }

@@ -25,6 +25,8 @@ export interface Holder {
   readonly host: string;
   /** Where it listens, as HOST:PORT. */
   readonly address: string;
+  /** Where it tells of its health without TLS, as HOST:PORT on loopback; absent where `address` does. */
+  readonly health?: string;
   /** ISO 8601, UTC. */
   readonly since: string;
 }
@@ -138,5 +140,6 @@ function isHolder(value: unknown): value is Holder {
     "pid" in value && typeof value.pid === "number" &&
     "host" in value && typeof value.host === "string" &&
     "address" in value && typeof value.address === "string" &&
-    "since" in value && typeof value.since === "string";
+    "since" in value && typeof value.since === "string" &&
+    (!("health" in value) || typeof value.health === "string");
 }

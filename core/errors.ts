@@ -62,18 +62,45 @@ export class RemoteError extends KvsError {
   readonly server: string;
   /** The HTTP status it answered, or `undefined` if no answer came. */
   readonly status: number | undefined;
+  /** How long the server asked to be left alone (ms), where it did. */
+  readonly retryAfterMs: number | undefined;
 
-  constructor(server: string, status: number | undefined, message: string, options?: ErrorOptions) {
+  constructor(
+    server: string,
+    status: number | undefined,
+    message: string,
+    options: ErrorOptions & { readonly retryAfterMs?: number | undefined } = {},
+  ) {
     super(message, options);
     this.server = server;
     this.status = status;
+    this.retryAfterMs = options.retryAfterMs;
   }
 
   /** Whether the server was there but no answer came in time. */
   get timedOut(): boolean {
     return this.cause instanceof DOMException && this.cause.name === "TimeoutError";
   }
+
+  /** Whether there was no connection to begin with, so that the server cannot have done anything. */
+  get neverSent(): boolean {
+    const { cause } = this;
+    if (!(cause instanceof Error)) return false;
+    // The runtime's fetch tells a failed connection from a failed request by nothing but its words,
+    // and it depends on the version of Deno where it says them.
+    return cause.name === "ConnectionRefused" ||
+      `${cause.message} ${messageOf(cause.cause)}`.includes("client error (Connect)");
+  }
 }
+
+/**
+ * Thrown when a conditional write got no answer and its repetition found another state: whether it
+ * was carried out before that state came about, nobody can tell.
+ */
+export class UnknownOutcomeError extends KvsError {}
+
+/** Thrown when a name that stands for servers cannot be resolved to a list that is safe to use. */
+export class DiscoveryError extends KvsError {}
 
 /** Thrown when a rebalance stops; the message says what was done so far. */
 export class RebalanceError extends KvsError {}

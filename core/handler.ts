@@ -6,11 +6,14 @@ import { STATUS_CODE, type StatusCode } from "@std/http/status";
 import { allKeys, load, save } from "./book_routes.ts";
 import { type DiskRoom } from "./disk_room.ts";
 import { KvsError, messageOf } from "./errors.ts";
+import { type Guard } from "./guard.ts";
 import { type HttpHandler, type HttpRequest, type HttpResponse } from "./http_types.ts";
 import { keyFromSegment } from "./key.ts";
 import { type Lifecycle } from "./lifecycle.ts";
 import { type Log } from "./log.ts";
-import { statusOf, V1_BATCH, V1_KEYS, V1_STATS } from "./protocol.ts";
+import { type RequestMetrics, routeIndex } from "./metrics.ts";
+import { type MetricsPage } from "./metrics_page.ts";
+import { METRICS, statusOf, V1_BATCH, V1_KEYS, V1_STATS } from "./protocol.ts";
 import { errorAnswer, jsonAnswer, textAnswer, UNAVAILABLE } from "./respond.ts";
 import { type Store } from "./store.ts";
 import { deleteKey, getKey, KEY_METHODS, listKeys, postBatch, putKey } from "./v1_routes.ts";
@@ -20,8 +23,13 @@ export interface HandlerOptions {
   /** The store, `undefined` until it is open. */
   readonly store: () => Store | undefined;
   readonly lifecycle: Lifecycle;
+  /** Admits to the data routes; without it they are open to everyone. */
+  readonly guard?: Guard | undefined;
   /** What room the disk has for more. */
   readonly room: () => Promise<DiskRoom>;
+  /** Counts the requests, and tells all numbers. */
+  readonly requests: RequestMetrics;
+  readonly metrics: () => Promise<MetricsPage>;
   /** The largest value that is taken, in bytes. */
   readonly maxValueBytes: number;
   readonly log: Log;
@@ -50,14 +58,16 @@ Native routes
 Health
   /healthz             200 while the process can serve at all
   /readyz              200 when ready, else 503 with the reason
+  /metrics             numbers for Prometheus
 `;
 
 /** Makes the handler of a shard. */
 export function createHandler(options: HandlerOptions): HttpHandler {
-  const { lifecycle, log, maxValueBytes } = options;
+  const { lifecycle, guard, requests, log, maxValueBytes } = options;
 
-  /** Runs `route` on the store, if the shard is serving. */
-  function withStore(route: (store: Store) => Answer): Answer {
+  /** Runs `route` on the store, if the request may have it and the shard is serving. */
+  function withStore(request: HttpRequest, route: (store: Store) => Answer): Answer {
+    if (guard !== undefined && !guard.admits(request)) return unauthorized(request.path);
     const store = options.store();
     return store === undefined || lifecycle.phase !== "serving" ? UNAVAILABLE : route(store);
   }
@@ -67,14 +77,17 @@ export function createHandler(options: HandlerOptions): HttpHandler {
     if (path.startsWith("/load/")) {
       const key = path.slice(6);
       if (key.includes("/")) return noRoute(path);
-      return method === "GET" ? withStore((store) => load(store, key)) : wrongMethod(path, "GET");
+      return method === "GET"
+        ? withStore(request, (store) => load(store, key))
+        : wrongMethod(path, "GET");
     }
     if (path.startsWith("/save/")) {
       const slash = path.indexOf("/", 6);
       if (slash < 0 || path.includes("/", slash + 1)) return noRoute(path);
       if (method !== "GET") return wrongMethod(path, "GET");
-      return withStore((store) =>
-        save(store, path.slice(6, slash), path.slice(slash + 1), maxValueBytes)
+      return withStore(
+        request,
+        (store) => save(store, path.slice(6, slash), path.slice(slash + 1), maxValueBytes),
       );
     }
     if (path.startsWith(KEY_PREFIX)) {
@@ -83,23 +96,22 @@ export function createHandler(options: HandlerOptions): HttpHandler {
     }
     switch (path) {
       case "/allKeys":
-        return method === "GET" ? withStore(allKeys) : wrongMethod(path, "GET");
+        return method === "GET" ? withStore(request, allKeys) : wrongMethod(path, "GET");
       case V1_KEYS:
         return method === "GET"
-          ? withStore((store) => listKeys(store, request))
+          ? withStore(request, (store) => listKeys(store, request))
           : wrongMethod(path, "GET");
       case V1_BATCH:
         return method === "POST"
-          ? withStore((store) => batch(store, request))
+          ? withStore(request, (store) => batch(store, request))
           : wrongMethod(path, "POST");
       case V1_STATS:
-        return method === "GET" ? withStore(stats) : wrongMethod(path, "GET");
+        return method === "GET" ? withStore(request, stats) : wrongMethod(path, "GET");
       case "/healthz":
-        return page(request, STATUS_CODE.OK, "ok\n");
       case "/readyz":
-        return lifecycle.phase === "serving"
-          ? page(request, STATUS_CODE.OK, "ready\n")
-          : page(request, STATUS_CODE.ServiceUnavailable, lifecycle.reason + "\n");
+        return health(request, lifecycle);
+      case METRICS:
+        return method === "GET" ? metrics() : wrongMethod(path, "GET");
       case "/":
         return page(request, STATUS_CODE.OK, ROUTES);
       default:
@@ -111,11 +123,14 @@ export function createHandler(options: HandlerOptions): HttpHandler {
     switch (request.method) {
       case "GET":
       case "HEAD":
-        return withStore((store) => getKey(store, keyFromSegment(segment), request));
+        return withStore(request, (store) => getKey(store, keyFromSegment(segment), request));
       case "PUT":
-        return withStore((store) => putKey(store, keyFromSegment(segment), request, maxValueBytes));
+        return withStore(
+          request,
+          (store) => putKey(store, keyFromSegment(segment), request, maxValueBytes),
+        );
       case "DELETE":
-        return withStore((store) => deleteKey(store, keyFromSegment(segment), request));
+        return withStore(request, (store) => deleteKey(store, keyFromSegment(segment), request));
       default:
         return wrongMethod(request.path, KEY_METHODS);
     }
@@ -125,8 +140,14 @@ export function createHandler(options: HandlerOptions): HttpHandler {
     return postBatch(request, { store, serving: () => lifecycle.phase === "serving", log });
   }
 
+  async function metrics(): Promise<HttpResponse> {
+    const { contentType, text } = await options.metrics();
+    return { status: STATUS_CODE.OK, headers: { "content-type": contentType }, body: text };
+  }
+
   async function stats(store: Store): Promise<HttpResponse> {
-    return jsonAnswer(STATUS_CODE.OK, { keys: store.size, ...await options.room() });
+    const { freeBytes, freeFiles, blockBytes } = await options.room();
+    return jsonAnswer(STATUS_CODE.OK, { keys: store.size, freeBytes, freeFiles, blockBytes });
   }
 
   function failed(error: unknown, path: string): HttpResponse {
@@ -137,15 +158,38 @@ export function createHandler(options: HandlerOptions): HttpHandler {
   }
 
   return (request) => {
+    const startedAt = performance.now();
+    const { method, path } = request;
+    const index = routeIndex(method, path);
+    const count = (answer: HttpResponse) => {
+      requests.observe(index, answer.status, performance.now() - startedAt);
+      return answer;
+    };
     try {
       const answer = route(request);
-      if (!(answer instanceof Promise)) return answer;
-      const { path } = request;
-      return answer.catch((error) => failed(error, path));
+      if (!(answer instanceof Promise)) return count(answer);
+      return answer.then(count, (error) => count(failed(error, path)));
     } catch (error) {
-      return failed(error, request.path);
+      return count(failed(error, path));
     }
   };
+}
+
+/** Makes the handler of a port that tells of health and has no data. */
+export function createHealthHandler(lifecycle: Lifecycle): HttpHandler {
+  return (request) => {
+    const { path } = request;
+    return path === "/healthz" || path === "/readyz"
+      ? health(request, lifecycle)
+      : errorAnswer(path, STATUS_CODE.NotFound, "No such route: /healthz and /readyz are all");
+  };
+}
+
+function health(request: HttpRequest, lifecycle: Lifecycle): HttpResponse {
+  if (request.path === "/healthz") return page(request, STATUS_CODE.OK, "ok\n");
+  return lifecycle.phase === "serving"
+    ? page(request, STATUS_CODE.OK, "ready\n")
+    : page(request, STATUS_CODE.ServiceUnavailable, lifecycle.reason + "\n");
 }
 
 /** A page that is there to be looked at. */
@@ -153,6 +197,13 @@ function page({ method, path }: HttpRequest, status: StatusCode, text: string): 
   return method === "GET" || method === "HEAD"
     ? textAnswer(status, text)
     : wrongMethod(path, "GET, HEAD");
+}
+
+function unauthorized(path: string): HttpResponse {
+  const detail = "Unauthorized: this server wants a token, as Authorization: Bearer TOKEN";
+  return errorAnswer(path, STATUS_CODE.Unauthorized, detail, {
+    "www-authenticate": 'Bearer realm="kvs"',
+  });
 }
 
 function noRoute(path: string): HttpResponse {

@@ -6,7 +6,12 @@ import { HeadState, parseHead } from "./http_parser.ts";
 import { ParsedRequest } from "./http_request.ts";
 import { Responder, type ResponderContext } from "./http_responder.ts";
 import { HttpSocket, isClientGone, type SocketLimits } from "./http_socket.ts";
-import { type HttpHandler, type HttpLimits, type HttpResponse } from "./http_types.ts";
+import {
+  type HttpConn,
+  type HttpHandler,
+  type HttpLimits,
+  type HttpResponse,
+} from "./http_types.ts";
 
 /** What all connections of a server share. */
 export interface ConnectionContext extends ResponderContext {
@@ -37,7 +42,7 @@ export class Connection {
   /** Whether the client is known to have more to send than was read. */
   #expectsMore = true;
 
-  constructor(conn: Deno.TcpConn, context: ConnectionContext) {
+  constructor(conn: HttpConn, context: ConnectionContext) {
     this.#context = context;
     this.#socket = new HttpSocket(conn, context, context.limits);
     this.#out = new HttpOutput(this.#socket);
@@ -53,6 +58,12 @@ export class Connection {
     if (this.#phase === "lingering") return !this.#expectsMore;
     return this.#phase === "idle" &&
       (this.#served > 0 || this.#context.tick - this.#idleSince >= minTicks);
+  }
+
+  /** The other end where that is to be shut down besides, see {@link endSockets}; else `undefined`. */
+  get tlsPeer(): Deno.NetAddr | undefined {
+    const { conn } = this.#socket;
+    return "setNoDelay" in conn ? undefined : conn.remoteAddr;
   }
 
   /** Whether {@link abort} was called, be it by itself. */
@@ -85,7 +96,8 @@ export class Connection {
   async run(): Promise<void> {
     try {
       // An answer in parts must not wait until the client has acknowledged the first.
-      this.#socket.conn.setNoDelay();
+      const { conn } = this.#socket;
+      if ("setNoDelay" in conn) conn.setNoDelay();
       if (await this.#serve()) await this.#linger();
     } catch (error) {
       if (!isClientGone(error)) this.#context.onError(error, this.#head.path);

@@ -1,12 +1,19 @@
 /**
- * A small, strict HTTP/1.1 server over plain TCP: RFC 9110 and 9112.
+ * A small, strict HTTP/1.1 server over TCP or TLS: RFC 9110 and 9112.
  *
  * It exists because `Deno.serve` has no time-outs and no limit of connections, so that a client which
  * falls silent holds its connection for ever; and it costs less a request.
  */
 import { Connection, type ConnectionContext } from "./http_connection.ts";
 import { SharedHeaders } from "./http_headers.ts";
-import { type HttpHandler, type HttpLimits, type HttpResponse } from "./http_types.ts";
+import { endSockets } from "./socket_end.ts";
+import {
+  type HttpConn,
+  type HttpHandler,
+  type HttpLimits,
+  type HttpListener,
+  type HttpResponse,
+} from "./http_types.ts";
 
 /** What a server is started with. */
 export interface HttpServerOptions extends HttpLimits {
@@ -21,6 +28,11 @@ export interface HttpServer {
   readonly addr: Deno.NetAddr;
   /** Connections that are open. */
   readonly connections: number;
+  /**
+   * Goes on with another listener, which shares the port with the one so far, and closes that one.
+   * Connections that are open go on.
+   */
+  replaceListener(listener: HttpListener): void;
   /**
    * Stops listening, closes what is idle, and resolves when every request under way was answered and
    * its connection is closed. May be called again.
@@ -55,7 +67,7 @@ const TEXT = new SharedHeaders({ "content-type": "text/plain; charset=utf-8" });
  * connection is closed to make room, and answers say `connection: close` until nobody waits.
  */
 export function serveHttp(
-  listener: Deno.TcpListener,
+  listener: HttpListener,
   handler: HttpHandler,
   options: HttpServerOptions,
 ): HttpServer {
@@ -69,7 +81,7 @@ class Server implements HttpServer, ConnectionContext {
   readonly onError: ConnectionContext["onError"];
   tick = 0;
   dateLine = dateLineOf(new Date());
-  readonly #listener: Deno.TcpListener;
+  #listener: HttpListener;
   readonly #freshTicks: number;
   readonly #connections = new Set<Connection>();
   readonly #ended = Promise.withResolvers<void>();
@@ -82,9 +94,10 @@ class Server implements HttpServer, ConnectionContext {
    * such a write before the client reads or goes. They count, since each is an open descriptor.
    */
   #held = 0;
-  #wake = () => {};
+  /** What ends the waits of {@link #sleep}. */
+  readonly #sleepers = new Set<() => void>();
 
-  constructor(listener: Deno.TcpListener, handler: HttpHandler, options: HttpServerOptions) {
+  constructor(listener: HttpListener, handler: HttpHandler, options: HttpServerOptions) {
     const { headerTimeoutMs, bodyTimeoutMs, idleTimeoutMs } = options;
     const shortest = Math.min(headerTimeoutMs, bodyTimeoutMs, idleTimeoutMs);
     const tickMs = Math.min(Math.max(shortest / 4, MIN_TICK_MS), MAX_TICK_MS);
@@ -103,7 +116,7 @@ class Server implements HttpServer, ConnectionContext {
     this.#freshTicks = ticks(FRESH_MS);
     this.#listener = listener;
     this.#timer = setInterval(() => this.#sweep(), tickMs);
-    this.#accept();
+    this.#accept(listener);
   }
 
   get addr(): Deno.NetAddr {
@@ -116,6 +129,14 @@ class Server implements HttpServer, ConnectionContext {
 
   get closing(): boolean {
     return this.#stopped || this.#crowded;
+  }
+
+  replaceListener(listener: HttpListener): void {
+    if (this.#stopped) return listener.close();
+    const previous = this.#listener;
+    this.#listener = listener;
+    this.#accept(listener);
+    closeListener(previous);
   }
 
   shutdown(): Promise<void> {
@@ -143,23 +164,20 @@ class Server implements HttpServer, ConnectionContext {
   #stop(): void {
     if (this.#stopped) return;
     this.#stopped = true;
-    try {
-      this.#listener.close();
-    } catch {
-      // Somebody else closed it.
-    }
+    closeListener(this.#listener);
     this.#wake();
   }
 
-  /** Accepts until the server stops. Never rejects. */
-  async #accept(): Promise<void> {
-    while (!this.#stopped) {
+  /** Accepts until the server stops, or goes on with another listener. Never rejects. */
+  async #accept(listener: HttpListener): Promise<void> {
+    while (!this.#stopped && listener === this.#listener) {
       try {
-        const conn = await this.#listener.accept();
+        const conn = await listener.accept();
         await this.#makeRoom();
         if (this.#stopped) conn.close();
         else this.#serve(conn);
       } catch (error) {
+        if (listener !== this.#listener) return;
         // Closed by us, or by somebody else.
         if (this.#stopped || error instanceof Deno.errors.BadResource) return void this.shutdown();
         // A client that went before it was accepted.
@@ -172,7 +190,7 @@ class Server implements HttpServer, ConnectionContext {
     }
   }
 
-  #serve(conn: Deno.TcpConn): void {
+  #serve(conn: HttpConn): void {
     const connection = new Connection(conn, this);
     this.#connections.add(connection);
     connection.run().then(() => {
@@ -195,28 +213,41 @@ class Server implements HttpServer, ConnectionContext {
   /** Ends one connection that nobody uses, if there is any. */
   #evict(): void {
     for (const connection of this.#connections) {
-      if (connection.isIdle(this.#freshTicks)) return connection.abort();
+      if (!connection.isIdle(this.#freshTicks)) continue;
+      connection.abort();
+      return endSockets(peersOf([connection]));
     }
   }
 
   /** Waits until a connection ends, the server stops, or `ms` are over. */
   async #sleep(ms?: number): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
-    this.#wake = resolve;
+    this.#sleepers.add(resolve);
     const timer = ms === undefined ? undefined : setTimeout(resolve, ms);
     await promise;
     clearTimeout(timer);
+    this.#sleepers.delete(resolve);
+  }
+
+  #wake(): void {
+    for (const end of this.#sleepers) end();
   }
 
   #sweep(): void {
     this.tick++;
     const dateLine = dateLineOf(new Date());
     if (dateLine !== this.dateLine) this.dateLine = dateLine;
+    const overdue: Connection[] = [];
     for (const connection of this.#connections) {
       // Closed by an earlier tick, and still not at its end.
-      if (connection.closed) this.#hold(connection);
-      else connection.sweep();
+      if (connection.closed) {
+        this.#hold(connection);
+        continue;
+      }
+      connection.sweep();
+      if (connection.closed) overdue.push(connection);
     }
+    if (overdue.length > 0) endSockets(peersOf(overdue));
     if (this.#stopped) this.#closeIdle();
     else if (this.#crowded) this.#evict();
     this.#endIfEmpty();
@@ -230,6 +261,19 @@ class Server implements HttpServer, ConnectionContext {
     if (!this.#stopped || this.#connections.size > 0) return;
     clearInterval(this.#timer);
     this.#ended.resolve();
+  }
+}
+
+/** Where those are that have to be ended besides. */
+function peersOf(connections: readonly Connection[]): Deno.NetAddr[] {
+  return connections.flatMap(({ tlsPeer }) => tlsPeer ?? []);
+}
+
+function closeListener(listener: HttpListener): void {
+  try {
+    listener.close();
+  } catch {
+    // Somebody else closed it.
   }
 }
 

@@ -4,6 +4,7 @@
  * while does not find everybody late.
  */
 import { BodyTimeoutError } from "./errors.ts";
+import { type HttpConn } from "./http_types.ts";
 
 /** What a socket may take, times in ticks. */
 export interface SocketLimits {
@@ -43,6 +44,8 @@ const CLIENT_GONE = [
   Deno.errors.ConnectionAborted,
   Deno.errors.ConnectionReset,
   Deno.errors.Interrupted,
+  // What TLS says of a client that speaks something else, or does not trust the certificate.
+  Deno.errors.InvalidData,
   Deno.errors.NotConnected,
   Deno.errors.TimedOut,
   Deno.errors.UnexpectedEof,
@@ -53,7 +56,7 @@ export class HttpSocket {
   buffer: Uint8Array<ArrayBuffer> = new Uint8Array(INITIAL_BYTES);
   start = 0;
   end = 0;
-  readonly conn: Deno.TcpConn;
+  readonly conn: HttpConn;
   readonly #clock: Clock;
   readonly #limits: SocketLimits;
   #readBy = NEVER;
@@ -63,7 +66,7 @@ export class HttpSocket {
   #moved = 0;
   #rejectBody: ((reason: unknown) => void) | undefined;
 
-  constructor(conn: Deno.TcpConn, clock: Clock, limits: SocketLimits) {
+  constructor(conn: HttpConn, clock: Clock, limits: SocketLimits) {
     this.conn = conn;
     this.#clock = clock;
     this.#limits = limits;

@@ -5,6 +5,12 @@
 import { KvsError } from "./errors.ts";
 import { type SharedHeaders } from "./http_headers.ts";
 
+/** What a server accepts connections from. */
+export type HttpListener = Deno.TcpListener | Deno.TlsListener;
+
+/** What it accepts. TLS shakes hands at the first read or write, so a client that does not holds up nobody. */
+export type HttpConn = Deno.TcpConn | Deno.TlsConn;
+
 /** One request. Valid until its answer is given; after that headers and body are gone. */
 export interface HttpRequest {
   /** As sent; any token, also one that nobody knows. */

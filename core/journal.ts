@@ -2,6 +2,7 @@
 import { join } from "@std/path";
 import { messageOf, StorageFailedError, StorageFullError } from "./errors.ts";
 import { type Files, isDiskFull, type OpenFile } from "./files.ts";
+import { Histogram } from "./histogram.ts";
 import { encodeHeader, type FrameBuffer, SEGMENT_HEADER_BYTES } from "./journal_record.ts";
 
 /** On-disk name: `journal-` and eight or more digits. */
@@ -50,6 +51,8 @@ export class Journal {
   #last: { number: number; end: number };
   #hasSpare = false;
   #sealedBytes = 0;
+  /** How long flushes of frames took. */
+  readonly flushes = new Histogram();
 
   constructor(
     folder: string,
@@ -73,6 +76,11 @@ export class Journal {
   /** Bytes of all segments. */
   get bytes(): number {
     return this.#sealedBytes + this.activeBytes;
+  }
+
+  /** Segments that there are, the active one included. */
+  get segments(): number {
+    return this.#sealed.size + (this.#active === undefined ? 0 : 1);
   }
 
   /** Bytes of the segment that is active; 0 if there is none. */
@@ -105,11 +113,13 @@ export class Journal {
       await this.#cutBack(active, error);
       throw fullError(error);
     }
+    const startedAt = performance.now();
     try {
       await active.file.syncData();
     } catch (error) {
       throw failedError("Cannot flush the journal", error);
     }
+    this.flushes.observe(performance.now() - startedAt);
     active.end += bytes.length;
     active.sequence++;
   }

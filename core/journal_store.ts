@@ -10,6 +10,7 @@ import { type CommitHost, CommitQueue } from "./commit_queue.ts";
 import { StorageFailedError } from "./errors.ts";
 import type { KeyIndex } from "./key_index.ts";
 import { LargeWriter } from "./large_value.ts";
+import { type StoreMetrics } from "./metrics.ts";
 import { LargeFile } from "./overlay.ts";
 import { PendingDelete, PendingSet, type PendingWrite } from "./pending_write.ts";
 import {
@@ -55,6 +56,8 @@ export class JournalStore implements Store {
   /** Files of large values that were replaced, being removed. */
   readonly #removals = new Set<Promise<void>>();
   #failure: StorageFailedError | undefined;
+  #hits = 0;
+  #misses = 0;
 
   constructor(parts: JournalStoreParts) {
     const failed = (error: StorageFailedError) => this.#fail(error);
@@ -73,12 +76,33 @@ export class JournalStore implements Store {
     return this.#index.size;
   }
 
+  /** What is known of its state, at no cost. */
+  get metrics(): StoreMetrics {
+    const { journal } = this.#parts;
+    const { done, failures, lastMs } = this.#checkpointer.progress;
+    return {
+      keys: this.#index.size,
+      cacheHits: this.#hits,
+      cacheMisses: this.#misses,
+      journalBytes: journal.bytes,
+      journalSegments: journal.segments,
+      flushes: journal.flushes,
+      checkpoints: done,
+      checkpointFailures: failures,
+      lastCheckpointMs: lastMs,
+    };
+  }
+
   get(
     key: string,
   ): Value | LargeValue | undefined | Promise<Value | LargeValue | undefined> {
     const cached = this.#cache.get(key);
-    if (cached !== undefined && this.#failure === undefined) return cached;
+    if (cached !== undefined && this.#failure === undefined) {
+      this.#hits++;
+      return cached;
+    }
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    this.#misses++;
     return this.#reader.get(key);
   }
 

@@ -1,6 +1,7 @@
 /**
  * The few calls of the C library that the runtime has no other way to: listing a folder of a million
- * files in a second, and flushing a file system once for thousands of files.
+ * files in a second, flushing a file system once for thousands of files, and ending a TLS connection
+ * whose client is silent.
  */
 
 /** The C library's functions, or `undefined` where there is none of the kind that is known. */
@@ -26,6 +27,8 @@ function openLibC() {
       // On another thread: it waits for the disk.
       syncfs: { parameters: ["i32"], result: "i32", nonblocking: true },
       close: { parameters: ["i32"], result: "i32" },
+      getpeername: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
+      shutdown: { parameters: ["i32", "i32"], result: "i32" },
     }).symbols;
   } catch {
     return undefined;

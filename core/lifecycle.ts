@@ -5,10 +5,11 @@
 import { existsSync } from "node:fs";
 import { delay } from "@std/async/delay";
 import { join } from "@std/path";
-import { findHolder } from "./data_dir.ts";
+import { findHolder, type Holder } from "./data_dir.ts";
 import { messageOf, RemoteError, StartError } from "./errors.ts";
 import { MARKER } from "./key.ts";
 import { Remote } from "./remote.ts";
+import { type ServerAddress } from "./server_list.ts";
 
 /**
  * How long a look at the marker holds (milliseconds): less than a request takes to come in, so that
@@ -96,7 +97,7 @@ export async function prestop(dataDir: string): Promise<HookResult> {
 
   const holder = await findHolder(dataDir);
   if (holder === undefined) return `prestop: ${made}; no server is running`;
-  const server = new Remote(localServer(holder.address), { timeoutMs: 1000 });
+  const server = new Remote(localServer(holder), { timeoutMs: 1000 });
   const end = performance.now() + PRESTOP_PATIENCE_MS;
   while (performance.now() < end) {
     const status = await readiness(server);
@@ -135,9 +136,9 @@ async function readiness(server: Remote): Promise<number | "nobody" | undefined>
   }
 }
 
-/** A server that listens on every address is asked on loopback. */
-function localServer(address: string): { name: string; origin: string } {
-  const local = address.replace(/^0\.0\.0\.0:/, "127.0.0.1:").replace(/^\[::\]:/, "[::1]:");
+/** A server that listens on every address is asked on loopback, one with TLS beside it. */
+function localServer({ address, health = address }: Holder): ServerAddress {
+  const local = health.replace(/^0\.0\.0\.0:/, "127.0.0.1:").replace(/^\[::\]:/, "[::1]:");
   return { name: address, origin: `http://${local}` };
 }
 

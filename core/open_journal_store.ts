@@ -15,7 +15,7 @@ import { etagOfFile, LARGE_PREFIX } from "./large_value.ts";
 import type { Log } from "./log.ts";
 import { LargeFile, Overlay } from "./overlay.ts";
 import { SAVE_PREFIX } from "./segment_writer.ts";
-import { type Store, Value } from "./store.ts";
+import { Value } from "./store.ts";
 
 /** How a store is opened. */
 export interface JournalStoreOptions {
@@ -46,7 +46,10 @@ const MEBIBYTE = 1024 * 1024;
  *
  * @throws {StorageFailedError} If the journal is damaged where writes were acknowledged.
  */
-export async function openJournalStore(path: string, options: JournalStoreOptions): Promise<Store> {
+export async function openJournalStore(
+  path: string,
+  options: JournalStoreOptions,
+): Promise<JournalStore> {
   const { log, onFatal, files = denoFiles, cacheBytes = 64 * MEBIBYTE } = options;
   const { journalBytes = 256 * MEBIBYTE, closeTimeoutMs = Infinity } = options;
   const hiddenFolder = join(path, HIDDEN_DIR);

@@ -6,8 +6,9 @@ import { delay } from "@std/async/delay";
 import { OPEN_ACCESS } from "./access.ts";
 import { RemoteError } from "./errors.ts";
 import { type Placement } from "./placement.ts";
-import { equalBytes, Remote, type RemoteOptions } from "./remote.ts";
+import { equalBytes, type RemoteOptions } from "./remote.ts";
 import { type ServerAddress } from "./server_list.ts";
+import { Shards } from "./shards.ts";
 
 /** The keys that are probed, in the order of a row. */
 export const LETTERS: readonly string[] = [..."abcdefghijklmnopqrstuvwxyz"];
@@ -45,32 +46,31 @@ const encoder = new TextEncoder();
 /** Probes the alphabet, round by round. */
 export class Prober {
   readonly #options: ProbeOptions;
-  readonly #remotes: readonly Remote[];
+  readonly #shards: Shards;
   readonly #client: Deno.HttpClient;
 
   constructor(options: ProbeOptions) {
     this.#options = options;
     // No connection is kept: each round finds the servers anew, as it is they that are watched.
     this.#client = (options.access ?? OPEN_ACCESS).createClient({ poolMaxIdlePerHost: 0 });
-    this.#remotes = options.servers.map((server) =>
-      new Remote(server, { ...options, client: this.#client })
-    );
+    // Without retries: what fails is what is to be seen.
+    this.#shards = new Shards({ ...options, client: this.#client });
   }
 
   /** The index of the server that owns `letter`. */
   ownerOf(letter: string): number {
-    return this.#options.placement(letter, this.#remotes.length);
+    return this.#shards.ownerOf(letter);
   }
 
   /** Probes all letters at the same time, so that a dead server costs one timeout. Never throws. */
   async round(): Promise<Row> {
     const time = new Date();
-    const started = this.#remotes.map(() => 0);
+    const started = this.#options.servers.map(() => 0);
     const probes = LETTERS.map((letter) => {
       const owner = this.ownerOf(letter);
       const before = started[owner] ?? 0;
       started[owner] = before + 1;
-      return this.#probe(letter, before * STAGGER_MS);
+      return this.#probe(letter, owner, before * STAGGER_MS);
     });
     const statuses = (await Promise.all(probes)).join("");
     return { time, statuses, hits: statuses.replaceAll(/[^h]/g, "").length };
@@ -81,16 +81,14 @@ export class Prober {
     this.#client.close();
   }
 
-  async #probe(letter: string, delayMs: number): Promise<string> {
+  async #probe(letter: string, owner: number, delayMs: number): Promise<string> {
     if (delayMs > 0) await delay(delayMs);
-    const remote = this.#remotes[this.ownerOf(letter)];
-    if (remote === undefined) throw new RangeError("Placement outside of the server list");
     const word = encoder.encode(letter);
     try {
-      const found = await remote.load(letter);
+      const found = await this.#shards.ask(owner, (remote) => remote.load(letter));
       if (found !== undefined) return equalBytes(found, word) ? "h" : "x";
       if (this.#options.readonly) return "m";
-      await remote.save(letter, word);
+      await this.#shards.ask(owner, (remote) => remote.save(letter, word));
       return "w";
     } catch (error) {
       if (error instanceof RemoteError) return statusLetter(error.status);

@@ -1,4 +1,4 @@
-/** What goes over the wire: paths, sentinel bodies, and the one table of errors and statuses. */
+/** What goes over the wire, as a server needs it: that of wire.ts, and the one table of errors and statuses. */
 import { isStatus, STATUS_CODE, STATUS_TEXT, type StatusCode } from "@std/http/status";
 import {
   BodyTimeoutError,
@@ -14,26 +14,7 @@ import {
 } from "./errors.ts";
 import { MalformedBodyError } from "./http_types.ts";
 
-/** Body of `/load/KEY` where there is no such key; the status is 200. Book contract. */
-export const KEY_NOT_FOUND = "_key_not_found_";
-
-/** Body of every data route while the server is shutting down; the status is 503. Book contract. */
-export const SHUTTING_DOWN = "_shutting_down_";
-
-/** Separates keys in the answer of `/allKeys`; therefore escaped within one. Book contract. */
-export const KEY_SEPARATOR = ",";
-
-/** Path of the native key routes. */
-export const V1_KEYS = "/v1/keys";
-
-/** Path of the native route for many operations at once. */
-export const V1_BATCH = "/v1/batch";
-
-/** Path of the native route that tells how many keys there are, and the room for more. */
-export const V1_STATS = "/v1/stats";
-
-/** Content type of every answer of the book routes. Book contract. */
-export const TEXT_TYPE = "text/plain; charset=utf-8";
+export * from "./wire.ts";
 
 /** Statuses by error; the first class that fits counts. */
 const STATUSES = [

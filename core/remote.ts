@@ -2,10 +2,10 @@
 import { type Access, OPEN_ACCESS } from "./access.ts";
 import { messageOf, RemoteError } from "./errors.ts";
 import { bytesToSegment, toSegment } from "./key.ts";
-import { KEY_NOT_FOUND, KEY_SEPARATOR, V1_KEYS } from "./protocol.ts";
 import { hasDotSegment, rawRequest } from "./raw_http.ts";
 import { type ServerAddress } from "./server_list.ts";
 import { DEFAULT_CONTENT_TYPE } from "./store.ts";
+import { KEY_NOT_FOUND, KEY_SEPARATOR, V1_KEYS } from "./wire.ts";
 
 /** How a {@link Remote} asks. */
 export interface RemoteOptions {
@@ -21,7 +21,9 @@ export interface RemoteOptions {
 export interface RemoteInit {
   readonly method?: string;
   readonly headers?: HeadersInit;
-  readonly body?: Uint8Array<ArrayBuffer>;
+  readonly body?: Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array<ArrayBuffer>>;
+  /** Ends the request wherever it is, instead of the time-out. */
+  readonly signal?: AbortSignal;
 }
 
 /** A value as a server keeps it. What its routes do not tell is `undefined`. */
@@ -93,7 +95,7 @@ export class Remote {
   async get(key: string): Promise<Copy | undefined> {
     const { status, headers, bytes } = await this.#answer(`${V1_KEYS}/${toSegment(key)}`);
     if (status === 404) return undefined;
-    if (status !== 200) throw this.#failed(status, bytes);
+    if (status !== 200) throw this.failure(status, bytes);
     return {
       bytes,
       contentType: headers.get("content-type") ?? undefined,
@@ -109,7 +111,7 @@ export class Remote {
       body: bytes,
     });
     if (answer.status !== 201 && answer.status !== 204) {
-      throw this.#failed(answer.status, answer.bytes);
+      throw this.failure(answer.status, answer.bytes);
     }
   }
 
@@ -123,7 +125,7 @@ export class Remote {
       headers: ifMatch === undefined ? {} : { "if-match": ifMatch },
     });
     if (status === 404) return false;
-    if (status !== 204) throw this.#failed(status, bytes);
+    if (status !== 204) throw this.failure(status, bytes);
     return true;
   }
 
@@ -133,7 +135,11 @@ export class Remote {
    * @throws {RemoteError} Without a status, if no answer came in time.
    */
   async request(path: string, init: RemoteInit = {}): Promise<Response> {
-    return await this.#send(path, init, AbortSignal.timeout(this.#options.timeoutMs));
+    return await this.#send(
+      path,
+      init,
+      init.signal ?? AbortSignal.timeout(this.#options.timeoutMs),
+    );
   }
 
   async #send(path: string, init: RemoteInit, signal: AbortSignal): Promise<Response> {
@@ -142,7 +148,8 @@ export class Remote {
     try {
       if (hasDotSegment(path)) {
         const { method = "GET", body } = init;
-        const raw = { method, headers: new Headers(headers), body, signal };
+        const bytes = body instanceof ReadableStream ? await new Response(body).bytes() : body;
+        const raw = { method, headers: new Headers(headers), body: bytes, signal };
         return await rawRequest(this.server.origin, path, raw, access);
       }
       return await fetch(this.server.origin + path, {
@@ -160,7 +167,7 @@ export class Remote {
   /** The body of a 200; what the book routes answer. */
   async #bytes(path: string): Promise<Uint8Array<ArrayBuffer>> {
     const { status, bytes } = await this.#answer(path);
-    if (status !== 200) throw this.#failed(status, bytes);
+    if (status !== 200) throw this.failure(status, bytes);
     return bytes;
   }
 
@@ -179,12 +186,14 @@ export class Remote {
     }
   }
 
-  #failed(status: number, body: Uint8Array): RemoteError {
+  /** The error that tells of an answer; `retryAfterMs` is how long it asked to be left alone. */
+  failure(status: number, body: Uint8Array, retryAfterMs?: number): RemoteError {
     const why = status === 503 ? "it is shutting down or starting" : detailOf(body);
     return new RemoteError(
       this.server.name,
       status,
       `${this.server.name} answered ${status}: ${why}`,
+      { retryAfterMs },
     );
   }
 
@@ -202,7 +211,7 @@ export class Remote {
 }
 
 /** Why the certificate of a server is not trusted, `undefined` if the failure is another one. */
-function distrustOf(cause: unknown): string | undefined {
+export function distrustOf(cause: unknown): string | undefined {
   // It depends on the version of Deno where it says so.
   const inner = cause instanceof Error ? messageOf(cause.cause) : "";
   const why = /invalid peer certificate: (?:certificate )?(\w[^;()\n]{0,99})/
@@ -224,7 +233,7 @@ function detailOf(body: Uint8Array): string {
 }
 
 /** The page in `text`, or `undefined` if it is not one. */
-function parsePage(text: string): Page | undefined {
+export function parsePage(text: string): Page | undefined {
   const json = parseJson(text);
   if (json === undefined || !("keys" in json) || !Array.isArray(json.keys)) return undefined;
   const keys: string[] = [];

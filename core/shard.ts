@@ -1,24 +1,22 @@
 /** One shard as a running server: folder, port, store and handler, started and stopped in order. */
-import { deadline } from "@std/async/deadline";
 import { delay } from "@std/async/delay";
 import { DataDir } from "./data_dir.ts";
 import { diskRoom } from "./disk_room.ts";
-import { messageOf, StartError, type StorageFailedError } from "./errors.ts";
+import { messageOf, type StorageFailedError } from "./errors.ts";
+import { Guard, type TokenSource } from "./guard.ts";
 import { createHandler } from "./handler.ts";
-import { type HttpServer, serveHttp } from "./http_server.ts";
-import { type HttpLimits } from "./http_types.ts";
+import { type JournalStore } from "./journal_store.ts";
 import { Lifecycle } from "./lifecycle.ts";
-import { type Log } from "./log.ts";
+import { RequestMetrics } from "./metrics.ts";
+import { Metrics } from "./metrics_page.ts";
 import { openJournalStore } from "./open_journal_store.ts";
-import { errorAnswer } from "./respond.ts";
-import { type Store } from "./store.ts";
+import { ShardPort, type ShardPortOptions } from "./shard_port.ts";
+import { VERSION } from "./version.ts";
 
 /** What a shard is started with. */
-export interface ShardOptions {
-  /** The address to listen on, for example `0.0.0.0`. */
-  readonly host: string;
-  /** 0 picks a free one. */
-  readonly port: number;
+export interface ShardOptions extends ShardPortOptions {
+  /** Asks for one of these tokens; without it everyone may read and write. */
+  readonly tokens: TokenSource | undefined;
   readonly dataDir: string;
   /** The largest value that is taken, in bytes. */
   readonly maxValueBytes: number;
@@ -26,14 +24,9 @@ export interface ShardOptions {
   readonly cacheBytes: number;
   /** The size at which the journal slows writers down, in bytes. */
   readonly journalBytes: number;
-  readonly http: HttpLimits;
-  readonly log: Log;
   /** Called once it listens, with HOST:PORT; data routes may still answer 503 then. */
   readonly onListen?: (address: string) => void;
 }
-
-/** How long requests in flight may take to end once the drain period is over (milliseconds). */
-const CLOSE_TIMEOUT_MS = 2000;
 
 /**
  * How long the journal may be turned into key files at the end (milliseconds), so that a Pod ends
@@ -41,23 +34,23 @@ const CLOSE_TIMEOUT_MS = 2000;
  */
 const CHECKPOINT_TIMEOUT_MS = 3000;
 
+/** What a running shard consists of. */
+interface ShardParts {
+  readonly port: ShardPort;
+  readonly guard: Guard | undefined;
+  readonly lifecycle: Lifecycle;
+  readonly dataDir: DataDir;
+  readonly store: JournalStore;
+}
+
 /** A running shard. */
 export class Shard {
   /** Rejects when the disk failed so that nothing on it can be trusted: the process has to end. */
   readonly failed: Promise<never>;
-  readonly #server: HttpServer;
-  readonly #lifecycle: Lifecycle;
-  readonly #dataDir: DataDir;
-  readonly #store: Store;
+  readonly #parts: ShardParts;
 
-  private constructor(
-    parts: { server: HttpServer; lifecycle: Lifecycle; dataDir: DataDir; store: Store },
-    failed: Promise<never>,
-  ) {
-    this.#server = parts.server;
-    this.#lifecycle = parts.lifecycle;
-    this.#dataDir = parts.dataDir;
-    this.#store = parts.store;
+  private constructor(parts: ShardParts, failed: Promise<never>) {
+    this.#parts = parts;
     this.failed = failed;
   }
 
@@ -72,24 +65,35 @@ export class Shard {
     const { log, dataDir: path } = options;
     const dataDir = await DataDir.open(path);
     const lifecycle = new Lifecycle(path);
-    let store: Store | undefined = undefined;
+    const guard = options.tokens === undefined ? undefined : await Guard.open(options.tokens, log);
+    let store: JournalStore | undefined = undefined;
+    const requests = new RequestMetrics();
+    const room = () => diskRoom(path);
+    const metrics = new Metrics({
+      requests,
+      store: () => store?.metrics,
+      connections: () => port.connections,
+      ready: () => lifecycle.phase === "serving",
+      room,
+      version: VERSION,
+    });
     const handler = createHandler({
       store: () => store,
       lifecycle,
-      room: () => diskRoom(path),
+      guard,
+      room,
+      requests,
+      metrics: () => metrics.page(),
       maxValueBytes: options.maxValueBytes,
       log,
     });
-    const server = serveHttp(listen(options), handler, {
-      ...options.http,
-      onError: (error, path) => log("error", "request failed", { path, error: messageOf(error) }),
-      refuse: (status, detail, path) => errorAnswer(path, status, detail),
-    });
-    const address = formatAddress(server.addr);
+    const port = await ShardPort.open(options, { handler, lifecycle, requests });
+    const { address } = port;
     const holder = {
       pid: Deno.pid,
       host: Deno.hostname(),
       address,
+      ...(port.health === undefined ? {} : { health: port.health }),
       since: new Date().toISOString(),
     };
     await dataDir.announce(holder).catch((error) => {
@@ -110,7 +114,8 @@ export class Shard {
     lifecycle.started();
     log("info", "listening", { address, data: path, keys: store.size });
     if (lifecycle.phase === "shutting down") log("warn", "not serving", { why: lifecycle.reason });
-    return new Shard({ server, lifecycle, dataDir, store }, failed);
+    if (!port.isLocal) warnOfStrangers(options, address);
+    return new Shard({ port, guard, lifecycle, dataDir, store }, failed);
   }
 
   /**
@@ -118,24 +123,23 @@ export class Shard {
    * to back off, then waits for what is in flight and closes.
    */
   async stop(drainMs: number): Promise<void> {
-    this.#lifecycle.drain();
+    const { port, guard, lifecycle, dataDir, store } = this.#parts;
+    lifecycle.drain();
     await delay(drainMs);
-    // A client that never ends its request must not hold up the end; its save is not acknowledged.
-    await deadline(this.#server.shutdown(), CLOSE_TIMEOUT_MS).catch(() => this.#server.close());
-    await this.#store.close();
-    this.#dataDir.close();
+    guard?.close();
+    await port.close();
+    await store.close();
+    dataDir.close();
   }
 }
 
-function listen({ host, port }: ShardOptions): Deno.TcpListener {
-  try {
-    return Deno.listen({ hostname: host, port });
-  } catch (error) {
-    const why = error instanceof Deno.errors.AddrInUse ? "the port is taken" : messageOf(error);
-    throw new StartError(`Cannot listen on ${host}:${port}: ${why}`, { cause: error });
+/** Says on start what everyone on the network can do. */
+function warnOfStrangers({ tokens, certificate, log }: ShardOptions, address: string): void {
+  if (tokens === undefined) {
+    log("warn", "open: anyone who can reach this port can read and write, see --token-file", {
+      address,
+    });
+  } else if (certificate === undefined) {
+    log("warn", "not encrypted: anyone on the way can read the token, see --tls-cert", { address });
   }
-}
-
-function formatAddress({ hostname, port }: Deno.NetAddr): string {
-  return hostname.includes(":") ? `[${hostname}]:${port}` : `${hostname}:${port}`;
 }

@@ -189,6 +189,62 @@ Deno.test("each set of servers finds its Service, its volume and its hooks", asy
   }
 });
 
+Deno.test("the guarded servers are those of server-disk.yaml with Secrets and HTTPS probes", async () => {
+  const text = await Deno.readTextFile(`${MANIFESTS}guarded/server.yaml`);
+  // A patch names no image, which the type asks for.
+  const [patch, ...more] = parseManifest(
+    text.replace("- name: server\n", "- name: server\n          image: kvs\n"),
+  );
+  assert(patch?.kind === "StatefulSet" && more.length === 0);
+  const base = await statefulSet("server-disk.yaml");
+  assertEquals(nameOf(patch), nameOf(base));
+  assertEquals(patch.spec?.selector, base.spec?.selector);
+  const spec = required(patch.spec?.template.spec, "spec");
+  const container = containerOf(spec);
+  const before = containerOf(required(base.spec?.template.spec, "spec"));
+  assertEquals(container.name, before.name);
+  const args = required(container.args, "args");
+  assertEquals(args.slice(0, 4), before.args);
+  assertEquals(parseCommandLine(server, args.slice(1), () => undefined).kind, "run");
+  for (const probe of ["startupProbe", "readinessProbe", "livenessProbe"] as const) {
+    const { httpGet } = required(before[probe], probe);
+    assertEquals(container[probe]?.httpGet, { ...httpGet, port: "http", scheme: "HTTPS" });
+  }
+  // Every file that an option names is in a Secret that is mounted as a folder.
+  const mounts = required(container.volumeMounts, "volumeMounts");
+  for (const arg of args.slice(4)) {
+    const folder = /=(\/.*)\/[^/]+$/.exec(arg)?.[1];
+    const mount = required(mounts.find(({ mountPath }) => mountPath === folder), arg);
+    assertEquals([mount.readOnly, mount.subPath], [true, undefined]);
+    const volume = required(spec.volumes?.find(({ name }) => name === mount.name), mount.name);
+    assertEquals(volume.secret?.defaultMode, 0o440);
+    assertMatch(String(volume.secret?.secretName), /^kvs-(token|tls)$/);
+  }
+});
+
+Deno.test("the network policy lets in every client of the manifests, and nobody who is none", async () => {
+  const [policy, ...more] = await readManifest("guarded/network-policy.yaml");
+  assert(policy?.kind === "NetworkPolicy" && more.length === 0);
+  const set = await statefulSet("server-disk.yaml");
+  assertEquals(policy.spec?.podSelector, { ...set.spec?.selector });
+  assertEquals([policy.spec?.policyTypes, policy.spec?.egress], [["Ingress", "Egress"], []]);
+  const [rule, ...rules] = required(policy.spec?.ingress, "ingress");
+  assertEquals(rules, []);
+  assertEquals(rule?.ports, [{ protocol: "TCP", port: "http" }]);
+  const apps: string[] = [];
+  for (const name of MANIFEST_NAMES) {
+    for (const resource of await readManifest(name)) {
+      if (resource.kind === "Pod") apps.push(String(resource.metadata?.labels?.["app"]));
+    }
+  }
+  const [first, label, scraper] = required(rule?.from, "from");
+  assertEquals(first, {
+    podSelector: { matchExpressions: [{ key: "app", operator: "In", values: apps }] },
+  });
+  assertEquals(label, { podSelector: { matchLabels: { "kvs-client": "true" } } });
+  assert(scraper?.namespaceSelector !== undefined && scraper.podSelector !== undefined);
+});
+
 Deno.test("data in memory has room, data on disk stays", async () => {
   const memory = (await statefulSet("server.yaml")).spec;
   const [volume] = memory?.template.spec?.volumes ?? [];

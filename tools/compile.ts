@@ -46,6 +46,9 @@ const COMPILE = [
   "--allow-sys=hostname,statfs",
 ];
 
+// Deno 2.4.2 overflows the usual 2 MiB while it looks through CommonJS packages that name each other.
+const STACK_BYTES = String(32 * 1024 * 1024);
+
 const PROBE_TIMEOUT_MS = 10_000;
 const COMPILE_TIMEOUT_MS = 600_000;
 const DENORT_DOWNLOAD = /^Download (https?:\S*denort\S*)$/;
@@ -87,7 +90,7 @@ async function compile(
   const child = new Deno.Command(deno, {
     args: [...COMPILE, ...args, "main.ts"],
     cwd: ROOT,
-    env: { NO_COLOR: "1", RUST_BACKTRACE: "0", ...env },
+    env: { NO_COLOR: "1", RUST_BACKTRACE: "0", RUST_MIN_STACK: STACK_BYTES, ...env },
     stdin: "null",
     stdout: "null",
     stderr: "piped",

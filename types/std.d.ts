@@ -256,6 +256,7 @@ declare module "@std/http/status" {
     readonly NoContent: 204;
     readonly NotModified: 304;
     readonly BadRequest: 400;
+    readonly Unauthorized: 401;
     readonly Forbidden: 403;
     readonly NotFound: 404;
     readonly MethodNotAllowed: 405;

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { createHandler } from "../../core/handler.ts";
+import { RequestMetrics } from "../../core/metrics.ts";
 import { SharedHeaders } from "../../core/http_headers.ts";
 import { type HttpBody, type HttpRequest, type HttpResponse } from "../../core/http_types.ts";
 import { DataDir } from "../../core/data_dir.ts";
@@ -39,6 +40,8 @@ async function withShard(
   const handler = createHandler({
     store: () => store,
     lifecycle,
+    requests: new RequestMetrics(),
+    metrics: () => Promise.resolve({ contentType: "text/plain", text: "" }),
     room: () => diskRoom(dir.path),
     maxValueBytes: MAX_VALUE_BYTES,
     log: (_level, message, facts) => logged.push(`${message} ${JSON.stringify(facts)}`),

@@ -6,15 +6,27 @@ import {
   type IPodDisruptionBudget,
   PodDisruptionBudget,
 } from "kubernetes-models/policy/v1/PodDisruptionBudget";
+import {
+  type INetworkPolicy,
+  NetworkPolicy,
+} from "kubernetes-models/networking.k8s.io/v1/NetworkPolicy";
 import { type IPod, Pod } from "kubernetes-models/v1/Pod";
 import { type IPodSpec } from "kubernetes-models/v1/PodSpec";
 import { type IContainer } from "kubernetes-models/v1/Container";
 import { type IService, Service } from "kubernetes-models/v1/Service";
 
-export type { IContainer, IPod, IPodDisruptionBudget, IPodSpec, IService, IStatefulSet };
+export type {
+  IContainer,
+  INetworkPolicy,
+  IPod,
+  IPodDisruptionBudget,
+  IPodSpec,
+  IService,
+  IStatefulSet,
+};
 
 /** What the manifests are made of. */
-export type Resource = IService | IStatefulSet | IPod | IPodDisruptionBudget;
+export type Resource = IService | IStatefulSet | IPod | IPodDisruptionBudget | INetworkPolicy;
 
 /** Where the manifests are. */
 export const MANIFESTS = fromFileUrl(new URL("../../manifests/", import.meta.url));
@@ -30,6 +42,7 @@ export const MANIFEST_NAMES = [
   "client-ro-3.yaml",
   "rebalance-down.yaml",
   "rebalance-up.yaml",
+  "guarded/network-policy.yaml",
 ] as const;
 
 /** The name of a manifest. */
@@ -51,6 +64,7 @@ function checked(document: unknown): Resource {
   if (Service.is(document)) return new Service(document).validate(), document;
   if (StatefulSet.is(document)) return new StatefulSet(document).validate(), document;
   if (Pod.is(document)) return new Pod(document).validate(), document;
+  if (NetworkPolicy.is(document)) return new NetworkPolicy(document).validate(), document;
   if (PodDisruptionBudget.is(document)) {
     return new PodDisruptionBudget(document).validate(), document;
   }

@@ -1,0 +1,66 @@
+/** `kvs keys`: the keys of all servers, in order. */
+import { type Kvs } from "../core/kvs.ts";
+import { giveUp } from "../core/permissions.ts";
+import { type Command, textOption } from "./args.ts";
+import { displayKey } from "./rebalance_text.ts";
+import {
+  EXIT,
+  JSON_OUTPUT,
+  positionals,
+  STORE_NOTES,
+  STORE_OPTIONS,
+  withStore,
+  writeOut,
+} from "./store.ts";
+
+const PREFIX = textOption("prefix", "TEXT", "Only keys that start with this");
+
+/** How many lines are written at once. */
+const LINES = 1000;
+
+export const keys: Command = {
+  name: "keys",
+  summary: "Prints the keys of all servers in order, each once, as its owner has it.",
+  usage: "[options]",
+  examples: [
+    "kvs keys --servers 'server-{0..2}.server'",
+    "kvs keys --prefix user/ | wc -l",
+    "kvs keys --json   # also for keys with control characters, which are percent-encoded otherwise",
+  ],
+  notes: STORE_NOTES,
+  options: [...STORE_OPTIONS, PREFIX, JSON_OUTPUT],
+  async run(args) {
+    positionals(args, []);
+    return await withStore(args, async (store) => {
+      await giveUp("run", "read", "write", "env", "sys", "ffi");
+      await printKeys(
+        store,
+        args.get(PREFIX),
+        args.get(JSON_OUTPUT) ? jsonLine(store) : displayKey,
+      );
+      return EXIT.ok;
+    });
+  },
+};
+
+async function printKeys(
+  store: Kvs,
+  prefix: string | undefined,
+  format: (key: string) => string,
+): Promise<void> {
+  const encoder = new TextEncoder();
+  let lines: string[] = [];
+  const flush = async () => {
+    await writeOut(encoder.encode(lines.join("")));
+    lines = [];
+  };
+  for await (const key of store.keys({ prefix })) {
+    lines.push(format(key) + "\n");
+    if (lines.length === LINES) await flush();
+  }
+  await flush();
+}
+
+function jsonLine(store: Kvs): (key: string) => string {
+  return (key) => JSON.stringify({ key, server: store.ownerOf(key).server.name });
+}

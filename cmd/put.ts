@@ -1,0 +1,108 @@
+/** `kvs put`: a value from the command line, a file, or standard input. */
+import { messageOf, StartError, UsageError } from "../core/errors.ts";
+import { type PutContent } from "../core/kvs.ts";
+import { giveUp } from "../core/permissions.ts";
+import { type Command, switchOption, textOption } from "./args.ts";
+import { writeLine } from "./screen.ts";
+import { EXIT, JSON_OUTPUT, positionals, STORE_NOTES, STORE_OPTIONS, withStore } from "./store.ts";
+
+const FILE = textOption("file", "FILE", "Take the value from this file");
+const CONTENT_TYPE = textOption("content-type", "TYPE", "What a get tells of the value");
+const IF_MATCH = textOption("if-match", "ETAG", "Only if the value that is there has this ETag");
+const IF_ABSENT = switchOption("if-absent", "Only if there is no such key");
+
+/** Up to this size (bytes) a value from stdin is kept, so that it can be sent again. */
+const KEPT_BYTES = 16 * 1024 ** 2;
+
+export const put: Command = {
+  name: "put",
+  summary: "Saves a value under a key; it is on disk when this returns.",
+  usage: "KEY [VALUE] [options]",
+  examples: [
+    "kvs put greeting hello --servers 'server-{0..2}.server'",
+    "kvs put photo --file photo.jpg --content-type image/jpeg",
+    "tar c notes | kvs put notes.tar",
+    'kvs put lock "$HOSTNAME" --if-absent',
+  ],
+  notes: [
+    "Without VALUE and --file it takes standard input. Put -- before a VALUE that begins with -.",
+    ...STORE_NOTES,
+  ],
+  options: [...STORE_OPTIONS, FILE, CONTENT_TYPE, IF_MATCH, IF_ABSENT, JSON_OUTPUT],
+  async run(args) {
+    const [key = "", value] = positionals(args, ["KEY", "VALUE"], 1);
+    const file = args.get(FILE);
+    if (value !== undefined && file !== undefined) {
+      throw new UsageError("Give either VALUE or --file");
+    }
+    const options = {
+      contentType: args.get(CONTENT_TYPE),
+      ifMatch: args.get(IF_MATCH),
+      ifAbsent: args.get(IF_ABSENT),
+    };
+    if (options.ifMatch !== undefined && options.ifAbsent) {
+      throw new UsageError("Give either --if-match or --if-absent");
+    }
+    return await withStore(args, async (store) => {
+      await giveUp("run", "write", "env", "sys", "ffi");
+      const content = value ?? (file === undefined ? await fromStdin() : await fromFile(file));
+      const { created, etag } = await store.put(key, content, options);
+      if (args.get(JSON_OUTPUT)) {
+        const { server } = store.ownerOf(key);
+        writeLine(Deno.stdout, JSON.stringify({ key, server: server.name, created, etag }));
+      }
+      return EXIT.ok;
+    });
+  },
+};
+
+/** A file, as often as it is asked for; a pipe, as standard input. @throws {StartError} If it is neither. */
+async function fromFile(path: string): Promise<PutContent> {
+  // The runtime keeps this file from programs that may not do everything.
+  if (path === "/dev/stdin") return await fromStdin();
+  const open = async () => {
+    try {
+      return (await Deno.open(path)).readable;
+    } catch (error) {
+      throw cannotRead(path, error instanceof Deno.errors.NotFound ? MISSING : messageOf(error));
+    }
+  };
+  const first = await open();
+  const { isFile, isDirectory } = await Deno.stat(path);
+  // What a pipe gave to an attempt that failed is gone: the next would save the rest of it.
+  if (!isFile && !isDirectory) return await fromPipe(first);
+  await first.cancel();
+  if (isDirectory) throw cannotRead(path, "it is a folder");
+  return open;
+}
+
+const MISSING = "there is no such file";
+
+function cannotRead(path: string, why: string): StartError {
+  return new StartError(`Cannot read ${path}: ${why}`);
+}
+
+async function fromStdin(): Promise<PutContent> {
+  if (Deno.stdin.isTerminal()) {
+    writeLine(Deno.stderr, "Type the value; Ctrl-D on a line of its own ends it");
+  }
+  return await fromPipe(Deno.stdin.readable);
+}
+
+/** What can be read only once: kept while it is small, sent as it comes, and once, where it is not. */
+async function fromPipe(pipe: ReadableStream<Uint8Array<ArrayBuffer>>): Promise<PutContent> {
+  const chunks: Uint8Array<ArrayBuffer>[] = [];
+  const rest = pipe[Symbol.asyncIterator]();
+  for (let size = 0; size <= KEPT_BYTES;) {
+    const next = await rest.next();
+    if (next.done === true) return await new Blob(chunks).bytes();
+    chunks.push(next.value);
+    size += next.value.length;
+  }
+  return ReadableStream.from(joined(chunks, rest));
+}
+
+async function* joined<T>(head: readonly T[], rest: AsyncIterable<T>): AsyncGenerator<T> {
+  yield* head;
+  yield* rest;
+}

@@ -1,0 +1,25 @@
+/** Server lists on the command line: read, and shown where they named their servers indirectly. */
+import { discoverServers } from "../core/discovery.ts";
+import { parseServerList, type ServerAddress } from "../core/server_list.ts";
+import { schemeOf } from "./access.ts";
+import { type Args, DNS } from "./args.ts";
+import { writeLine } from "./screen.ts";
+
+/**
+ * Reads a server list. What `srv:` items and braces stand for is found out now, once, and told on
+ * stderr in one line.
+ *
+ * @throws {UsageError} If it is not one.
+ * @throws {DiscoveryError} If a `srv:` item cannot be resolved.
+ */
+export async function readServers(
+  text: string,
+  what: string,
+  args: Args,
+): Promise<readonly ServerAddress[]> {
+  const scheme = schemeOf(args);
+  const list = await discoverServers(text, what, { dns: args.get(DNS), scheme });
+  const servers = parseServerList(list, what, scheme);
+  if (/srv:|[{]/.test(text)) writeLine(Deno.stderr, `${text} = ${list}`);
+  return servers;
+}

@@ -1,0 +1,36 @@
+/** `kvs where`: which server a key belongs to. */
+import { checkKey, toSegment } from "../core/key.ts";
+import { giveUp } from "../core/permissions.ts";
+import { V1_KEYS } from "../core/wire.ts";
+import { type Command, PLACEMENT } from "./args.ts";
+import { writeLine } from "./screen.ts";
+import { EXIT, JSON_OUTPUT, positionals, STORE_NOTES, STORE_OPTIONS, withStore } from "./store.ts";
+
+export const where: Command = {
+  name: "where",
+  summary: "Prints which server a key belongs to, whether it is there or not; asks none.",
+  usage: "KEY [options]",
+  examples: [
+    "kvs where greeting --servers 'server-{0..2}.server' --placement jump",
+    'curl "$(kvs where greeting --json | jq -r .url)"',
+  ],
+  notes: STORE_NOTES,
+  options: [...STORE_OPTIONS, JSON_OUTPUT],
+  async run(args) {
+    const key = checkKey(positionals(args, ["KEY"])[0] ?? "");
+    return await withStore(args, async (store) => {
+      await giveUp("run", "read", "write", "env", "sys", "ffi", "net");
+      const { server: { name, origin }, index } = store.ownerOf(key);
+      const servers = store.servers.length;
+      const placement = args.get(PLACEMENT);
+      const url = `${origin}${V1_KEYS}/${toSegment(key)}`;
+      writeLine(
+        Deno.stdout,
+        args.get(JSON_OUTPUT)
+          ? JSON.stringify({ key, server: name, index, servers, placement, url })
+          : `${name} (index ${index} of ${servers}, placement ${placement})`,
+      );
+      return EXIT.ok;
+    });
+  },
+};

@@ -1,0 +1,105 @@
+/** Where a shard is reached. */
+import { deadline } from "@std/async/deadline";
+import { messageOf } from "./errors.ts";
+import { createHealthHandler } from "./handler.ts";
+import { type HttpServer, type HttpServerOptions, serveHttp } from "./http_server.ts";
+import { type HttpHandler, type HttpLimits } from "./http_types.ts";
+import { type Lifecycle } from "./lifecycle.ts";
+import { type CertificateFiles, listen, type Place, TlsEndpoint } from "./listener.ts";
+import { type Log } from "./log.ts";
+import { type RequestMetrics } from "./metrics.ts";
+import { errorAnswer } from "./respond.ts";
+
+/** How a {@link ShardPort} is opened. */
+export interface ShardPortOptions extends Place {
+  /** Speaks TLS with this certificate; without it plain HTTP. */
+  readonly certificate: CertificateFiles | undefined;
+  readonly http: HttpLimits;
+  readonly log: Log;
+}
+
+/** What is served there. */
+export interface Served {
+  readonly handler: HttpHandler;
+  readonly lifecycle: Lifecycle;
+  /** Counts what does not even come to the handler. */
+  readonly requests: RequestMetrics;
+}
+
+/** How long requests in flight may take to end once the drain period is over (milliseconds). */
+const CLOSE_TIMEOUT_MS = 2000;
+
+/** Connections at once to the port that tells of health. */
+const HEALTH_CONNECTIONS = 16;
+
+/** Where a shard is reached: its port, and with TLS a second one on loopback for its hook. */
+export class ShardPort {
+  readonly address: string;
+  /** Whether only this machine reaches it. */
+  readonly isLocal: boolean;
+  /** Where health is told without TLS, as HOST:PORT; `undefined` where the port itself does. */
+  readonly health: string | undefined;
+  readonly #server: HttpServer;
+  readonly #tls: TlsEndpoint | undefined;
+  readonly #healthServer: HttpServer | undefined;
+
+  private constructor(server: HttpServer, tls?: TlsEndpoint, healthServer?: HttpServer) {
+    const { hostname } = server.addr;
+    this.#server = server;
+    this.#tls = tls;
+    this.#healthServer = healthServer;
+    this.address = formatAddress(server.addr);
+    this.isLocal = hostname.startsWith("127.") || hostname === "::1";
+    this.health = healthServer === undefined ? undefined : formatAddress(healthServer.addr);
+  }
+
+  /** Connections that are open. */
+  get connections(): number {
+    return this.#server.connections;
+  }
+
+  /**
+   * Listens and serves.
+   *
+   * @throws {StartError} If the port cannot be had, or the certificate is none.
+   */
+  static async open(
+    options: ShardPortOptions,
+    { handler, lifecycle, requests }: Served,
+  ): Promise<ShardPort> {
+    const { certificate, http, log } = options;
+    const serverOptions: HttpServerOptions = {
+      ...http,
+      onError: (error, path) => log("error", "request failed", { path, error: messageOf(error) }),
+      refuse: (status, detail, path) => {
+        requests.refused(status);
+        return errorAnswer(path, status, detail);
+      },
+    };
+    if (certificate === undefined) {
+      return new ShardPort(serveHttp(listen(options), handler, serverOptions));
+    }
+    const tls = await TlsEndpoint.open(options, certificate, log);
+    const server = serveHttp(tls.listener, handler, serverOptions);
+    tls.onReplaced((listener) => server.replaceListener(listener));
+    // The hook is a process of its own that cannot know whom to trust, or by which name.
+    const health = serveHttp(
+      listen({ host: "127.0.0.1", port: 0 }),
+      createHealthHandler(lifecycle),
+      { ...serverOptions, maxConnections: HEALTH_CONNECTIONS },
+    );
+    return new ShardPort(server, tls, health);
+  }
+
+  /** Waits for requests in flight, but not for ever. */
+  async close(): Promise<void> {
+    this.#tls?.close();
+    // A client that never ends its request must not hold up the end; its save is not acknowledged.
+    await deadline(this.#server.shutdown(), CLOSE_TIMEOUT_MS).catch(() => this.#server.close());
+    this.#healthServer?.close();
+  }
+}
+
+function formatAddress({ hostname, port }: Deno.NetAddr): string {
+  return hostname.includes(":") ? `[${hostname}]:${port}` : `${hostname}:${port}`;
+}

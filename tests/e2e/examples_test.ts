@@ -1,0 +1,32 @@
+import { assert, assertEquals } from "@std/assert";
+import { fromFileUrl } from "@std/path";
+import { Kvs } from "../../core/kvs.ts";
+import { visit } from "../../examples/visits.ts";
+import { Server, TempDir } from "./kvs.ts";
+
+const VISITS = fromFileUrl(new URL("../../examples/visits.ts", import.meta.url));
+
+Deno.test("examples/visits.ts runs as it says, without import map and with net only", async () => {
+  await using dir = new TempDir();
+  await using server = await Server.start(dir.join("data"));
+  for (const count of [1, 2]) {
+    const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: ["run", "--no-config", "--no-remote", "--allow-net", VISITS, server.address, "page"],
+      cwd: dir.path,
+      env: { NO_COLOR: "1" },
+    }).output();
+    const decoder = new TextDecoder();
+    assertEquals([code, decoder.decode(stderr)], [0, ""]);
+    const place = `visits/page is on ${server.address}`;
+    assertEquals(decoder.decode(stdout), `page: ${count}\n${place}\n`);
+  }
+});
+
+Deno.test("visits counted at the same time are all counted", async () => {
+  await using dir = new TempDir();
+  await using server = await Server.start(dir.path);
+  const store = await Kvs.open(server.address);
+  const visits = Array.from({ length: 40 }, () => visit(store, "page"));
+  const counts = (await Promise.all(visits)).sort((a, b) => a - b);
+  assert(counts.every((count, at) => count === at + 1), counts.join());
+});
