@@ -34,8 +34,8 @@ const MAX_VALUE = bytesOption("max-value", "16MiB", "The largest value that is t
 const CACHE = bytesOption("cache", "64MiB", "Memory for values that loads find without the disk");
 const JOURNAL = bytesOption(
   "journal",
-  "256MiB",
-  "The size at which the journal slows writers down",
+  "128MiB",
+  "Disk, and memory, for writes that are not files yet; when full, writers are slowed",
 );
 const MAX_CONNECTIONS = countOption(
   "max-connections",

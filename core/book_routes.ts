@@ -21,7 +21,7 @@ const NOT_FOUND = textAnswer(STATUS_CODE.OK, KEY_NOT_FOUND);
 
 function answerValue(value: Value | LargeValue | undefined): HttpResponse {
   if (value === undefined) return NOT_FOUND;
-  const body = value instanceof Value ? value.bytes : value.open();
+  const body = value instanceof Value ? value.body : value.open();
   return { status: STATUS_CODE.OK, headers: TEXT_HEADERS, body };
 }
 

@@ -11,6 +11,8 @@ const DELAY_MS = 200;
 // disk is theirs. A burst is over before the files are written; a restart replays what is not.
 const MANY_KEYS = 2000;
 const LONGEST_DELAY_MS = 10_000;
+// In so many segments the journal comes when it is full.
+const MOST_SEGMENTS = 8;
 // How soon a checkpoint that failed is tried again (milliseconds).
 const FIRST_RETRY_MS = 250;
 const LONGEST_RETRY_MS = 4000;
@@ -22,7 +24,7 @@ const FULL_CONCURRENCY = 8;
 export interface CheckpointParts extends SegmentParts {
   readonly journal: Journal;
   readonly log: Log;
-  /** The journal's bound, bytes: the overlay's memory has the same. */
+  /** The bound of the journal's size and of the overlay's memory, each, bytes. */
   readonly journalBytes: number;
   readonly failed: (error: StorageFailedError) => void;
 }
@@ -62,6 +64,7 @@ export class Checkpointer {
     this.#writer = new SegmentWriter(parts, {
       concurrency: () => this.#concurrency(),
       isStopped: () => this.#isStopped,
+      progressed: () => queue.release(),
     });
   }
 
@@ -74,10 +77,10 @@ export class Checkpointer {
   committed(): void {
     const { journal, overlay, journalBytes } = this.#parts;
     this.#isActive = true;
-    const share = journalBytes / 8;
-    const isLarge = journal.activeBytes >= share ||
-      overlay.bytes >= 2 * share && journal.oldestSealed === undefined;
-    if (isLarge) journal.seal();
+    // Small values take much more memory than journal. A segment is dropped as a whole, so none may
+    // become a large part of either.
+    const segmentBytes = Math.max(journal.activeBytes, overlay.bytesOf(journal.activeSegment));
+    if (segmentBytes >= journalBytes / MOST_SEGMENTS) journal.seal();
     if (this.#isPressed) this.hurry();
     else if (this.#timer === undefined && this.#running === undefined) this.#arm(DELAY_MS);
   }
@@ -149,7 +152,7 @@ export class Checkpointer {
       this.#running = undefined;
       if (this.#isClosing) return;
       if (this.#retryMs > 0) this.#arm(this.#retryMs);
-      else if (this.#parts.journal.bytes > 0) this.#arm(DELAY_MS);
+      else if (this.#parts.journal.bytes > 0) this.#arm(this.#isPressed ? 0 : DELAY_MS);
     });
   }
 
@@ -171,7 +174,7 @@ export class Checkpointer {
         overlay.forget(segment);
         this.#succeeded();
         // Under load there is always a next one that is being filled: it has to be sealed as well.
-        if (this.#queue.hasWaiting) this.#queue.seal();
+        if (this.#queue.hasWaiting && journal.oldestSealed === undefined) this.#queue.seal();
       }
     } catch (error) {
       this.#handle(error);

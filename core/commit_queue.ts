@@ -1,13 +1,13 @@
 /** Group commit: all writes that arrive while a flush is under way go out in the next one. */
-import { StorageFailedError, StorageFullError } from "./errors.ts";
+import { type ShuttingDownError, StorageFailedError, StorageFullError } from "./errors.ts";
 import { failedError, type Journal } from "./journal.ts";
 import { FrameBuffer } from "./journal_record.ts";
-import { LargeFile } from "./overlay.ts";
+import { bytesOf, LargeFile } from "./overlay.ts";
 import type { PendingWrite } from "./pending_write.ts";
 
 /** What the queue needs of the store. Nothing here may call back into the queue but `release`. */
 export interface CommitHost {
-  /** How many bytes of records the journal may take before the checkpoint has made progress. */
+  /** How many bytes of memory may be written before the checkpoint has made progress. */
   room(): number;
   /** Decides the writes of a batch that have a condition: sets `failure` where it does not hold. */
   decide(writes: readonly PendingWrite[]): Promise<void>;
@@ -21,10 +21,15 @@ export interface CommitHost {
   failed(error: StorageFailedError): void;
 }
 
+// So many writes that were let in stay in the array before it is made anew.
+const MOST_GONE = 4096;
+
 class Batch {
   readonly frame = new FrameBuffer();
   writes: PendingWrite[] = [];
   hasConditions = false;
+  /** What its writes will take in the overlay, bytes; more than their records in the journal. */
+  bytes = 0;
 
   add(write: PendingWrite): void {
     const { key, state } = write;
@@ -37,6 +42,7 @@ class Batch {
         state.path.slice(state.path.lastIndexOf("/") + 1),
       )
       : this.frame.putValue(key, state);
+    this.bytes += bytesOf(key, state);
     if (write.condition !== undefined) this.hasConditions = true;
     this.writes.push(write);
   }
@@ -44,6 +50,7 @@ class Batch {
   clear(): void {
     this.frame.clear();
     this.writes = [];
+    this.bytes = 0;
     this.hasConditions = false;
   }
 }
@@ -60,6 +67,10 @@ export class CommitQueue {
   #nextWaiting = 0;
   #refusal: StorageFullError | undefined;
   #failure: StorageFailedError | undefined;
+  /** Why nothing is taken any more. */
+  #end: StorageFailedError | ShuttingDownError | undefined;
+  /** Called when a write that waited does not any more. */
+  #onRelease: (() => void) | undefined;
   #running: Promise<void> | undefined;
   #sealRequested = false;
 
@@ -80,9 +91,9 @@ export class CommitQueue {
 
   /** Takes a write; its promise settles when it is durable, or refused. */
   submit(write: PendingWrite): void {
-    if (this.#failure !== undefined) {
-      write.fail(this.#failure);
-    } else if (this.#waiting.length === 0 && this.#filling.frame.size < this.#room) {
+    if (this.#end !== undefined) {
+      write.fail(this.#end);
+    } else if (this.#waiting.length === 0 && this.#filling.bytes < this.#room) {
       this.#filling.add(write);
       this.#running ??= this.#run();
     } else {
@@ -93,15 +104,15 @@ export class CommitQueue {
   /** Lets in what waits, as far as there is room now. To be called whenever there is more. */
   release(): void {
     this.#room = this.#host.room();
-    while (this.#nextWaiting < this.#waiting.length && this.#filling.frame.size < this.#room) {
+    while (this.#nextWaiting < this.#waiting.length && this.#filling.bytes < this.#room) {
       const write = this.#waiting[this.#nextWaiting++];
       if (write !== undefined) this.#filling.add(write);
     }
-    if (this.#nextWaiting === this.#waiting.length && this.#nextWaiting > 0) {
-      this.#waiting = [];
-      this.#nextWaiting = 0;
+    if (this.#nextWaiting >= MOST_GONE || this.#nextWaiting === this.#waiting.length) {
+      this.#waiting = this.#takeWaiting();
     }
     if (this.#filling.writes.length > 0) this.#running ??= this.#run();
+    this.#onRelease?.();
   }
 
   /**
@@ -120,15 +131,25 @@ export class CommitQueue {
     else this.#sealRequested = true;
   }
 
-  /** Resolves when nothing is under way. */
+  /** Resolves when nothing is under way and nothing waits. */
   async idle(): Promise<void> {
-    while (this.#running !== undefined) await this.#running;
+    while (this.isBusy) {
+      await (this.#running ?? new Promise<void>((resolve) => this.#onRelease = resolve));
+    }
+    this.#onRelease = undefined;
+  }
+
+  /** Rejects what waits for room, and all that comes from now on; what has room goes on. */
+  end(reason: ShuttingDownError): void {
+    this.#end ??= reason;
+    for (const write of this.#takeWaiting()) write.fail(this.#end);
   }
 
   /** Rejects everything from now on. */
   fail(error: StorageFailedError): void {
     if (this.#failure !== undefined) return;
     this.#failure = error;
+    this.#end = error;
     for (const write of this.#filling.writes) write.fail(error);
     this.#filling.clear();
     for (const write of this.#takeWaiting()) write.fail(error);
@@ -136,7 +157,7 @@ export class CommitQueue {
 
   #submitSlowly(write: PendingWrite): void {
     this.release();
-    if (this.#waiting.length === 0 && this.#filling.frame.size < this.#room) {
+    if (this.#waiting.length === 0 && this.#filling.bytes < this.#room) {
       this.#filling.add(write);
       this.#running ??= this.#run();
     } else if (this.#refusal !== undefined) {
@@ -151,6 +172,7 @@ export class CommitQueue {
     const waiting = this.#waiting.slice(this.#nextWaiting);
     this.#waiting = [];
     this.#nextWaiting = 0;
+    this.#onRelease?.();
     return waiting;
   }
 
@@ -162,7 +184,7 @@ export class CommitQueue {
         const batch = this.#filling;
         this.#filling = this.#resting;
         this.#resting = batch;
-        this.#room = this.#host.room() - batch.frame.size;
+        this.#room = this.#host.room() - batch.bytes;
         await this.#commit(batch);
         batch.clear();
         if (this.#failure !== undefined) break;

@@ -1,7 +1,7 @@
 /** The content types of values that have another one than the default. */
 import { crc32 } from "node:zlib";
 import { join } from "@std/path";
-import { writeAll } from "./journal.ts";
+import { failedError, writeAll } from "./journal.ts";
 import type { Files, OpenFile } from "./files.ts";
 import type { Log } from "./log.ts";
 import { DEFAULT_CONTENT_TYPE } from "./store.ts";
@@ -38,7 +38,12 @@ export class ContentTypes {
     this.#files = files;
   }
 
-  /** Reads the file in `folder`, if there is one. */
+  /**
+   * Reads the file in `folder`, if there is one. What it says is durable once resolved: a server that
+   * was killed may have written it and not flushed it, and what is in it is not written again.
+   *
+   * @throws {StorageFailedError} If it cannot be flushed.
+   */
   static async open(folder: string, files: Files, log: Log): Promise<ContentTypes> {
     const types = new ContentTypes(folder, files);
     try {
@@ -47,6 +52,7 @@ export class ContentTypes {
       if (!(error instanceof Deno.errors.NotFound)) throw error;
     }
     await types.#load(log);
+    if (types.#exists) await flush(folder, files);
     return types;
   }
 
@@ -157,6 +163,20 @@ export class ContentTypes {
     } else if (bytes.length > 0 && bytes.at(-1) !== NEWLINE) {
       this.#isTorn = true;
     }
+  }
+}
+
+async function flush(folder: string, files: Files): Promise<void> {
+  try {
+    const file = await files.open(join(folder, FILE_NAME), { write: true });
+    try {
+      await file.syncData();
+    } finally {
+      file.close();
+    }
+    await files.syncFolder(folder);
+  } catch (error) {
+    throw failedError("Cannot flush the content types", error);
   }
 }
 

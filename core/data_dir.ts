@@ -4,8 +4,10 @@
  */
 import { deadline } from "@std/async/deadline";
 import { ensureDir } from "@std/fs/ensure-dir";
-import { join } from "@std/path";
+import { dirname, join, resolve } from "@std/path";
+import { denoFiles } from "./deno_files.ts";
 import { messageOf, StartError } from "./errors.ts";
+import { type Files } from "./files.ts";
 
 /** The hidden folder in DATA_DIR. On-disk name. */
 export const HIDDEN_DIR = ".kvs";
@@ -49,10 +51,11 @@ export class DataDir {
    *
    * @throws {StartError} If it cannot be made or written, or another server holds it.
    */
-  static async open(path: string): Promise<DataDir> {
+  static async open(path: string, files: Pick<Files, "syncFolder"> = denoFiles): Promise<DataDir> {
     let lock: Deno.FsFile;
     try {
       await ensureDir(join(path, HIDDEN_DIR));
+      await flushNames(path, files);
       lock = await Deno.open(join(path, HIDDEN_DIR, LOCK_FILE), {
         read: true,
         write: true,
@@ -85,6 +88,27 @@ export class DataDir {
   /** Lets go of the folder. */
   close(): void {
     this.#lock.close();
+  }
+}
+
+/**
+ * Makes the names of the folder `path` and of those above it durable, up to where its file system is
+ * mounted: any of them may be new. Not only when they were made just now: whoever made them may have
+ * been killed before this.
+ */
+async function flushNames(path: string, files: Pick<Files, "syncFolder">): Promise<void> {
+  const { dev } = await Deno.stat(path);
+  let folder = resolve(path);
+  for (let above = dirname(folder); above !== folder; above = dirname(folder)) {
+    folder = above;
+    try {
+      if ((await Deno.stat(folder)).dev !== dev) return;
+      await files.syncFolder(folder);
+    } catch (error) {
+      // Whoever may not read a folder has not made anything in it.
+      if (error instanceof Deno.errors.PermissionDenied) return;
+      throw error;
+    }
   }
 }
 

@@ -50,6 +50,9 @@ export class PreconditionFailedError extends KvsError {}
 /** Thrown when the disk has no room for a write; the old value stands. */
 export class StorageFullError extends KvsError {}
 
+/** Thrown when a write could not be let in before the end of the server; the old value stands. */
+export class ShuttingDownError extends KvsError {}
+
 /**
  * Thrown when the disk failed in a way after which nothing it holds can be trusted (a failed flush,
  * a damaged journal). The process has to end.

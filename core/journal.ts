@@ -31,6 +31,12 @@ interface ActiveSegment {
   sequence: number;
 }
 
+interface SpareFile {
+  readonly salt: number;
+  /** Where its frames end. */
+  readonly end: number;
+}
+
 /** What {@link Journal} starts from: the segments found on the disk, each with the end of its frames. */
 export type FoundSegments = ReadonlyMap<number, number>;
 
@@ -49,7 +55,10 @@ export class Journal {
   readonly #leastSpareBytes: number;
   #active: ActiveSegment | undefined;
   #last: { number: number; end: number };
-  #hasSpare = false;
+  /** The file that waits to become a segment: what it holds. */
+  #spare: SpareFile | undefined;
+  /** Salts of the sealed segments that this process wrote. */
+  readonly #salts = new Map<number, number>();
   #sealedBytes = 0;
   /** How long flushes of frames took. */
   readonly flushes = new Histogram();
@@ -130,6 +139,7 @@ export class Journal {
     if (active === undefined) return;
     active.file.close();
     this.#sealed.set(active.number, active.end);
+    this.#salts.set(active.number, active.salt);
     this.#sealedBytes += active.end;
     this.#last = active;
     this.#active = undefined;
@@ -142,17 +152,19 @@ export class Journal {
   async drop(number: number): Promise<void> {
     const end = this.#sealed.get(number) ?? 0;
     const path = join(this.#folder, segmentName(number));
-    if (end >= this.#leastSpareBytes && !this.#hasSpare) {
-      await this.#files.rename(path, join(this.#folder, SPARE_NAME));
-      this.#hasSpare = true;
-    } else {
-      await this.#files.remove(path);
-    }
+    const salt = this.#salts.get(number);
+    const isSpare = salt !== undefined && end >= this.#leastSpareBytes && this.#spare === undefined;
+    if (isSpare) await this.#files.rename(path, join(this.#folder, SPARE_NAME));
+    else await this.#files.remove(path);
     try {
       await this.#files.syncFolder(this.#folder);
     } catch (error) {
       throw failedError("Cannot flush the folder of the journal", error);
     }
+    // Not before: until then a power cut gives the file its old name back, and what the next segment
+    // has written to it by then would stand in the middle of the journal.
+    if (isSpare) this.#spare = { salt, end };
+    this.#salts.delete(number);
     this.#sealed.delete(number);
     this.#sealedBytes -= end;
   }
@@ -160,8 +172,8 @@ export class Journal {
   /** Closes the journal and leaves no file behind that is not a sealed segment. */
   async close(): Promise<void> {
     this.abandon();
-    if (this.#hasSpare) await this.#files.remove(join(this.#folder, SPARE_NAME));
-    this.#hasSpare = false;
+    if (this.#spare !== undefined) await this.#files.remove(join(this.#folder, SPARE_NAME));
+    this.#spare = undefined;
   }
 
   /** Closes the open file and leaves all as it is: after a failure. */
@@ -172,23 +184,26 @@ export class Journal {
   async #begin(): Promise<ActiveSegment> {
     const number = this.#last.number + 1;
     const path = join(this.#folder, segmentName(number));
-    const recycled = this.#hasSpare;
+    const old = this.#spare;
     const spare = join(this.#folder, SPARE_NAME);
-    const file = recycled
+    const file = old !== undefined
       ? await this.#files.open(spare, { write: true })
       : await createFile(this.#files, path);
     const salt = randomSalt();
+    const header = { salt, oldSalt: old?.salt, previousEnd: this.#last.end };
     try {
-      await writeAll(file, encodeHeader({ salt, recycled, previousEnd: this.#last.end }));
+      // What is behind its frames was left by a segment before that one.
+      if (old !== undefined && file.facts().size > old.end) await file.truncate(old.end);
+      await writeAll(file, encodeHeader(header));
     } catch (error) {
       file.close();
-      if (!recycled) await this.#files.remove(path);
+      if (old === undefined) await this.#files.remove(path);
       throw fullError(error);
     }
     try {
       await file.syncData();
-      if (recycled) await this.#files.rename(spare, path);
-      this.#hasSpare = false;
+      if (old !== undefined) await this.#files.rename(spare, path);
+      this.#spare = undefined;
       // Before a write in it is acknowledged its name has to be durable.
       await this.#files.syncFolder(this.#folder);
     } catch (error) {

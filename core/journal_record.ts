@@ -5,8 +5,8 @@
  * flush; the next frame is written only when that flush is done. So a frame that is damaged, with no
  * sound frame behind it, was never acknowledged (a torn tail); one with a sound frame behind it was.
  *
- *     header: "kvsjrnl1", salt (31 bits in 4 bytes), 1 if the file was a segment before, else 0 (4),
- *             where the frames of the segment before end (4), CRC-32 of the 20 bytes before
+ *     header: "kvsjrnl1", salt (31 bits in 4 bytes), 0 for a new file, else the top bit and the salt that
+ *             the file had as the segment before (4; 1 from an early version), where the frames of the segment before end (4), CRC-32 of the 20 bytes before
  *     frame:  "kvsF", CRC-32 of the rest of the frame (starting from salt), length of the records
  *             (4 bytes), number of the frame in its segment (4 bytes), records
  *     record: kind (1), bytes of the key (1), of the content type (2), of the value (4), then these
@@ -34,6 +34,7 @@ export const SEGMENT_HEADER_BYTES = 24;
 /** Bytes before the first record of a frame. */
 export const FRAME_HEADER_BYTES = 16;
 const RECORD_HEADER_BYTES = 8;
+const OLD_SALT = 2 ** 31;
 
 const MAGIC = [..."kvsjrnl1"].map((character) => character.charCodeAt(0));
 const FRAME_MAGIC = 0x4673766b; // "kvsF"
@@ -47,8 +48,11 @@ const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 /** What a segment says about itself. */
 export interface SegmentHeader {
   readonly salt: number;
-  /** Whether the file was used before: then old bytes follow the last frame. */
-  readonly recycled: boolean;
+  /**
+   * The salt of what the file held before, whose bytes follow the last frame; `undefined` for a new
+   * file, -1 if it is not known.
+   */
+  readonly oldSalt: number | undefined;
   /** Where the frames of the segment with the number before end; 0 if there was none. */
   readonly previousEnd: number;
 }
@@ -59,7 +63,7 @@ export function encodeHeader(header: SegmentHeader): Uint8Array<ArrayBuffer> {
   const view = new DataView(bytes.buffer);
   bytes.set(MAGIC);
   view.setUint32(8, header.salt, true);
-  view.setUint32(12, header.recycled ? 1 : 0, true);
+  view.setUint32(12, header.oldSalt === undefined ? 0 : (OLD_SALT | header.oldSalt) >>> 0, true);
   view.setUint32(16, header.previousEnd, true);
   view.setUint32(20, crc32(bytes.subarray(0, 20)), true);
   return bytes;
@@ -71,9 +75,10 @@ export function decodeHeader(segment: Uint8Array<ArrayBuffer>): SegmentHeader | 
   const view = new DataView(segment.buffer, segment.byteOffset);
   if (MAGIC.some((byte, i) => segment[i] !== byte)) return undefined;
   if (view.getUint32(20, true) !== crc32(segment.subarray(0, 20))) return undefined;
+  const old = view.getUint32(12, true);
   return {
     salt: view.getUint32(8, true),
-    recycled: view.getUint32(12, true) === 1,
+    oldSalt: old === 0 ? undefined : old >= OLD_SALT ? old - OLD_SALT : -1,
     previousEnd: view.getUint32(16, true),
   };
 }
@@ -96,7 +101,7 @@ export class FrameBuffer {
       RecordKind.SET,
       key,
       type === DEFAULT_CONTENT_TYPE ? "" : type,
-      value.bytes,
+      value.body,
     );
   }
 
@@ -131,21 +136,28 @@ export class FrameBuffer {
     if (this.#bytes.length > KEPT_BUFFER_BYTES) this.#grow(INITIAL_BUFFER_BYTES);
   }
 
-  #put(kind: number, key: string, type: string, value: Uint8Array): number {
+  #put(kind: number, key: string, type: string, value: Uint8Array | string): number {
     const start = this.#length;
     // No UTF-8 needs more than three bytes for a UTF-16 unit.
-    const most = RECORD_HEADER_BYTES + 3 * (key.length + type.length) + value.length;
+    const most = RECORD_HEADER_BYTES + 3 * (key.length + type.length) +
+      (typeof value === "string" ? 3 : 1) * value.length;
     if (start + most > this.#bytes.length) this.#grow(2 * (start + most));
     const bytes = this.#bytes;
     const keyEnd = this.#putText(key, start + RECORD_HEADER_BYTES);
     const typeEnd = type === "" ? keyEnd : this.#putText(type, keyEnd);
-    bytes.set(value, typeEnd);
+    const end = this.#putBody(value, typeEnd);
     bytes[start] = kind;
     bytes[start + 1] = keyEnd - start - RECORD_HEADER_BYTES;
     this.#view.setUint16(start + 2, typeEnd - keyEnd, true);
-    this.#view.setUint32(start + 4, value.length, true);
-    this.#length = typeEnd + value.length;
+    this.#view.setUint32(start + 4, end - typeEnd, true);
+    this.#length = end;
     return start;
+  }
+
+  #putBody(value: Uint8Array | string, position: number): number {
+    if (typeof value === "string") return this.#putText(value, position);
+    this.#bytes.set(value, position);
+    return position + value.length;
   }
 
   #putText(text: string, position: number): number {
@@ -208,6 +220,38 @@ export function findFrame(
     if (end !== undefined) return at;
   }
   return undefined;
+}
+
+// Far fewer than by chance, and more than a disk flips.
+const MOST_FLIPPED_BITS = 4;
+
+/**
+ * Returns how many bytes of a frame that is not sound stand at `start`, 0 if none was begun there: in
+ * a file that was used before, what follows the last frame is old and of no interest. Of a frame of
+ * which less than four bytes were written there is no sign.
+ */
+export function tornBytes(
+  segment: Uint8Array<ArrayBuffer>,
+  start: number,
+  { oldSalt }: SegmentHeader,
+  sequence: number,
+): number {
+  const rest = segment.length - start;
+  if (oldSalt === undefined) return rest;
+  if (rest < FRAME_HEADER_BYTES) return 0;
+  // Where all frames are of one size, an old one stands just here.
+  if (oldSalt >= 0 && frameEnd(segment, start, oldSalt, () => true) !== undefined) return 0;
+  const view = new DataView(segment.buffer, segment.byteOffset + start);
+  const wrong = bitsOf(view.getUint32(0, true) ^ FRAME_MAGIC);
+  const isFrame = wrong === 0 ||
+    wrong + bitsOf(view.getUint32(12, true) ^ sequence) <= MOST_FLIPPED_BITS;
+  return isFrame ? Math.min(rest, FRAME_HEADER_BYTES + view.getUint32(8, true)) : 0;
+}
+
+function bitsOf(word: number): number {
+  let count = 0;
+  for (let rest = word; rest !== 0; rest &= rest - 1) count++;
+  return count;
 }
 
 /** Yields the records of a sound frame. @throws {RangeError} If they are not well-formed. */

@@ -10,6 +10,7 @@ import {
   type JournalRecord,
   recordsOf,
   SEGMENT_HEADER_BYTES,
+  tornBytes,
 } from "./journal_record.ts";
 import type { Log } from "./log.ts";
 
@@ -53,11 +54,13 @@ export async function replayJournal(
         // The last frame of a sealed segment has none behind it that would tell.
         throw damaged(join(folder, segmentName(number - 1)), previousEnd);
       }
-      const end = visitFrames(bytes, header.salt, path, (record) => visit(record, number));
+      const { end, count } = visitFrames(bytes, header.salt, path, (record) => {
+        visit(record, number);
+      });
       if (isLast) {
-        await cutTail(file, bytes, end, header.recycled, () => {
-          logTorn(log, path, bytes.length - end);
-        });
+        const torn = tornBytes(bytes, end, header, count);
+        if (torn > 0) logTorn(log, path, torn);
+        await cutTail(file, bytes, end);
       }
       ends.set(number, end);
     } finally {
@@ -72,13 +75,13 @@ function visitFrames(
   salt: number,
   path: string,
   visit: (record: JournalRecord) => void,
-): number {
+): { readonly end: number; readonly count: number } {
   let start = SEGMENT_HEADER_BYTES;
   for (let sequence = 0;; sequence++) {
     const end = frameEnd(bytes, start, salt, (found) => found === sequence);
     if (end === undefined) {
       if (findFrame(bytes, start, salt, sequence) !== undefined) throw damaged(path, start);
-      return start;
+      return { end: start, count: sequence };
     }
     try {
       for (const record of recordsOf(bytes, start, end)) visit(record);
@@ -99,14 +102,8 @@ async function cutTail(
   file: OpenFile,
   bytes: Uint8Array<ArrayBuffer>,
   end: number,
-  recycled: boolean,
-  onTorn: () => void,
 ): Promise<void> {
-  if (bytes.length > end) {
-    // In a recycled file the rest is what the segment before left, which nobody has to know.
-    if (!recycled) onTorn();
-    await file.truncate(end);
-  }
+  if (bytes.length > end) await file.truncate(end);
   await file.syncData();
 }
 

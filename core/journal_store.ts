@@ -7,7 +7,7 @@
  */
 import { Checkpointer, type CheckpointParts } from "./checkpoint.ts";
 import { type CommitHost, CommitQueue } from "./commit_queue.ts";
-import { StorageFailedError } from "./errors.ts";
+import { ShuttingDownError, StorageFailedError } from "./errors.ts";
 import type { KeyIndex } from "./key_index.ts";
 import { LargeWriter } from "./large_value.ts";
 import { type StoreMetrics } from "./metrics.ts";
@@ -32,7 +32,7 @@ export interface JournalStoreParts extends Omit<CheckpointParts, "failed"> {
   readonly index: KeyIndex;
   /** Bytes of memory for values that are on the disk as well. */
   readonly cacheBytes: number;
-  /** How long `close` may write key files, milliseconds. */
+  /** How long `close` may wait for writes and write key files, milliseconds. */
   readonly closeTimeoutMs: number;
   readonly onFatal: (error: StorageFailedError) => void;
 }
@@ -131,16 +131,33 @@ export class JournalStore implements Store {
     return this.#index.list(options);
   }
 
+  /** Rejects writes that wait for room in the journal, and all new ones: the server ends. */
+  refuseWaiting(): void {
+    this.#queue.end(
+      new ShuttingDownError("Shutting down: nothing was changed, the old value stands"),
+    );
+  }
+
   /**
-   * Waits for writes under way and turns all of the journal into key files: what is left is a folder
-   * of plain files. What cannot be written, because the disk is full or time is up, stays in the
-   * journal for the next start.
+   * Waits for writes under way, also for those that have to wait for room, and turns all of the
+   * journal into key files: what is left is a folder of plain files. When time is up, writes that
+   * still have no room are rejected; what is no file by then, or cannot be because the disk is full,
+   * stays in the journal for the next start.
    */
   async close(): Promise<void> {
+    const { closeTimeoutMs } = this.#parts;
+    const endMs = performance.now() + closeTimeoutMs;
+    const limit = closeTimeoutMs < Infinity
+      ? setTimeout(() => this.refuseWaiting(), closeTimeoutMs)
+      : undefined;
     while (this.#arrivals.size > 0) await Promise.allSettled(this.#arrivals);
     while (this.#turns.size > 0) await Promise.all(this.#turns.values());
     await this.#queue.idle();
-    if (this.#failure === undefined) await this.#checkpointer.finish(this.#parts.closeTimeoutMs);
+    clearTimeout(limit);
+    this.refuseWaiting();
+    if (this.#failure === undefined) {
+      await this.#checkpointer.finish(Math.max(0, endMs - performance.now()));
+    }
     if (this.#failure !== undefined) await this.#checkpointer.abandon();
     await Promise.all(this.#removals);
     if (this.#failure === undefined) await this.#parts.journal.close();
@@ -157,6 +174,7 @@ export class JournalStore implements Store {
     } catch (error) {
       return Promise.reject(error);
     }
+    if (state instanceof Value) state.compact();
     const write = new PendingSet(key, state, condition);
     this.#queue.submit(write);
     return write.promise;

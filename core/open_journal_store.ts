@@ -5,7 +5,7 @@ import { HIDDEN_DIR } from "./data_dir.ts";
 import { denoFiles } from "./deno_files.ts";
 import { type StorageFailedError } from "./errors.ts";
 import type { Files } from "./files.ts";
-import { Journal, segmentNumber, SPARE_NAME } from "./journal.ts";
+import { failedError, Journal, segmentNumber, SPARE_NAME } from "./journal.ts";
 import { type JournalRecord, RecordKind } from "./journal_record.ts";
 import { replayJournal } from "./journal_replay.ts";
 import { JournalStore } from "./journal_store.ts";
@@ -22,13 +22,13 @@ export interface JournalStoreOptions {
   /** Bytes of memory for values that are on the disk as well; 64 MiB by default, 0 for none. */
   readonly cacheBytes?: number;
   /**
-   * Bytes that the journal may have, and about the memory for what is in it and not yet in files;
-   * 256 MiB by default. Writers wait when it is full.
+   * Bytes that the journal may have on the disk, and about the memory for what is in it and not yet
+   * in files; 128 MiB by default. Writers are slowed to the pace of the files when either is full.
    */
   readonly journalBytes?: number;
   /**
-   * How long `close` may take to turn the journal into key files (milliseconds), by default as long
-   * as it needs. What is left then stays in the journal.
+   * How long `close` may take to let in what waits and to turn the journal into key files
+   * (milliseconds), by default as long as it needs. What is left then stays in the journal.
    */
   readonly closeTimeoutMs?: number;
   readonly log: Log;
@@ -51,9 +51,9 @@ export async function openJournalStore(
   options: JournalStoreOptions,
 ): Promise<JournalStore> {
   const { log, onFatal, files = denoFiles, cacheBytes = 64 * MEBIBYTE } = options;
-  const { journalBytes = 256 * MEBIBYTE, closeTimeoutMs = Infinity } = options;
+  const { journalBytes = 128 * MEBIBYTE, closeTimeoutMs = Infinity } = options;
   const hiddenFolder = join(path, HIDDEN_DIR);
-  await files.makeFolder(hiddenFolder);
+  await makeHidden(files, path, hiddenFolder);
   const keyFiles = new KeyFiles(path);
   const [index, hidden] = await Promise.all([
     keyFiles.load(files, log),
@@ -86,6 +86,16 @@ export async function openJournalStore(
     closeTimeoutMs,
     onFatal,
   });
+}
+
+/** Makes the hidden folder, durably: also where the server that made it was killed before that. */
+async function makeHidden(files: Files, path: string, hiddenFolder: string): Promise<void> {
+  await files.makeFolder(hiddenFolder);
+  try {
+    await files.syncFolder(path);
+  } catch (error) {
+    throw failedError("Cannot flush the data directory", error);
+  }
 }
 
 interface HiddenFiles {
@@ -146,7 +156,9 @@ class Replay {
       this.#overlay.put(key, undefined, segment);
       this.#index.delete(key);
     } else if (kind === RecordKind.SET) {
-      this.#put(key, new Value(value.slice(), contentType), segment);
+      const kept = new Value(value.slice(), contentType);
+      kept.compact();
+      this.#put(key, kept, segment);
     } else {
       throw new RangeError(`Unknown kind of record: ${kind}`);
     }

@@ -33,7 +33,15 @@ export interface OverlayEntry {
   isFile: boolean;
 }
 
+// An entry with its place in the map and in its segment, measured with both runtimes; and what stays
+// of it until the segment is dropped, once it is a file or was replaced.
 const ENTRY_BYTES = 200;
+const REST_BYTES = 80;
+
+/** About how many bytes of memory the overlay takes for this write. */
+export function bytesOf(key: string, state: State): number {
+  return ENTRY_BYTES + (state instanceof Value ? memoryOf(key, state) : key.length);
+}
 
 /** The newest durable write of each key that the journal holds. */
 export class Overlay {
@@ -43,10 +51,16 @@ export class Overlay {
   #bytes = 0;
   #current: OverlayEntry[] = [];
   #currentSegment = -1;
+  #currentBytes = 0;
 
   /** About how many bytes of memory it takes. */
   get bytes(): number {
     return this.#bytes;
+  }
+
+  /** About how many bytes of memory the entries of `segment` take, if it is the one put to last. */
+  bytesOf(segment: number): number {
+    return segment === this.#currentSegment ? this.#currentBytes : 0;
   }
 
   /** Returns the newest write of `key`, if the journal holds one. */
@@ -54,21 +68,28 @@ export class Overlay {
     return this.#entries.get(key);
   }
 
-  /** Records a write in `segment`, which must not be less than in the call before. */
+  /**
+   * Records a write in `segment`, which must not be less than in the calls before, but for a key whose
+   * newest write is in it already.
+   */
   put(key: string, state: State, segment: number): State {
     const previous = this.#entries.get(key);
     const replaced = previous?.state;
-    this.#bytes += bytesOf(key, state);
-    if (previous !== undefined) this.#bytes -= bytesOf(key, replaced);
+    const bytes = bytesOf(key, state);
     if (previous !== undefined && previous.segment === segment) {
+      const more = bytes - bytesOf(key, replaced);
+      this.#bytes += more;
+      if (segment === this.#currentSegment) this.#currentBytes += more;
       previous.state = state;
       return replaced;
     }
     // The checkpoint of the older segment sees that this one is not the newest any more.
-    if (previous !== undefined) previous.state = undefined;
+    if (previous !== undefined) this.#strip(previous);
+    if (segment !== this.#currentSegment) this.#begin(segment);
+    this.#bytes += bytes;
+    this.#currentBytes += bytes;
     const entry = { key, state, segment, isFile: false };
     this.#entries.set(key, entry);
-    if (segment !== this.#currentSegment) this.#begin(segment);
     this.#current.push(entry);
     return replaced;
   }
@@ -88,30 +109,36 @@ export class Overlay {
     return this.#entries.get(entry.key) === entry;
   }
 
-  /** Takes out one key: its file is up to date already. */
-  remove(key: string): void {
-    const entry = this.#entries.get(key);
-    if (entry === undefined) return;
-    this.#bytes -= bytesOf(key, entry.state);
-    this.#entries.delete(key);
+  /**
+   * Records that the key's file holds what `entry` does: readers find it there from now on, and its
+   * memory is free long before the whole segment is dropped.
+   */
+  placed(entry: OverlayEntry): void {
+    entry.isFile = true;
+    if (!this.isNewest(entry)) return;
+    this.#strip(entry);
+    this.#entries.delete(entry.key);
   }
 
   /** Forgets a segment that was dropped. */
   forget(segment: number): void {
     for (const entry of this.entriesOf(segment)) {
-      if (this.isNewest(entry)) this.remove(entry.key);
+      if (this.isNewest(entry)) this.placed(entry);
+      this.#bytes -= REST_BYTES;
     }
     this.#bySegment.delete(segment);
-    if (segment === this.#currentSegment) this.#currentSegment = -1;
+    if (segment === this.#currentSegment) this.#begin(-1);
+  }
+
+  #strip(entry: OverlayEntry): void {
+    this.#bytes -= bytesOf(entry.key, entry.state) - REST_BYTES;
+    entry.state = undefined;
   }
 
   #begin(segment: number): void {
     this.#current = [];
     this.#currentSegment = segment;
-    this.#bySegment.set(segment, this.#current);
+    this.#currentBytes = 0;
+    if (segment >= 0) this.#bySegment.set(segment, this.#current);
   }
-}
-
-function bytesOf(key: string, state: State): number {
-  return ENTRY_BYTES + (state instanceof Value ? memoryOf(key, state) : key.length);
 }

@@ -9,6 +9,7 @@ import {
   InvalidQueryError,
   LengthRequiredError,
   PreconditionFailedError,
+  ShuttingDownError,
   StorageFullError,
   ValueTooLargeError,
 } from "./errors.ts";
@@ -28,6 +29,7 @@ const STATUSES = [
   [LengthRequiredError, STATUS_CODE.LengthRequired],
   [PreconditionFailedError, STATUS_CODE.PreconditionFailed],
   [ValueTooLargeError, STATUS_CODE.ContentTooLarge],
+  [ShuttingDownError, STATUS_CODE.ServiceUnavailable],
   [StorageFullError, STATUS_CODE.InsufficientStorage],
 ] as const;
 

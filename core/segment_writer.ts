@@ -16,6 +16,8 @@ import { DEFAULT_CONTENT_TYPE, Value } from "./store.ts";
 /** On-disk name: files that become key files. */
 export const SAVE_PREFIX = "save-";
 
+// How many entries become files between two looks at who waits for their memory.
+const PROGRESS_ENTRIES = 64;
 // Not more files than this are flushed with one flush of the file system, so that it is a short one.
 const MOST_TOGETHER = 512;
 
@@ -34,6 +36,8 @@ export interface SegmentPace {
   /** How many files to work on at the same time. */
   concurrency(): number;
   isStopped(): boolean;
+  /** Called when memory has become free. */
+  progressed(): void;
 }
 
 /** Thrown when a segment was not finished because it was told to stop. */
@@ -54,6 +58,7 @@ export class SegmentWriter {
   /** Whether the folder of key files has changed since its last flush. */
   #isFolderDirty = false;
   #fileCount = 0;
+  #placedCount = 0;
 
   constructor(parts: SegmentParts, pace: SegmentPace) {
     this.#parts = parts;
@@ -165,7 +170,7 @@ export class SegmentWriter {
 
   /** Writes one entry; `temporary` is a file with its value that is flushed already. */
   async #writeEntry(entry: OverlayEntry, temporary?: string): Promise<void> {
-    const { keyFiles, files } = this.#parts;
+    const { keyFiles, files, overlay } = this.#parts;
     const { key, state } = entry;
     const path = keyFiles.pathToWrite(key);
     this.#isFolderDirty = true;
@@ -184,7 +189,8 @@ export class SegmentWriter {
       await removeIfThere(files, odd);
       keyFiles.oddRemoved(key);
     }
-    entry.isFile = true;
+    overlay.placed(entry);
+    if (++this.#placedCount % PROGRESS_ENTRIES === 0) this.#pace.progressed();
   }
 
   async #save(value: Value, path: string): Promise<void> {

@@ -127,7 +127,8 @@ export class Shard {
     lifecycle.drain();
     await delay(drainMs);
     guard?.close();
-    await port.close();
+    // On a slow disk saves may wait for room in the journal: they are told.
+    await port.close(() => store.refuseWaiting());
     await store.close();
     dataDir.close();
   }

@@ -29,6 +29,9 @@ export interface Served {
 /** How long requests in flight may take to end once the drain period is over (milliseconds). */
 const CLOSE_TIMEOUT_MS = 2000;
 
+/** How long the answers to writes that were refused because of the end may take (milliseconds). */
+const REFUSED_TIMEOUT_MS = 250;
+
 /** Connections at once to the port that tells of health. */
 const HEALTH_CONNECTIONS = 16;
 
@@ -91,11 +94,19 @@ export class ShardPort {
     return new ShardPort(server, tls, health);
   }
 
-  /** Waits for requests in flight, but not for ever. */
-  async close(): Promise<void> {
+  /**
+   * Waits for requests in flight, but not for ever.
+   *
+   * @param onLate Called where they take long: to refuse what has to wait.
+   */
+  async close(onLate: () => void): Promise<void> {
     this.#tls?.close();
-    // A client that never ends its request must not hold up the end; its save is not acknowledged.
-    await deadline(this.#server.shutdown(), CLOSE_TIMEOUT_MS).catch(() => this.#server.close());
+    const ended = this.#server.shutdown();
+    await deadline(ended, CLOSE_TIMEOUT_MS).catch(async () => {
+      onLate();
+      // A client that never ends its request must not hold up the end; its save is not acknowledged.
+      await deadline(ended, REFUSED_TIMEOUT_MS).catch(() => this.#server.close());
+    });
     this.#healthServer?.close();
   }
 }

@@ -52,7 +52,7 @@ function answerValue(
     discard(value);
     return { status: STATUS_CODE.NotModified, headers };
   }
-  if (value instanceof Value) return { status: STATUS_CODE.OK, headers, body: value.bytes };
+  if (value instanceof Value) return { status: STATUS_CODE.OK, headers, body: value.body };
   const sized = { ...headers, "content-length": String(value.size) };
   if (request.method === "HEAD") {
     discard(value);

@@ -85,7 +85,10 @@ export class ValueReader {
         if (value === undefined) {
           if (isLast) return undefined;
         } else if (!watch.isChanged || isLast) {
-          if (value instanceof Value && !watch.isChanged) this.#cache.set(key, value);
+          if (value instanceof Value && !watch.isChanged) {
+            value.compact();
+            this.#cache.set(key, value);
+          }
           return value;
         } else if (!(value instanceof Value)) {
           // Its content type could be that of another value by now.

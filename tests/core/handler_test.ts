@@ -5,6 +5,7 @@ import { SharedHeaders } from "../../core/http_headers.ts";
 import { type HttpBody, type HttpRequest, type HttpResponse } from "../../core/http_types.ts";
 import { DataDir } from "../../core/data_dir.ts";
 import { diskRoom } from "../../core/disk_room.ts";
+import { type JournalStore } from "../../core/journal_store.ts";
 import { Lifecycle } from "../../core/lifecycle.ts";
 import { openJournalStore } from "../../core/open_journal_store.ts";
 import { TempDir } from "../e2e/kvs.ts";
@@ -27,7 +28,11 @@ interface Told {
 
 /** A shard without a port: a real store in a folder behind a handler. */
 async function withShard(
-  test: (ask: (target: string, options?: Ask) => Promise<Told>, dir: TempDir) => Promise<void>,
+  test: (
+    ask: (target: string, options?: Ask) => Promise<Told>,
+    dir: TempDir,
+    store: JournalStore,
+  ) => Promise<void>,
 ): Promise<void> {
   await using dir = new TempDir();
   const dataDir = await DataDir.open(dir.path);
@@ -48,7 +53,10 @@ async function withShard(
   });
   lifecycle.started();
   try {
-    await test(async (target, options = {}) => told(await handler(request(target, options))), dir);
+    const ask = async (target: string, options: Ask = {}) => {
+      return told(await handler(request(target, options)));
+    };
+    await test(ask, dir, store);
     assertEquals(logged, []);
   } finally {
     await store.close();
@@ -345,5 +353,25 @@ Deno.test("GET /v1/stats counts keys and tells the room on the disk", async () =
     assertEquals([status, keys], [200, 2]);
     assert(freeBytes > 0 && blockBytes > 0 && (freeFiles === null || freeFiles > 0), body);
     assertEquals((await ask("/v1/stats", { method: "POST" })).status, 405);
+  });
+});
+
+Deno.test("writes that the end of the server leaves no room for are answered 503, not as a failure", async () => {
+  await withShard(async (ask, _, store) => {
+    store.refuseWaiting();
+    for (
+      const [target, options] of [
+        ["/save/a/1", {}],
+        ["/v1/keys/a", { method: "PUT", body: "1" }],
+      ] as const
+    ) {
+      const { status, body, header } = await ask(target, options);
+      assertEquals([status, body, header("retry-after")], [503, "_shutting_down_", "1"]);
+    }
+    const batch = await ask("/v1/batch", {
+      method: "POST",
+      body: '{"op":"put","key":"a","value":"1"}',
+    });
+    assertEquals(JSON.parse(batch.body).status, 503);
   });
 });

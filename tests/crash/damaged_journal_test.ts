@@ -1,5 +1,8 @@
 import { assert, assertEquals, assertInstanceOf } from "@std/assert";
 import { StorageFailedError } from "../../core/errors.ts";
+import { Journal } from "../../core/journal.ts";
+import { FrameBuffer } from "../../core/journal_record.ts";
+import { replayJournal } from "../../core/journal_replay.ts";
 import { type Store, Value } from "../../core/store.ts";
 import { loadText } from "../core/store_contract.ts";
 import { Random } from "./random.ts";
@@ -132,3 +135,93 @@ Deno.test("JournalStore never serves a flipped bit: a journal damaged at every b
   }
   console.log(`flipped bits: ${cases} cases, ${refusals} refused, the others a torn tail`);
 });
+
+interface Recycled {
+  /** The segment, with what its file held before behind it. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** What its file held before. */
+  readonly old: Uint8Array<ArrayBuffer>;
+  /** Where each frame ends, and the header. */
+  readonly ends: readonly number[];
+}
+
+const RECYCLED_PATH = `${FOLDER}/.kvs/journal-00000002`;
+
+/** Writes a segment over an older one, with frames of these sizes. */
+async function recycle(oldSizes: readonly number[], sizes: readonly number[]): Promise<Recycled> {
+  const disk = new SimulatedDisk(new Random(1));
+  const folder = `${FOLDER}/.kvs`;
+  const journal = new Journal(folder, { files: disk, found: new Map(), leastSpareBytes: 1 });
+  const append = async (key: string, size: number) => {
+    const frame = new FrameBuffer();
+    frame.putValue(key, Value.fromText(key.slice(0, 1).repeat(size)));
+    await journal.append(frame);
+  };
+  for (const size of oldSizes) await append("old", size);
+  const old = disk.contents().get(`${folder}/journal-00000001`);
+  journal.seal();
+  await journal.drop(1);
+  const ends: number[] = [];
+  for (const [i, size] of sizes.entries()) {
+    await append(`k${i}`, size);
+    if (i === 0) ends.push(24);
+    ends.push(journal.activeBytes);
+  }
+  const bytes = disk.contents().get(RECYCLED_PATH);
+  journal.abandon();
+  assert(old !== undefined && bytes !== undefined);
+  return { bytes, old, ends };
+}
+
+async function replayRecycled(content: Uint8Array<ArrayBuffer>) {
+  const keys: string[] = [];
+  const dropped: number[] = [];
+  await replayJournal([2], ({ key }) => keys.push(key), {
+    folder: `${FOLDER}/.kvs`,
+    files: diskWith([[RECYCLED_PATH, content]]),
+    log: (_, __, facts) => dropped.push(Number(facts?.["bytes"])),
+  });
+  return { keys, dropped };
+}
+
+const RECYCLED: readonly (readonly [string, readonly number[], readonly number[]])[] = [
+  ["frames of one size", [40, 40, 40, 40, 40, 40], [40, 40, 40]],
+  ["frames of other sizes", [100, 33, 7, 90, 61], [20, 50, 35]],
+  ["frames that fill it", [50], [30, 30, 30]],
+];
+
+for (const [what, oldSizes, sizes] of RECYCLED) {
+  Deno.test(`a torn or flipped last frame of a recycled segment is told of: ${what}`, async () => {
+    const { bytes, old, ends } = await recycle(oldSizes, sizes);
+    const whole = await replayRecycled(bytes);
+    assertEquals([whole.keys, whole.dropped], [["k0", "k1", "k2"], []]);
+    for (let cut = 24; cut < (ends.at(-1) ?? 0); cut++) {
+      // As far as the disk came; behind it is what was there.
+      const torn = old.slice();
+      const content = new Uint8Array(Math.max(torn.length, cut));
+      content.set(torn);
+      content.set(bytes.subarray(0, cut));
+      const { keys, dropped } = await replayRecycled(content);
+      const frames = ends.findLastIndex((end) => end <= cut);
+      assertEquals(keys, ["k0", "k1", "k2"].slice(0, frames), `cut at ${cut}`);
+      const written = cut - (ends[frames] ?? 0);
+      // Frames of one size begin alike: where no byte differs, nothing was written.
+      const differs = content.some((byte, at) => at >= (ends[frames] ?? 0) && byte !== old[at]);
+      const hasHeader = content.length >= (ends[frames] ?? 0) + 16;
+      if (written >= 4 && differs && hasHeader) assertEquals(dropped.length, 1, `cut at ${cut}`);
+      if (written === 0) assertEquals(dropped, [], `cut at ${cut}`);
+    }
+    const last = ends.at(-2) ?? 0;
+    const length = (ends.at(-1) ?? 0) - last;
+    for (let at = last; at < last + length; at++) {
+      for (let bit = 0; bit < 8; bit++) {
+        const flipped = bytes.slice();
+        flipped[at] = (flipped[at] ?? 0) ^ (1 << bit);
+        const { keys, dropped } = await replayRecycled(flipped);
+        assertEquals([keys, dropped.length], [["k0", "k1"], 1], `byte ${at} bit ${bit}`);
+        // The length itself may be what is wrong.
+        if (at < last + 8 || at >= last + 12) assertEquals(dropped, [length]);
+      }
+    }
+  });
+}

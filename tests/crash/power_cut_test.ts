@@ -3,12 +3,18 @@ import { type PowerCut, SimulatedDisk } from "./simulated_disk.ts";
 import { Random } from "./random.ts";
 import { openOn, Workload } from "./workload.ts";
 
-const CUTS: readonly (PowerCut | "killed")[] = [
-  "killed",
-  "nothing survives",
-  "all survives",
-  "some survives",
-  "some survives",
+type End = PowerCut | "killed";
+
+/** How the first process ends, and how the one that recovers. */
+const ENDS: readonly (readonly [End, End])[] = [
+  ["killed", "killed"],
+  ["nothing survives", "nothing survives"],
+  ["all survives", "all survives"],
+  ["some survives", "some survives"],
+  ["some survives", "some survives"],
+  // What the second one finds there need not be durable.
+  ["killed", "nothing survives"],
+  ["killed", "some survives"],
 ];
 
 // Bytes of journal: all in it, some checkpoints, checkpoints without end.
@@ -23,8 +29,8 @@ Deno.test("JournalStore keeps what it acknowledged when all ends at any operatio
     for (const journalBytes of JOURNALS) {
       const operations = await countOperations(seed, journalBytes);
       for (let end = 0; end < operations; end++) {
-        const cut = CUTS[(end + seed) % CUTS.length] ?? "killed";
-        await endAt(end, cut, seed, journalBytes);
+        const ends = ENDS[(end + seed) % ENDS.length] ?? ["killed", "killed"];
+        await endAt(end, ends, seed, journalBytes);
         cases++;
       }
     }
@@ -52,11 +58,11 @@ async function countOperations(seed: number, journalBytes: number): Promise<numb
 
 async function endAt(
   end: number,
-  cut: PowerCut | "killed",
+  ends: readonly [End, End],
   seed: number,
   journalBytes: number,
 ): Promise<void> {
-  const label = `seed ${seed}, journal ${journalBytes}, operation ${end}, ${cut}`;
+  const label = `seed ${seed}, journal ${journalBytes}, operation ${end}, ${ends.join(", then ")}`;
   const random = new Random(seed);
   const workload = new Workload(random);
   let disk = new SimulatedDisk(random);
@@ -65,6 +71,7 @@ async function endAt(
   for (const [i, ending] of endings.entries()) {
     let next: SimulatedDisk | undefined;
     const current = disk;
+    const cut = ends[i] ?? "killed";
     current.fault = ({ index }) => {
       if (index < ending) return undefined;
       next ??= cut === "killed" ? current.afterKill() : current.afterPowerCut(cut);
@@ -85,6 +92,8 @@ async function endAt(
     disk = next ?? current;
   }
   disk.fault = () => undefined;
+  // All was closed: what it left is durable.
+  disk = disk.afterPowerCut("nothing survives");
   const { store, fatal } = await openOn(disk, journalBytes);
   await workload.check(store, label);
   assert(fatal.length === 0, label);

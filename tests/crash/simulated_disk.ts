@@ -13,7 +13,16 @@ export type Fault = "full" | "short" | "broken";
 export interface Operation {
   /** Number among all operations of this disk, from 0. */
   readonly index: number;
-  readonly kind: "create" | "open" | "write" | "flush" | "truncate" | "rename" | "remove" | "list";
+  readonly kind:
+    | "create"
+    | "open"
+    | "write"
+    | "flush"
+    | "truncate"
+    | "rename"
+    | "remove"
+    | "list"
+    | "folder";
   readonly path: string;
 }
 
@@ -25,6 +34,7 @@ interface Inode {
   content: Uint8Array<ArrayBuffer>;
   durable: Uint8Array<ArrayBuffer>;
   modifiedMs: number;
+  readonly isFolder: boolean;
 }
 
 /** A change of names that is not durable yet: each name gets a file, or none. */
@@ -35,7 +45,7 @@ const SECTOR_BYTES = 16;
 
 const NOTHING = new Uint8Array(0);
 
-/** The simulated disk. Its folders are what the paths of its files say. */
+/** The simulated disk. Folders are those that were made, and what the paths of its files say. */
 export class SimulatedDisk implements Files {
   readonly #random: Random;
   readonly #inodes = new Map<string, Inode>();
@@ -63,6 +73,7 @@ export class SimulatedDisk implements Files {
       content: content.slice(),
       durable: content.slice(),
       modifiedMs: this.#clockMs,
+      isFolder: false,
     };
     this.#inodes.set(path, inode);
     this.#durableNames.set(path, inode);
@@ -70,13 +81,27 @@ export class SimulatedDisk implements Files {
 
   /** All files by path. */
   contents(): Map<string, Uint8Array<ArrayBuffer>> {
-    return new Map(Array.from(this.#inodes, ([path, inode]) => [path, inode.content]));
+    const files = [...this.#inodes].filter(([, { isFolder }]) => !isFolder);
+    return new Map(files.map(([path, inode]) => [path, inode.content]));
   }
 
-  /** Returns the disk as the next process finds it when this one is killed now. */
+  /**
+   * Returns the disk as the next process finds it when this one is killed now: all is there, and what
+   * was not durable still is not.
+   */
   afterKill(): SimulatedDisk {
     const disk = this.#next();
-    for (const [path, inode] of this.#inodes) disk.put(path, inode.content);
+    const copies = new Map<Inode, Inode>();
+    const copy = (inode: Inode): Inode => {
+      const copied = copies.get(inode) ?? { ...inode };
+      copies.set(inode, copied);
+      return copied;
+    };
+    for (const [path, inode] of this.#inodes) disk.#inodes.set(path, copy(inode));
+    for (const [path, inode] of this.#durableNames) disk.#durableNames.set(path, copy(inode));
+    disk.#nameChanges = this.#nameChanges.map((change) => {
+      return new Map(Array.from(change, ([path, inode]) => [path, inode && copy(inode)]));
+    });
     return disk;
   }
 
@@ -93,7 +118,14 @@ export class SimulatedDisk implements Files {
       else for (const path of change.keys()) lost.add(path);
     }
     const disk = this.#next();
-    for (const [path, inode] of names) disk.put(path, this.#surviving(inode, cut));
+    for (const [path, inode] of names) {
+      if (inode.isFolder) {
+        disk.#inodes.set(path, inode);
+        disk.#durableNames.set(path, inode);
+      } else if (names.has(folderOf(path)) || !this.#inodes.get(folderOf(path))?.isFolder) {
+        disk.put(path, this.#surviving(inode, cut));
+      }
+    }
     return disk;
   }
 
@@ -106,6 +138,7 @@ export class SimulatedDisk implements Files {
       content: NOTHING,
       durable: NOTHING,
       modifiedMs: this.#clockMs++,
+      isFolder: false,
     };
     this.#change(new Map([[path, inode]]));
     return this.#opened(inode, path);
@@ -170,21 +203,33 @@ export class SimulatedDisk implements Files {
     });
   }
 
-  makeFolder(): Promise<void> {
-    return Promise.resolve();
+  async makeFolder(path: string): Promise<void> {
+    await this.#pass();
+    this.#operate("folder", path);
+    if (this.#inodes.has(path)) return;
+    const inode = {
+      number: ++this.#inodeCount,
+      content: NOTHING,
+      durable: NOTHING,
+      modifiedMs: this.#clockMs++,
+      isFolder: true,
+    };
+    this.#change(new Map([[path, inode]]));
   }
 
   async list(folder: string, entry: (name: string, isFile: boolean) => void): Promise<void> {
     await this.#pass();
     this.#operate("list", folder);
-    for (const path of this.#inodes.keys()) {
-      if (folderOf(path) === folder) entry(path.slice(folder.length + 1), true);
+    for (const [path, { isFolder }] of this.#inodes) {
+      if (folderOf(path) === folder) entry(path.slice(folder.length + 1), !isFolder);
     }
   }
 
   #next(): SimulatedDisk {
     const disk = new SimulatedDisk(this.#random);
     disk.canFlushAll = this.canFlushAll;
+    disk.#inodeCount = this.#inodeCount;
+    disk.#clockMs = this.#clockMs;
     return disk;
   }
 
