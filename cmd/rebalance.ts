@@ -4,13 +4,14 @@ import { UsageError } from "../core/errors.ts";
 import { giveUp } from "../core/permissions.ts";
 import { PLACEMENTS } from "../core/placement.ts";
 import { rebalance as runRebalance } from "../core/rebalance.ts";
-import { openEndpoints } from "../core/rebalance_endpoint.ts";
+import { openEndpoints } from "../core/rebalance_open.ts";
 import { type ServerAddress } from "../core/server_list.ts";
 import { ACCESS_OPTIONS, accessOf } from "./access.ts";
 import {
   type Args,
   choiceOption,
   type Command,
+  countOption,
   DNS,
   PLACEMENT,
   secondsOption,
@@ -35,10 +36,28 @@ const PRUNE = switchOption(
   "prune",
   "At the end delete, once verified, the copies on servers that will not own them",
 );
+const PATIENCE = secondsOption(
+  "patience",
+  60,
+  "How long to try again when a server goes away in the middle; at the start it is not tried again",
+);
+const RATE = countOption<number | undefined>(
+  "rate",
+  undefined,
+  [1, 1_000_000_000],
+  "The most keys to move in a second",
+);
+const FORCE = switchOption(
+  "force",
+  "Go on also where most keys are not on the server that owns them by this placement",
+);
 const TIMEOUT = secondsOption("timeout", 10, "How long one request may take");
 
-/** The most keys under way at once: enough to keep a few servers and their disks busy. */
-const CONCURRENCY = 32;
+/** The most batches of keys under way at once: enough to keep a few servers and their disks busy. */
+const CONCURRENCY = 4;
+
+/** The exit code where keys went on changing while they were moved. */
+const RESTLESS = 3;
 
 export const rebalance: Command = {
   name: "rebalance",
@@ -49,7 +68,10 @@ export const rebalance: Command = {
     "kvs rebalance localhost:8000,localhost:8001 localhost:8000,localhost:8001,localhost:8002 --dry-run",
     "kvs rebalance 'server-{0..2}.server' 'server-{0..3}.server' --prune",
   ],
-  options: [OUTPUT, DRY_RUN, PRUNE, PLACEMENT, TIMEOUT, DNS, ...ACCESS_OPTIONS],
+  options: [
+    ...[OUTPUT, DRY_RUN, PRUNE, RATE, PLACEMENT, FORCE, TIMEOUT, PATIENCE, DNS],
+    ...ACCESS_OPTIONS,
+  ],
   async run(args) {
     const [asIsText, toBeText, ...rest] = args.positionals;
     if (asIsText === undefined) throw new UsageError("Missing argument: AS_IS");
@@ -61,14 +83,21 @@ export const rebalance: Command = {
 
     const access = await accessOf(args);
     await giveUp("run", "read", "write", "env", "ffi", "sys");
-    const endpoints = await openEndpoints(servers, { timeoutMs: args.get(TIMEOUT), access });
     const stop = new AbortController();
     let exitCode = 0;
     const report = createReport(output, { dryRun, prune: args.get(PRUNE) });
+    const endpoints = await openEndpoints(servers, {
+      timeoutMs: args.get(TIMEOUT),
+      access,
+      patienceMs: args.get(PATIENCE),
+      signal: stop.signal,
+      onWait: (message) => report.note(message),
+    });
+    const keysPerSecond = args.get(RATE);
     const unlisten = onFirstSignal((signal) => {
       exitCode = EXIT_CODES[signal];
       stop.abort();
-      report.note("Stopping after the keys under way; a second signal ends it at once");
+      report.note("Stopping after the batches under way; a second signal ends it at once");
     });
     try {
       const summary = await runRebalance({
@@ -77,12 +106,15 @@ export const rebalance: Command = {
         prune: args.get(PRUNE),
         dryRun,
         details: output === "lines" && !dryRun,
+        force: args.get(FORCE),
         concurrency: CONCURRENCY,
+        ...(keysPerSecond === undefined ? {} : { keysPerSecond }),
         signal: stop.signal,
         onEvent: (event) => report.event(event),
       });
       report.summary(summary);
-      return summary.interrupted ? exitCode : 0;
+      if (summary.interrupted) return exitCode;
+      return summary.changing + summary.deleted + summary.gone > 0 ? RESTLESS : 0;
     } finally {
       report.close();
       unlisten();

@@ -1,6 +1,7 @@
 /** What `kvs rebalance` prints: lines, a progress bar, or JSON. */
 import { bytesToSegment, toSegment } from "../core/key.ts";
-import { type Phase, type RebalanceEvent, type Summary } from "../core/rebalance_events.ts";
+import { type RebalanceEvent, type Summary } from "../core/rebalance_events.ts";
+import { createProgress } from "./rebalance_bar.ts";
 import { displayKey, displayValue, Printer, pythonRepr } from "./rebalance_text.ts";
 
 /** What `--output` takes. */
@@ -96,45 +97,27 @@ class LinesReport implements Report {
   }
 }
 
-/** How often the bar is drawn anew, in milliseconds. */
-const BAR_INTERVAL_MS = 100;
-
-/** How often a line tells of the progress where no bar can be drawn, in milliseconds. */
-const LOG_INTERVAL_MS = 10_000;
-
-const BAR_WIDTH = 24;
-const CLEAR_LINE = "\r\x1b[K";
-const PHASE_WORDS: Record<Phase, string> = {
-  survey: "Listing",
-  read: "Reading",
-  move: "Moving",
-  prune: "Pruning",
-};
-
 /** A bar on a terminal, a line now and then elsewhere, and the summary. */
 class ProgressReport implements Report {
   readonly #options: ReportOptions;
   readonly #out = new Printer(Deno.stdout);
-  readonly #terminal = Deno.stdout.isTerminal();
+  readonly #progress = createProgress();
   readonly #notes = new Notes((line) => this.note(line));
-  #phase: Phase | undefined;
-  #phaseStart = 0;
-  #drawn = 0;
 
   constructor(options: ReportOptions) {
     this.#options = options;
   }
 
   note(line: string): void {
-    this.#clearBar();
+    this.#progress.clear();
     printError(line);
   }
 
   event(event: RebalanceEvent): void {
     if (event.kind === "progress") {
-      this.#progress(event.phase, event.done, event.total);
+      this.#progress.update(event.phase, event.done, event.total);
     } else if (event.kind === "plan") {
-      this.#clearBar();
+      this.#progress.clear();
       this.#out.print(planLine(event));
     } else {
       this.#notes.event(event);
@@ -142,35 +125,14 @@ class ProgressReport implements Report {
   }
 
   summary(summary: Summary): void {
-    this.#clearBar();
+    this.#progress.clear();
     this.#notes.end(summary, this.#options);
     for (const line of summaryLines(summary, this.#options)) this.#out.print(`${line}\n`);
   }
 
   close(): void {
-    this.#clearBar();
+    this.#progress.clear();
     this.#out.flush();
-  }
-
-  #progress(phase: Phase, done: number, total: number | undefined): void {
-    const now = performance.now();
-    if (phase !== this.#phase) {
-      this.#phase = phase;
-      this.#phaseStart = now;
-      this.#drawn = this.#terminal ? 0 : now;
-    }
-    if (now - this.#drawn < (this.#terminal ? BAR_INTERVAL_MS : LOG_INTERVAL_MS)) return;
-    this.#drawn = now;
-    const line = progressLine(phase, { done, total, seconds: (now - this.#phaseStart) / 1000 });
-    this.#out.print(this.#terminal ? CLEAR_LINE + line : `${line}\n`);
-    this.#out.flush();
-  }
-
-  #clearBar(): void {
-    if (!this.#terminal || this.#drawn === 0) return;
-    this.#out.print(CLEAR_LINE);
-    this.#out.flush();
-    this.#drawn = 0;
   }
 }
 
@@ -191,17 +153,18 @@ class JsonReport implements Report {
       this.#told = now;
     }
     if (event.kind === "moved") {
-      const { key, from, to, copy } = event;
-      this.#print({ event: kind, key, from, to, bytes: copy.bytes.length });
+      const { key, from, to, bytes } = event;
+      this.#print({ event: kind, key, from, to, bytes });
     } else {
       this.#print({ event: kind, ...facts });
     }
   }
 
   summary(summary: Summary): void {
-    const { seconds, ...counts } = summary;
+    const { seconds, phases, ...counts } = summary;
     const rate = { seconds: rounded(seconds), keysPerSecond: keysPerSecond(summary) };
-    this.#print({ event: "summary", ...counts, ...rate });
+    const parts = Object.entries(phases).map(([name, length]) => [name, rounded(length)]);
+    this.#print({ event: "summary", ...counts, phases: Object.fromEntries(parts), ...rate });
   }
 
   close(): void {
@@ -229,6 +192,21 @@ class Notes {
     switch (event.kind) {
       case "book":
         this.#print(`${event.server} speaks only the book routes: text values only, no pruning`);
+        break;
+      case "unchecked":
+        this.#print(`${event.server} does not tell what room it has: not checked`);
+        break;
+      case "changing":
+        this.#print(
+          `Changing: ${displayKey(event.key)} was written on ${event.owner} again and again; ` +
+            `${event.target} may not have its newest value`,
+        );
+        break;
+      case "deleted":
+        this.#print(
+          `Deleted: ${displayKey(event.key)} went from ${event.owner} during the run; ` +
+            `${event.target} still has a copy`,
+        );
         break;
       case "stale":
       case "unclear":
@@ -272,6 +250,7 @@ function counted(count: number, noun: string): string {
 /** The summary, as a person reads it. */
 function summaryLines(summary: Summary, options: ReportOptions): readonly string[] {
   const { keys, moved, inPlace, left, stale, pruned, unclear, orphans, bytes } = summary;
+  const { recopied, changing, deleted, gone } = summary;
   const counts = [
     `${keys} keys seen`,
     `${moved} ${options.dryRun ? "to move" : "moved"}`,
@@ -281,9 +260,18 @@ function summaryLines(summary: Summary, options: ReportOptions): readonly string
   ];
   if (unclear > 0) counts.push(`${unclear} unclear`);
   if (orphans > 0) counts.push(`${orphans} orphans`);
+  if (recopied > 0) counts.push(`${recopied} copied again`);
   const seconds = summary.seconds.toFixed(2);
-  const rate = `${bytes} bytes, ${seconds} seconds, ${keysPerSecond(summary)} keys per second`;
+  const perSecond = summary.seconds > 0 ? Math.round(moved / summary.seconds) : 0;
+  const rate = `${bytes} bytes, ${seconds} seconds, ${keysPerSecond(summary)} keys per second ` +
+    `(${perSecond} moved)`;
   const lines = [`${counts.join(", ")}; ${rate}`];
+  if (changing + deleted + gone > 0) {
+    lines.push(
+      `${changing} keys went on changing, ${deleted} were deleted behind their copy, ${gone} went ` +
+        "before they were moved: stop the clients that write, and run it again",
+    );
+  }
   if (!summary.interrupted) return lines;
   if (options.dryRun || (moved === 0 && pruned === 0)) {
     lines.push("Interrupted: nothing was changed");
@@ -292,31 +280,6 @@ function summaryLines(summary: Summary, options: ReportOptions): readonly string
     lines.push(`Interrupted: ${rest}; run it again to complete it`);
   }
   return lines;
-}
-
-function progressLine(
-  phase: Phase,
-  { done, total, seconds }: { done: number; total: number | undefined; seconds: number },
-): string {
-  const rate = seconds > 0 ? done / seconds : 0;
-  const speed = `${Math.round(rate)} keys/s`;
-  const word = PHASE_WORDS[phase].padEnd(8);
-  if (total === undefined || total === 0) return `${word}${done} keys, ${speed}`;
-  const share = Math.min(done / total, 1);
-  const filled = Math.round(share * BAR_WIDTH);
-  const bar = "#".repeat(filled) + "-".repeat(BAR_WIDTH - filled);
-  const percent = `${Math.floor(share * 100)}%`.padStart(4);
-  const left = rate > 0 ? `, ${clock((total - done) / rate)} left` : "";
-  return `${word}[${bar}]${percent}  ${done}/${total} keys, ${speed}${left}`;
-}
-
-/** Seconds as `0:07`, `12:05` or `1:02:03`. */
-function clock(seconds: number): string {
-  const whole = Math.ceil(seconds);
-  const two = (value: number) => String(value).padStart(2, "0");
-  const minutes = Math.floor(whole / 60);
-  if (minutes < 60) return `${minutes}:${two(whole % 60)}`;
-  return `${Math.floor(minutes / 60)}:${two(minutes % 60)}:${two(whole % 60)}`;
 }
 
 function keysPerSecond({ keys, seconds }: Summary): number {

@@ -4,6 +4,7 @@
  *     {"op":"put","key":"a","value":"text"}             {"status":201,"key":"a","etag":"\"…\""}
  *     {"op":"put","key":"b","base64":"AAE=","type":"x/y","ifNoneMatch":"*"}
  *     {"op":"get","key":"a"}                            {"status":200,"key":"a","value":"text",…}
+ *     {"op":"head","key":"a"}                           {"status":200,"key":"a","etag":…,"size":4,…}
  *     {"op":"delete","key":"a","ifMatch":"\"…\""}       {"status":204,"key":"a"}
  */
 import { decodeBase64, encodeBase64 } from "@std/encoding/base64";
@@ -14,7 +15,13 @@ import { InvalidOperationError, KvsError, messageOf, ValueTooLargeError } from "
 import { checkKey } from "./key.ts";
 import { type Log } from "./log.ts";
 import { errorName, SHUTTING_DOWN, statusOf } from "./protocol.ts";
-import { DEFAULT_CONTENT_TYPE, LARGE_VALUE_BYTES, type Store, Value } from "./store.ts";
+import {
+  DEFAULT_CONTENT_TYPE,
+  LARGE_VALUE_BYTES,
+  type LargeValue,
+  type Store,
+  Value,
+} from "./store.ts";
 
 /**
  * The longest line (bytes): a value of {@link LARGE_VALUE_BYTES}, all of it escaped as `\u00XX`, and
@@ -22,8 +29,18 @@ import { DEFAULT_CONTENT_TYPE, LARGE_VALUE_BYTES, type Store, Value } from "./st
  */
 const MAX_LINE_BYTES = 8 * LARGE_VALUE_BYTES;
 
-/** Operations that run at the same time; bounds what their values take in memory (4 MiB). */
-const WINDOW = 64;
+/**
+ * What operations under way at the same time may take in memory (bytes); a value that is being read
+ * counts as if it had {@link LARGE_VALUE_BYTES}.
+ */
+const WINDOW_BYTES = 64 * LARGE_VALUE_BYTES;
+
+/** How long operations may keep the event loop to themselves (ms), and how often that is looked at. */
+const TURN_MS = 2;
+const LOOK_EVERY = 16;
+
+/** What an operation under way takes besides its value, about (bytes). */
+const OPERATION_BYTES = 512;
 
 /** The most that the answer may take in memory (characters); what is got behind that is refused. */
 const MAX_ANSWER = 32 * 1024 * 1024;
@@ -38,7 +55,7 @@ export interface BatchOptions {
 
 /** One operation, checked. */
 interface Operation {
-  readonly op: "put" | "get" | "delete";
+  readonly op: "put" | "get" | "head" | "delete";
   readonly key: string;
   readonly value?: string;
   readonly base64?: string;
@@ -52,89 +69,161 @@ type Result = Readonly<Record<string, string | number>>;
 
 /**
  * Runs the operations of a request body as they come and yields the lines of the answer. Operations
- * on one key take effect in order. Memory: one chunk of the body, the values of one window, and the
- * answer, which is bounded.
+ * on one key take effect in order; others share the disk's flushes. Memory: one chunk of the body,
+ * the values of one window, and the answer, which is bounded.
  */
 export async function* runBatch(
   chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   options: BatchOptions,
 ): AsyncGenerator<string> {
-  let size = 0;
+  const batch = new Batch(options);
+  let turnStart = performance.now();
   try {
     for await (const lines of splitLines(chunks)) {
-      for (let at = 0; at < lines.length; at += WINDOW) {
-        const text = await runWindow(lines.slice(at, at + WINDOW), {
-          ...options,
-          full: size > MAX_ANSWER,
-        });
-        size += text.length;
-        yield text;
+      for (const [index, line] of lines.entries()) {
+        if (batch.start(line)) yield await batch.takeOldest();
+        if (index % LOOK_EVERY !== 0 || performance.now() - turnStart < TURN_MS) continue;
+        // What memory answers costs no promise: others have to be let in.
+        await new Promise((resolve) => setTimeout(resolve, 0));
+        turnStart = performance.now();
       }
+      yield batch.takeReady();
     }
+    yield await batch.takeAll();
   } catch (error) {
     // Operations before this one were done, so the last line says what stopped the rest.
-    yield JSON.stringify(failure(error, options.log)) + "\n";
+    yield await batch.takeAll() + JSON.stringify(failure(error, options.log)) + "\n";
   }
 }
 
-interface WindowOptions extends BatchOptions {
-  /** Whether the answer has no room for more values. */
-  readonly full: boolean;
+/** An operation that was started; `line` is its result once that is known. */
+interface Started {
+  readonly key: string;
+  /** What it counts for in the window; 0 where it was done at once. */
+  readonly bytes: number;
+  line: string | undefined;
+  done: Promise<void> | undefined;
 }
 
-async function runWindow(lines: readonly string[], options: WindowOptions): Promise<string> {
-  const turns = new Map<string, Promise<Result>>();
-  const results = lines.map((line) => startLine(line, turns, options));
-  let text = "";
-  for (const result of results) text += JSON.stringify(await result) + "\n";
-  return text;
-}
+/** The operations of one request that are under way, in order. */
+class Batch {
+  readonly #options: BatchOptions;
+  readonly #queue: Started[] = [];
+  #first = 0;
+  /** The last operation on each key, as long as it is under way. */
+  readonly #turns = new Map<string, Started>();
+  #windowBytes = 0;
+  #answerSize = 0;
 
-/**
- * Starts the operation of one line, behind those before it on the same key; never rejects. `turns`
- * holds the last operation of this window on each key.
- */
-function startLine(
-  line: string,
-  turns: Map<string, Promise<Result>>,
-  options: WindowOptions,
-): Result | Promise<Result> {
-  let operation: Operation;
-  try {
-    operation = parseOperation(line);
-  } catch (error) {
-    return failure(error, options.log);
+  constructor(options: BatchOptions) {
+    this.#options = options;
   }
-  const before = turns.get(operation.key);
-  const result = before === undefined
-    ? run(operation, options)
-    : before.then(() => run(operation, options));
-  turns.set(operation.key, result);
-  return result;
-}
 
-async function run(
-  operation: Operation,
-  { store, serving, log, full }: WindowOptions,
-): Promise<Result> {
-  const { op, key } = operation;
-  try {
-    checkKey(key);
-    if (!serving()) {
-      return { status: STATUS_CODE.ServiceUnavailable, key, error: SHUTTING_DOWN };
+  /** Starts the operation of a line; returns whether the window is full then. */
+  start(line: string): boolean {
+    let result: Result | Promise<Result>;
+    let key = "";
+    let bytes = 0;
+    try {
+      const operation = parseOperation(line);
+      key = operation.key;
+      const before = this.#turns.get(key)?.done;
+      const begin = () => this.#run(operation);
+      result = before === undefined ? begin() : before.then(begin);
+      bytes = OPERATION_BYTES + (operation.op === "put" ? line.length : LARGE_VALUE_BYTES);
+    } catch (error) {
+      result = failure(error, this.#options.log);
     }
-    if (op === "get" && full) {
-      throw new InvalidOperationError("Answer too long: get the rest in another batch");
+    if (!(result instanceof Promise)) {
+      const text = this.#lineOf(result);
+      this.#queue.push({ key, bytes: 0, line: text, done: undefined });
+      return false;
     }
-    if (op === "get") return await get(store, key);
-    return await (op === "put" ? put(store, operation) : remove(store, operation));
-  } catch (error) {
-    return { ...failure(error, log), key };
+    const started: Started = { key, bytes, line: undefined, done: undefined };
+    started.done = result.then((value) => {
+      started.line = this.#lineOf(value);
+      this.#windowBytes -= bytes;
+      if (this.#turns.get(key) === started) this.#turns.delete(key);
+    });
+    this.#turns.set(key, started);
+    this.#windowBytes += bytes;
+    this.#queue.push(started);
+    return this.#windowBytes >= WINDOW_BYTES;
+  }
+
+  /** The results, in order, as far as they are known. */
+  takeReady(): string {
+    let text = "";
+    for (let next = this.#queue[this.#first]; next?.line !== undefined;) {
+      text += next.line;
+      next = this.#queue[++this.#first];
+    }
+    if (this.#first === this.#queue.length) {
+      this.#queue.length = 0;
+      this.#first = 0;
+    }
+    return text;
+  }
+
+  /** Waits for the oldest operation under way. */
+  async takeOldest(): Promise<string> {
+    const ready = this.takeReady();
+    await this.#queue[this.#first]?.done;
+    return ready + this.takeReady();
+  }
+
+  /** Waits for all operations under way. */
+  async takeAll(): Promise<string> {
+    let text = this.takeReady();
+    while (this.#queue.length > 0) text += await this.takeOldest();
+    return text;
+  }
+
+  #lineOf(result: Result): string {
+    const line = JSON.stringify(result) + "\n";
+    this.#answerSize += line.length;
+    return line;
+  }
+
+  /** Runs one operation; never rejects, and is no promise where memory has the answer. */
+  #run(operation: Operation): Result | Promise<Result> {
+    const { store, serving, log } = this.#options;
+    const { op, key } = operation;
+    const failed = (error: unknown): Result => ({ ...failure(error, log), key });
+    try {
+      checkKey(key);
+      if (!serving()) {
+        return { status: STATUS_CODE.ServiceUnavailable, key, error: SHUTTING_DOWN };
+      }
+      if (op === "get" && this.#answerSize > MAX_ANSWER) {
+        throw new InvalidOperationError("Answer too long: get the rest in another batch");
+      }
+      const result = op === "put"
+        ? put(store, operation)
+        : op === "delete"
+        ? remove(store, operation)
+        : read(store, operation);
+      return result instanceof Promise ? result.catch(failed) : result;
+    } catch (error) {
+      return failed(error);
+    }
   }
 }
 
-async function get(store: Store, key: string): Promise<Result> {
-  const value = await store.get(key);
+function read(store: Store, { op, key }: Operation): Result | Promise<Result> {
+  const answer = op === "get" ? got : seen;
+  const value = store.get(key);
+  return value instanceof Promise ? value.then((found) => answer(key, found)) : answer(key, value);
+}
+
+function seen(key: string, value: Value | LargeValue | undefined): Result {
+  if (value === undefined) return { status: STATUS_CODE.NotFound, key };
+  if (!(value instanceof Value)) value.discard();
+  const { etag, size, contentType } = value;
+  return { status: STATUS_CODE.OK, key, etag, size, type: contentType };
+}
+
+function got(key: string, value: Value | LargeValue | undefined): Result {
   if (value === undefined) return { status: STATUS_CODE.NotFound, key };
   if (!(value instanceof Value)) {
     value.discard();
@@ -190,7 +279,7 @@ function parseOperation(line: string): Operation {
   }
   if (!isOperation(parsed)) {
     throw new InvalidOperationError(
-      'Invalid operation: expected "op" put, get or delete, "key", for put "value" or "base64", ' +
+      'Invalid operation: expected "op" put, get, head or delete, "key", for put "value" or "base64", ' +
         'and texts only in "type", "ifMatch", "ifNoneMatch"',
     );
   }
@@ -199,13 +288,20 @@ function parseOperation(line: string): Operation {
 
 function isOperation(value: unknown): value is Operation {
   if (typeof value !== "object" || value === null) return false;
-  for (const [name, field] of Object.entries(value)) {
-    if (!FIELDS.has(name) || typeof field !== "string") return false;
+  for (const name in value) {
+    if (!FIELDS.has(name) || typeof Reflect.get(value, name) !== "string") return false;
   }
   if (!("key" in value) || !("op" in value)) return false;
-  return value.op === "put"
-    ? ("value" in value) !== ("base64" in value)
-    : (value.op === "get" || value.op === "delete") && !("value" in value) && !("base64" in value);
+  switch (value.op) {
+    case "put":
+      return ("value" in value) !== ("base64" in value);
+    case "get":
+    case "head":
+    case "delete":
+      return !("value" in value) && !("base64" in value);
+    default:
+      return false;
+  }
 }
 
 function wellFormed(text: string): string {

@@ -21,6 +21,8 @@ const LONGEST_RETRY_MS = 4000;
 // Files written at the same time: few while writers need the disk more.
 const GENTLE_CONCURRENCY = 2;
 const FULL_CONCURRENCY = 8;
+// And what a turn at the event loop is followed by then (milliseconds).
+const GENTLE_PAUSE_MS = 4;
 
 /** What the checkpoint works on. */
 export interface CheckpointParts extends SegmentParts {
@@ -70,6 +72,7 @@ export class Checkpointer {
     this.#queue = queue;
     this.#writer = new SegmentWriter(parts, {
       concurrency: () => this.#concurrency(),
+      pauseMs: () => this.#isGentle ? GENTLE_PAUSE_MS : 0,
       isStopped: () => this.#isStopped,
       progressed: () => queue.release(),
     });
@@ -244,8 +247,11 @@ export class Checkpointer {
   }
 
   #concurrency(): number {
-    return this.#isClosing || this.#isPressed || !this.#queue.isBusy
-      ? FULL_CONCURRENCY
-      : GENTLE_CONCURRENCY;
+    return this.#isGentle ? GENTLE_CONCURRENCY : FULL_CONCURRENCY;
+  }
+
+  /** Whether writers need the disk more. */
+  get #isGentle(): boolean {
+    return !this.#isClosing && !this.#isPressed && this.#queue.isBusy;
   }
 }

@@ -2,6 +2,7 @@
 import type { FileFacts, Files, OpenFile } from "./files.ts";
 import { openFileSystem } from "./file_system_flush.ts";
 import { listFolder } from "./folder_listing.ts";
+import { createAtOnce, readAtOnce, renameAtOnce } from "./quick_files.ts";
 
 class DenoFile implements OpenFile {
   readonly #file: Deno.FsFile;
@@ -53,6 +54,10 @@ export const denoFiles: Files = {
   async open(path, options) {
     return new DenoFile(await Deno.open(path, { read: true, write: options?.write ?? false }));
   },
+
+  readAtOnce,
+  createAtOnce,
+  renameAtOnce,
 
   rename: Deno.rename,
 

@@ -30,7 +30,7 @@ export async function openFileSystem(
   const libc = loadLibC();
   if (libc === undefined || !await reportsFailures()) return undefined;
   // Failures are reported from here on.
-  const folder = libc.open(encoder.encode(path + "\0"), O_CLOEXEC);
+  const folder = libc.open(encoder.encode(path + "\0"), O_CLOEXEC, 0);
   if (folder < 0) return undefined;
   return {
     async flush() {

@@ -47,6 +47,18 @@ export interface Files {
   create(path: string): Promise<OpenFile>;
   /** Opens an existing file for reading, or for writing as well. Not to wait for its content. */
   open(path: string, options?: { readonly write?: boolean }): Promise<OpenFile>;
+  /**
+   * The content of a file of 1 to `most` bytes, if that can be had at once without holding up the
+   * event loop; `undefined` if not, and for everything else.
+   */
+  readAtOnce(path: string, most: number): Uint8Array<ArrayBuffer> | undefined;
+  /**
+   * Creates a file with `bytes`, as `create` and `write` do, if that can be done at once; returns
+   * whether it did. If not, there is no such file, and `create` tells what is wrong.
+   */
+  createAtOnce(path: string, bytes: Uint8Array<ArrayBuffer>): boolean;
+  /** As `rename`, if that can be done at once; returns whether it did. */
+  renameAtOnce(from: string, to: string): boolean;
   /** Renames in one step, replacing a file that is there. Durable after `syncFolder` of both folders. */
   rename(from: string, to: string): Promise<void>;
   /** Removes a file. Durable after `syncFolder`. */

@@ -14,7 +14,7 @@ export type OnEntry = (name: string, isFile: boolean) => void;
  */
 export async function listFolder(path: string, onEntry: OnEntry): Promise<void> {
   const libc = loadLibC();
-  const folder = libc?.open(encoder.encode(path + "\0"), O_DIRECTORY | O_CLOEXEC) ?? -1;
+  const folder = libc?.open(encoder.encode(path + "\0"), O_DIRECTORY | O_CLOEXEC, 0) ?? -1;
   // Deno says best why a folder cannot be opened.
   if (libc === undefined || folder < 0) return await listPortably(path, onEntry);
   try {

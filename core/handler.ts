@@ -64,6 +64,8 @@ Health
 /** Makes the handler of a shard. */
 export function createHandler(options: HandlerOptions): HttpHandler {
   const { lifecycle, guard, requests, log, maxValueBytes } = options;
+  /** Tells this start of the server from another, for those who compare numbers of writes. */
+  const start = crypto.randomUUID();
 
   /** Runs `route` on the store, if the request may have it and the shard is serving. */
   function withStore(request: HttpRequest, route: (store: Store) => Answer): Answer {
@@ -146,8 +148,9 @@ export function createHandler(options: HandlerOptions): HttpHandler {
   }
 
   async function stats(store: Store): Promise<HttpResponse> {
-    const { freeBytes, freeFiles, blockBytes } = await options.room();
-    return jsonAnswer(STATUS_CODE.OK, { keys: store.size, freeBytes, freeFiles, blockBytes });
+    const { freeBytes, usedBytes, freeFiles, blockBytes } = await options.room();
+    const room = { freeBytes, usedBytes, freeFiles, blockBytes };
+    return jsonAnswer(STATUS_CODE.OK, { keys: store.size, start, writes: store.writes, ...room });
   }
 
   function failed(error: unknown, path: string): HttpResponse {

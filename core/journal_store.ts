@@ -56,6 +56,7 @@ export class JournalStore implements Store {
   /** Files of large values that were replaced, being removed. */
   readonly #removals = new Set<Promise<void>>();
   #failure: StorageFailedError | undefined;
+  #writes = 0;
   #hits = 0;
   #misses = 0;
 
@@ -74,6 +75,10 @@ export class JournalStore implements Store {
 
   get size(): number {
     return this.#index.size;
+  }
+
+  get writes(): number {
+    return this.#writes;
   }
 
   /** What is known of its state, at no cost. */
@@ -268,6 +273,7 @@ export class JournalStore implements Store {
   }
 
   #apply({ key, state }: PendingWrite, segment: number): boolean {
+    this.#writes++;
     const replaced = this.#parts.overlay.put(key, state, segment);
     if (replaced instanceof LargeFile && replaced !== state) this.#removeReplaced(replaced);
     this.#reader.changed(key);

@@ -216,7 +216,7 @@ export class Kvs {
     } = {},
   ): AsyncGenerator<string> {
     const listings = this.servers.map((_, index) => this.#owned(index, prefix, after, signal));
-    for await (const { key } of mergeListings(listings)) yield key;
+    for await (const merged of mergeListings(listings)) for (const { key } of merged) yield key;
   }
 
   /** The keys that a server holds and owns, in pages. */

@@ -1,7 +1,7 @@
 /**
  * The few calls of the C library that the runtime has no other way to: listing a folder of a million
- * files in a second, flushing a file system once for thousands of files, and ending a TLS connection
- * whose client is silent.
+ * files in a second, small files without a thread for each step, flushing a file system once for
+ * thousands of files, and ending a TLS connection whose client is silent.
  */
 
 /** The C library's functions, or `undefined` where there is none of the kind that is known. */
@@ -22,7 +22,11 @@ function openLibC() {
   if (Deno.build.os !== "linux") return undefined;
   try {
     return Deno.dlopen("libc.so.6", {
-      open: { parameters: ["buffer", "i32"], result: "i32" },
+      open: { parameters: ["buffer", "i32", "u32"], result: "i32" },
+      write: { parameters: ["i32", "buffer", "usize"], result: "isize" },
+      rename: { parameters: ["buffer", "buffer"], result: "i32" },
+      unlink: { parameters: ["buffer"], result: "i32" },
+      read: { parameters: ["i32", "buffer", "usize"], result: "isize" },
       getdents64: { parameters: ["i32", "buffer", "usize"], result: "isize" },
       // On another thread: it waits for the disk.
       syncfs: { parameters: ["i32"], result: "i32", nonblocking: true },

@@ -40,8 +40,16 @@ export function modulo(key: string, servers: number): number {
  * Consistent Hash Algorithm", 2014.
  */
 export function jump(key: string, servers: number): number {
-  return jumpHash(hash64(key), servers);
+  // Whoever moves keys asks for each of them twice: the hash is the dearer part.
+  if (key !== lastKey) {
+    lastHash = hash64(key);
+    lastKey = key;
+  }
+  return jumpHash(lastHash, servers);
 }
+
+let lastKey: string | undefined;
+let lastHash = 0n;
 
 /** The 64-bit hash under {@link jump}: the first 8 bytes of SHA-256 over the UTF-8, big endian. */
 export function hash64(key: string): bigint {

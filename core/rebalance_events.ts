@@ -3,9 +3,10 @@ import { type Copy } from "./remote.ts";
 
 /**
  * The parts of a run, in order: `survey` lists every server and decides on every key; `read` loads
- * values ahead of the move where that is needed; `move` copies and reads back; `prune` deletes.
+ * values ahead of the move where that is needed; `room` asks for sizes where disks may be too small;
+ * `move` copies and reads back; `check` looks for what changed meanwhile; `prune` deletes.
  */
-export type Phase = "survey" | "read" | "move" | "prune";
+export type Phase = "survey" | "read" | "room" | "move" | "check" | "prune";
 
 /** One event of a run. Servers are named as the user wrote them. */
 export type RebalanceEvent =
@@ -13,6 +14,8 @@ export type RebalanceEvent =
   | { readonly kind: "progress"; readonly phase: Phase; readonly done: number; total?: number }
   /** A server of the to-be list, or of the as-is list, speaks only the book routes. */
   | { readonly kind: "book"; readonly server: string }
+  /** A server does not tell what room its disk has. */
+  | { readonly kind: "unchecked"; readonly server: string }
   /** A page of the keys that an as-is server lists (with `details` only). */
   | { readonly kind: "listing"; readonly server: string; readonly keys: readonly string[] }
   /** The listing of an as-is server is complete (with `details` only). */
@@ -35,6 +38,7 @@ export type RebalanceEvent =
     readonly bytes: number;
   }
   | MovedEvent
+  | RestlessEvent
   /** A copy was deleted. */
   | { readonly kind: "pruned"; readonly key: string; readonly server: string };
 
@@ -55,10 +59,33 @@ export interface MovedEvent {
   readonly kind: "moved";
   readonly key: string;
   readonly copy: Copy;
+  /** Of the value. */
+  readonly bytes: number;
   readonly from: string;
   readonly to: string;
   /** What the target said, where it has words. */
   readonly answer: string | undefined;
+}
+
+/**
+ * A key that clients went on writing while it was moved. `changing`: its owner by the as-is list has
+ * another value than its target, although it was copied again; `deleted`: its owner holds it no more,
+ * and its target still does.
+ */
+export interface RestlessEvent {
+  readonly kind: "changing" | "deleted";
+  readonly key: string;
+  readonly owner: string;
+  readonly target: string;
+}
+
+/** A summary of nothing. */
+export function emptySummary(): Summary {
+  return {
+    ...{ keys: 0, moved: 0, inPlace: 0, left: 0, stale: 0, leftOver: 0, pruned: 0 },
+    ...{ unclear: 0, orphans: 0, recopied: 0, changing: 0, deleted: 0, gone: 0 },
+    ...{ bytes: 0, seconds: 0, phases: {}, interrupted: false },
+  };
 }
 
 /** What a run did. A key counts once, wherever it has copies. */
@@ -81,9 +108,19 @@ export interface Summary {
   unclear: number;
   /** Keys that neither the target nor the owner holds. */
   orphans: number;
+  /** Copies that were made again, because the value changed on its owner meanwhile. */
+  recopied: number;
+  /** Keys that went on changing: their targets do not have the newest value. */
+  changing: number;
+  /** Keys that were deleted on their owner during the run, and whose copy the target still has. */
+  deleted: number;
+  /** Keys that went from their owner during the run before they were moved. */
+  gone: number;
   /** Bytes of the values moved. */
   bytes: number;
   seconds: number;
+  /** Seconds of each phase. */
+  readonly phases: Partial<Record<Phase, number>>;
   /** Whether the user stopped it. */
   interrupted: boolean;
 }

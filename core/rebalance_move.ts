@@ -1,6 +1,7 @@
-/** Moving one key: load, compare, save, read back, compare. */
+/** Moving keys: load, compare, save, read back, compare. */
 import { RebalanceError } from "./errors.ts";
-import { type Endpoint, sameCopy } from "./rebalance_endpoint.ts";
+import { BulkCopy, BY_ITSELF } from "./rebalance_bulk.ts";
+import { type Endpoint, type Entry, type Loaded, sameCopy } from "./rebalance_endpoint.ts";
 import { type MovedEvent } from "./rebalance_events.ts";
 import { type Copy } from "./remote.ts";
 
@@ -9,32 +10,157 @@ export interface Move {
   readonly key: string;
   readonly from: Endpoint;
   readonly to: Endpoint;
+  /** Whether the target may hold the value already. */
+  readonly mayBeThere: boolean;
 }
 
-/**
- * Brings one key to its target; resolves to `undefined` if its value is there already.
- *
- * @throws {RebalanceError} If the owner holds it no more, the target cannot take it, or what the
- * target then holds is not what was saved.
- */
-export async function moveKey(move: Move): Promise<MovedEvent | undefined> {
-  const { key, from, to } = move;
-  const [copy, there] = await Promise.all([from.load(key), to.load(key)]);
-  if (copy === undefined) {
-    throw new RebalanceError(`"${key}" has gone from ${from.name} while it was to be moved`);
+/** What came of a move: an event if it was made; or its value is there already, or was deleted. */
+export type Outcome = MovedEvent | "there" | "gone";
+
+/** What came of a batch: of as many moves as were done, in order. */
+export interface BatchOutcome {
+  readonly outcomes: readonly Outcome[];
+  /** Why the others were not done. */
+  readonly failure: { readonly error: unknown } | undefined;
+}
+
+/** Moves keys. Values that are too large for a batch go one at a time, which bounds memory. */
+export class Mover {
+  #large: Promise<unknown> = Promise.resolve();
+
+  /**
+   * Brings keys of one server to their targets. Never rejects: what was done before a failure counts.
+   */
+  async moveMany(moves: readonly Move[]): Promise<BatchOutcome> {
+    const outcomes = new Map<Move, Outcome>();
+    let failure: BatchOutcome["failure"];
+    try {
+      const copies = await loadSources(moves);
+      const results = await Promise.allSettled(
+        [...Map.groupBy(moves, ({ to }) => to)].map(([to, group]) =>
+          this.#moveTo(to, group, { copies, outcomes })
+        ),
+      );
+      for (const result of results) {
+        if (result.status === "rejected") failure ??= { error: result.reason };
+      }
+    } catch (error) {
+      failure = { error };
+    }
+    const done = moves.map((move) => outcomes.get(move));
+    return { outcomes: done.filter((outcome) => outcome !== undefined), failure };
   }
-  if (sameCopy(copy, there)) return undefined;
-  // Clients may have saved it since it was checked.
+
+  /** Loads one value; at most one at a time is under way. */
+  loadAlone(endpoint: Endpoint, key: string): Promise<Copy | undefined> {
+    return this.#alone(() => endpoint.load(key));
+  }
+
+  /** Whether both servers hold the same value, however large it is. */
+  isSame({ key, from, to }: Move): Promise<boolean> {
+    return this.#alone(async () => {
+      const copy = await from.load(key);
+      return copy === undefined || sameCopy(copy, await to.load(key));
+    });
+  }
+
+  async #moveTo(
+    to: Endpoint,
+    moves: readonly Move[],
+    { copies, outcomes }: {
+      readonly copies: ReadonlyMap<string, Loaded>;
+      readonly outcomes: Map<Move, Outcome>;
+    },
+  ): Promise<void> {
+    const candidates = moves.filter((move) => move.mayBeThere).map(({ key }) => key);
+    const there = await loadAll(to, candidates);
+    const entries: (Entry & { readonly move: Move })[] = [];
+    const alone: Move[] = [];
+    for (const move of moves) {
+      const { key } = move;
+      const copy = copies.get(key);
+      const held = there.get(key);
+      if (copy === undefined) {
+        outcomes.set(move, "gone");
+      } else if (copy === BY_ITSELF) {
+        alone.push(move);
+      } else if (held !== BY_ITSELF && sameCopy(copy, held)) {
+        outcomes.set(move, "there");
+      } else {
+        // Clients may have saved it since it was checked.
+        checkFits(move, copy);
+        entries.push({ key, copy, move });
+      }
+    }
+    const saved = entries.length === 0 ? [] : await to.saveMany(entries);
+    for (const [index, { move, copy }] of entries.entries()) {
+      const { held, answer } = saved[index] ?? { held: undefined, answer: undefined };
+      if (held === BY_ITSELF || !sameCopy(copy, held)) throw changedError(move, held);
+      outcomes.set(move, movedEvent(move, copy, answer));
+    }
+    for (const move of alone) {
+      outcomes.set(move, await this.#alone(() => moveKey(move)));
+    }
+  }
+
+  #alone<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#large.then(work);
+    this.#large = result.catch(() => {});
+    return result;
+  }
+}
+
+async function loadSources(moves: readonly Move[]): Promise<ReadonlyMap<string, Loaded>> {
+  const from = moves[0]?.from;
+  return from === undefined ? new Map() : await loadAll(from, moves.map(({ key }) => key));
+}
+
+async function loadAll(
+  endpoint: Endpoint,
+  keys: readonly string[],
+): Promise<ReadonlyMap<string, Loaded>> {
+  if (keys.length === 0) return new Map();
+  const copies = await endpoint.loadMany(keys);
+  return new Map(keys.map((key, index) => [key, copies[index]]));
+}
+
+/** Moves one key, whatever its size. @throws {RebalanceError} As {@link Mover} tells. */
+async function moveKey(move: Move): Promise<Outcome> {
+  const { key, from, to } = move;
+  const copy = await from.load(key);
+  if (copy === undefined) return "gone";
+  if (move.mayBeThere && sameCopy(copy, await to.load(key))) return "there";
   checkFits(move, copy);
   const answer = await to.save(key, copy);
-  const saved = await to.load(key);
-  if (!sameCopy(copy, saved)) {
-    throw new RebalanceError(
-      `"${key}" was saved on ${to.name}, but what ${to.name} then holds is ` +
-        (saved === undefined ? "nothing" : `another value (${saved.bytes.length} bytes)`),
-    );
-  }
-  return { kind: "moved", key, copy, from: from.name, to: to.name, answer };
+  const held = await to.load(key);
+  if (!sameCopy(copy, held)) throw changedError(move, held);
+  return movedEvent(move, copy, answer);
+}
+
+function movedEvent({ key, from, to }: Move, copy: Copy, answer: string | undefined): MovedEvent {
+  const bytes = sizeOf(copy);
+  return { kind: "moved", key, copy, bytes, from: from.name, to: to.name, answer };
+}
+
+const encoder = new TextEncoder();
+const scratch = new Uint8Array(64 * 1024);
+
+/** Bytes of a value, without making them where it is text. */
+export function sizeOf(copy: Copy): number {
+  if (!(copy instanceof BulkCopy) || copy.isBase64) return copy.bytes.length;
+  const { read, written } = encoder.encodeInto(copy.text, scratch);
+  return read === copy.text.length ? written : copy.bytes.length;
+}
+
+function changedError({ key, to }: Move, held: Loaded): RebalanceError {
+  const what = held === undefined
+    ? "nothing"
+    : held === BY_ITSELF
+    ? "another value"
+    : `another value (${sizeOf(held)} bytes)`;
+  return new RebalanceError(
+    `"${key}" was saved on ${to.name}, but what ${to.name} then holds is ${what}`,
+  );
 }
 
 /** @throws {RebalanceError} If the target cannot take the value. */

@@ -5,18 +5,12 @@
  * moment leaves nothing that a further run could take for something else.
  */
 import { RebalanceError } from "./errors.ts";
-import { type Endpoint, sameCopy } from "./rebalance_endpoint.ts";
+import { BY_ITSELF } from "./rebalance_bulk.ts";
+import { type Endpoint, type Loaded, sameCopy } from "./rebalance_endpoint.ts";
 import { type Decision } from "./rebalance_plan.ts";
-import { mapInOrder, type MapOptions } from "./rebalance_streams.ts";
+import { mapInOrder } from "./rebalance_streams.ts";
+import { type Work } from "./rebalance_work.ts";
 import { type Copy } from "./remote.ts";
-
-/** What pruning works with. */
-export interface PruneOptions {
-  readonly endpoints: readonly Endpoint[];
-  /** Lists all servers anew and decides on every key. */
-  readonly decisions: () => AsyncIterable<Decision>;
-  readonly pool: MapOptions;
-}
 
 /** A copy that was deleted. */
 export interface Pruned {
@@ -29,123 +23,173 @@ export interface Pruned {
  *
  * @throws {RebalanceError} If a value changed since it was moved, or two names are the same server.
  */
-export async function* prune(options: PruneOptions): AsyncGenerator<Pruned> {
-  const pruner = new Pruner(options.endpoints);
+export async function* prune(work: Work): AsyncGenerator<Pruned> {
+  const pruner = new Pruner(work);
   for (const pass of ["left-overs", "owners"] as const) {
-    const jobs = jobsOf(options.decisions(), pass);
-    const results = mapInOrder(jobs, (job) => pruner.prune(job), options.pool);
+    const batches = batchesOf(work, pass);
+    const results = mapInOrder(batches, (batch) => pruner.prune(batch), work.pool);
     for await (const pruned of results) yield* pruned;
-    if (options.pool.signal.aborted) return;
+    if (work.pool.signal.aborted) return;
   }
 }
 
 /** A key and the servers that lose their copy of it. */
 interface Job {
-  readonly decision: Decision;
-  readonly servers: readonly number[];
+  readonly key: string;
+  readonly owner: Endpoint;
+  readonly target: Endpoint;
+  readonly servers: readonly Endpoint[];
 }
 
-async function* jobsOf(
-  decisions: AsyncIterable<Decision>,
+/** A copy that a server is to lose, and the server that keeps the key. */
+interface Loss {
+  readonly key: string;
+  readonly copy: Copy;
+  readonly server: Endpoint;
+  readonly kept: Endpoint;
+}
+
+async function* batchesOf(
+  work: Work,
   pass: "left-overs" | "owners",
-): AsyncGenerator<Job> {
-  for await (const decision of decisions) {
-    if (pass === "left-overs") {
-      if (decision.stale.length > 0) yield { decision, servers: decision.stale };
-    } else if (decision.verdict === "move") {
-      yield { decision, servers: [decision.owner] };
+): AsyncGenerator<readonly Job[]> {
+  let batch: Job[] = [];
+  for await (const decisions of work.decisions()) {
+    for (const decision of decisions) {
+      const servers = losersOf(decision, pass);
+      if (servers.length === 0) continue;
+      const [owner, target] = [work.endpoint(decision.owner), work.endpoint(decision.target)];
+      const losers = servers.map((server) => work.endpoint(server));
+      batch.push({ key: decision.key, owner, target, servers: losers });
+      if (batch.length < work.batcher.mostKeys) continue;
+      await work.take(batch.length);
+      yield batch;
+      batch = [];
     }
   }
+  if (batch.length === 0) return;
+  await work.take(batch.length);
+  yield batch;
+}
+
+function losersOf(decision: Decision, pass: "left-overs" | "owners"): readonly number[] {
+  if (pass === "left-overs") return decision.stale;
+  return decision.verdict === "move" ? [decision.owner] : [];
 }
 
 class Pruner {
-  readonly #endpoints: readonly Endpoint[];
+  readonly #work: Work;
   /** By the pair of a server that loses copies and one that keeps them: proof that they are two. */
   readonly #proofs = new Map<string, Promise<void>>();
 
-  constructor(endpoints: readonly Endpoint[]) {
-    this.#endpoints = endpoints;
+  constructor(work: Work) {
+    this.#work = work;
   }
 
-  async prune({ decision, servers }: Job): Promise<readonly Pruned[]> {
-    const { key, owner, target } = decision;
-    const kept = this.#endpoint(target);
-    const counts = await this.#verified(key, this.#endpoint(owner), kept);
-    const pruned: Pruned[] = [];
-    for (const index of servers) {
-      const server = this.#endpoint(index);
-      const copy = index === owner ? counts : await server.load(key);
-      if (copy === undefined) continue;
-      if (await this.#delete(key, copy, { server, kept })) pruned.push({ key, server });
+  async prune(jobs: readonly Job[]): Promise<readonly Pruned[]> {
+    const counts = await this.#verified(jobs);
+    const losses: Loss[] = [];
+    const leftOvers: [Endpoint, Job][] = [];
+    for (const job of jobs) {
+      for (const server of job.servers) {
+        const copy = counts.get(job);
+        if (server !== job.owner) leftOvers.push([server, job]);
+        else if (copy !== undefined) losses.push({ ...job, copy, server, kept: job.target });
+      }
     }
-    return pruned;
+    for (const [server, group] of Map.groupBy(leftOvers, ([server]) => server)) {
+      const copies = await this.#load(server, group.map(([, job]) => job));
+      for (const [job, copy] of copies) {
+        if (copy !== undefined) losses.push({ ...job, copy, server, kept: job.target });
+      }
+    }
+    const pruned = [...Map.groupBy(losses, ({ server, kept }) => `${server.name} ${kept.name}`)]
+      .map(
+        ([pair, group]) => this.#deletePair(pair, group),
+      );
+    return (await Promise.all(pruned)).flat();
   }
 
-  /** The owner's copy. @throws {RebalanceError} Unless the target holds the very same value. */
-  async #verified(key: string, owner: Endpoint, target: Endpoint): Promise<Copy> {
-    const [counts, held] = await Promise.all([
-      owner.load(key),
-      owner === target ? undefined : target.load(key),
-    ]);
-    if (
-      counts === undefined || (owner !== target && !sameCopy(counts, held))
-    ) {
-      throw new RebalanceError(
-        `"${key}" changed during the run: ${owner.name} and ${target.name} do not hold the same`,
-      );
+  /** The owners' copies. @throws {RebalanceError} Unless the targets hold the very same values. */
+  async #verified(jobs: readonly Job[]): Promise<ReadonlyMap<Job, Copy>> {
+    const counts = new Map<Job, Copy>();
+    for (const [owner, owned] of Map.groupBy(jobs, ({ owner }) => owner)) {
+      const copies = await this.#load(owner, owned);
+      for (const [target, group] of Map.groupBy(owned, ({ target }) => target)) {
+        const held = owner === target ? copies : await this.#load(target, group);
+        for (const job of group) {
+          const copy = copies.get(job);
+          if (copy === undefined || !sameCopy(copy, held.get(job))) {
+            throw new RebalanceError(
+              `"${job.key}" changed during the run: ${owner.name} and ${target.name} do not hold ` +
+                "the same",
+            );
+          }
+          counts.set(job, copy);
+        }
+      }
     }
     return counts;
   }
 
-  async #delete(
-    key: string,
-    copy: Copy,
-    pair: { readonly server: Endpoint; readonly kept: Endpoint },
-  ): Promise<boolean> {
-    const { server, kept } = pair;
-    const name = `${server.name} ${kept.name}`;
-    const proof = this.#proofs.get(name);
+  async #load(
+    server: Endpoint,
+    jobs: readonly Job[],
+  ): Promise<ReadonlyMap<Job, Copy | undefined>> {
+    const loaded: readonly Loaded[] = await server.loadMany(jobs.map(({ key }) => key));
+    const copies = new Map<Job, Copy | undefined>();
+    for (const [index, job] of jobs.entries()) {
+      const copy = loaded[index];
+      const isLarge = copy === BY_ITSELF;
+      copies.set(job, isLarge ? await this.#work.mover.loadAlone(server, job.key) : copy);
+    }
+    return copies;
+  }
+
+  async #deletePair(pair: string, losses: readonly Loss[]): Promise<readonly Pruned[]> {
+    const proof = this.#proofs.get(pair);
     if (proof !== undefined) {
       await proof;
-      return await deleteCopy(key, copy, server);
+      return await deleteMany(losses);
     }
     // The first of its pair: the others wait for what it proves.
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     promise.catch(() => {});
-    this.#proofs.set(name, promise);
+    this.#proofs.set(pair, promise);
     try {
-      const deleted = await deleteCopy(key, copy, server);
-      await proveDistinct(key, copy, pair);
+      const [first, ...rest] = losses;
+      const pruned = first === undefined ? [] : await deleteMany([first]);
+      if (first !== undefined) await proveDistinct(first);
       resolve();
-      return deleted;
+      return [...pruned, ...await deleteMany(rest)];
     } catch (error) {
       reject(error);
       throw error;
     }
   }
-
-  #endpoint(index: number): Endpoint {
-    const endpoint = this.#endpoints[index];
-    if (endpoint === undefined) throw new RangeError(`No server has index ${index}`);
-    return endpoint;
-  }
 }
 
-async function deleteCopy(key: string, copy: Copy, server: Endpoint): Promise<boolean> {
-  if (await server.delete(key, copy)) return true;
-  if (await server.load(key) === undefined) return false;
-  throw new RebalanceError(`"${key}" on ${server.name} changed during the run`);
+/** Deletes copies of one server. */
+async function deleteMany(losses: readonly Loss[]): Promise<readonly Pruned[]> {
+  const server = losses[0]?.server;
+  if (server === undefined) return [];
+  const deleted = await server.deleteMany(losses);
+  const pruned: Pruned[] = [];
+  for (const [index, { key }] of losses.entries()) {
+    if (deleted[index]) {
+      pruned.push({ key, server });
+    } else if (await server.load(key) !== undefined) {
+      throw new RebalanceError(`"${key}" on ${server.name} changed during the run`);
+    }
+  }
+  return pruned;
 }
 
 /**
  * After a copy was deleted on `server`: makes sure that `kept` still has the key. It has not if both
  * are one server under two names (`localhost` and `127.0.0.1`); then the copy is put back at once.
  */
-async function proveDistinct(
-  key: string,
-  copy: Copy,
-  { server, kept }: { readonly server: Endpoint; readonly kept: Endpoint },
-): Promise<void> {
+async function proveDistinct({ key, copy, server, kept }: Loss): Promise<void> {
   let held: Copy | undefined;
   try {
     held = await kept.load(key);

@@ -6,31 +6,45 @@ import { type Holding } from "./rebalance_plan.ts";
 /** Pages of keys. */
 export type Listing = AsyncIterable<readonly string[]>;
 
+/** The most keys that a merged listing yields at once. */
+const MOST_AT_ONCE = 1000;
+
 /**
  * Merges listings, each in the order of `compareKeys`, into one: each key once, with the indices of
- * the listings that hold it. Holds one page of each listing in memory.
+ * the listings that hold it. Yields what the pages at hand come to, so that a key costs no promise;
+ * holds one page of each listing in memory.
  *
  * @throws {RebalanceError} If a listing is out of order: what it merges to would be wrong.
  */
-export async function* mergeListings(listings: readonly Listing[]): AsyncGenerator<Holding> {
+export async function* mergeListings(
+  listings: readonly Listing[],
+): AsyncGenerator<readonly Holding[]> {
   const cursors = listings.map((listing) => new Cursor(listing));
   try {
     for (const cursor of cursors) await cursor.advance();
+    let merged: Holding[] = [];
     while (true) {
       let key: string | undefined;
       for (const { head } of cursors) {
         if (head !== undefined && (key === undefined || compareKeys(head, key) < 0)) key = head;
       }
-      if (key === undefined) return;
+      if (key === undefined) break;
       const holders: number[] = [];
-      for (const [index, cursor] of cursors.entries()) {
-        if (cursor.head !== key) continue;
+      let pageEnds = false;
+      for (let index = 0; index < cursors.length; index++) {
+        const cursor = cursors[index];
+        if (cursor?.head !== key) continue;
         holders.push(index);
-        // Most steps stay within a page and cost no promise.
-        if (!cursor.step()) await cursor.advance();
+        if (!cursor.step()) pageEnds = true;
       }
-      yield { key, holders };
+      merged.push({ key, holders });
+      if (!pageEnds && merged.length < MOST_AT_ONCE) continue;
+      yield merged;
+      merged = [];
+      if (!pageEnds) continue;
+      for (const cursor of cursors) if (cursor.head === key) await cursor.advance();
     }
+    if (merged.length > 0) yield merged;
   } finally {
     for (const cursor of cursors) await cursor.close();
   }

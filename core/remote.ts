@@ -5,7 +5,7 @@ import { bytesToSegment, toSegment } from "./key.ts";
 import { hasDotSegment, rawRequest } from "./raw_http.ts";
 import { type ServerAddress } from "./server_list.ts";
 import { DEFAULT_CONTENT_TYPE } from "./store.ts";
-import { KEY_NOT_FOUND, KEY_SEPARATOR, V1_KEYS } from "./wire.ts";
+import { KEY_NOT_FOUND, KEY_SEPARATOR, V1_BATCH, V1_KEYS, V1_STATS } from "./wire.ts";
 
 /** How a {@link Remote} asks. */
 export interface RemoteOptions {
@@ -127,6 +127,24 @@ export class Remote {
     if (status === 404) return false;
     if (status !== 204) throw this.failure(status, bytes);
     return true;
+  }
+
+  /** Sends lines of a batch over the native route; resolves to the lines of the answer. */
+  async batch(lines: string): Promise<string> {
+    const { status, bytes } = await this.#answer(V1_BATCH, {
+      method: "POST",
+      body: encoder.encode(lines),
+    });
+    if (status !== 200) throw this.failure(status, bytes);
+    return new TextDecoder().decode(bytes);
+  }
+
+  /** What `GET /v1/stats` tells; `undefined` if there is no such route. */
+  async stats(): Promise<object | undefined> {
+    const { status, bytes } = await this.#answer(V1_STATS);
+    if (status === 404) return undefined;
+    if (status !== 200) throw this.failure(status, bytes);
+    return parseJson(new TextDecoder().decode(bytes));
   }
 
   /**

@@ -16,6 +16,9 @@ import { DEFAULT_CONTENT_TYPE, Value } from "./store.ts";
 /** On-disk name: files that become key files. */
 export const SAVE_PREFIX = "save-";
 
+// How long files may be written at once before others have their turn (milliseconds).
+const TURN_MS = 2;
+
 // How many entries become files between two looks at who waits for their memory.
 const PROGRESS_ENTRIES = 64;
 // Not more files than this are flushed with one flush of the file system, so that it is a short one.
@@ -35,6 +38,8 @@ export interface SegmentParts {
 export interface SegmentPace {
   /** How many files to work on at the same time. */
   concurrency(): number;
+  /** How long to leave the event loop to others after each turn (milliseconds). */
+  pauseMs(): number;
   isStopped(): boolean;
   /** Called when memory has become free. */
   progressed(): void;
@@ -58,6 +63,8 @@ export class SegmentWriter {
   /** Whether the folder of key files has changed since its last flush. */
   #isFolderDirty = false;
   #fileCount = 0;
+  /** For how long files have been written at once since others had their turn. */
+  #atOnceMs = 0;
   #placedCount = 0;
   #blocked: OverlayEntry[] = [];
 
@@ -116,6 +123,10 @@ export class SegmentWriter {
         const { state } = entry;
         if (!(state instanceof Value)) return;
         const temporary = this.#temporaryPath();
+        if (this.#isDoneAtOnce(() => files.createAtOnce(temporary, state.bytes))) {
+          written.set(entry, temporary);
+          return;
+        }
         const file = await files.create(temporary);
         written.set(entry, temporary);
         try {
@@ -147,6 +158,7 @@ export class SegmentWriter {
     const failures: unknown[] = [];
     let next = 0;
     let active = 0;
+    let isPausing = false;
     const fill = (): void => {
       while (active < this.#pace.concurrency() && failures.length === 0) {
         if (this.#pace.isStopped()) failures.push(new StoppedError("Stopped"));
@@ -160,7 +172,15 @@ export class SegmentWriter {
           else failures.push(error);
         }).finally(() => {
           active--;
-          fill();
+          if (this.#atOnceMs < TURN_MS) return fill();
+          // What was done at once kept the event loop: others have to be let in.
+          if (isPausing) return;
+          isPausing = true;
+          setTimeout(() => {
+            isPausing = false;
+            this.#atOnceMs = 0;
+            fill();
+          }, this.#pace.pauseMs());
         });
       }
       if (active > 0) return;
@@ -169,6 +189,13 @@ export class SegmentWriter {
     };
     fill();
     return promise;
+  }
+
+  #isDoneAtOnce(work: () => boolean): boolean {
+    const start = performance.now();
+    const isDone = work();
+    this.#atOnceMs += performance.now() - start;
+    return isDone;
   }
 
   /** Writes one entry; `temporary` is a file with its value that is flushed already. */
@@ -180,8 +207,10 @@ export class SegmentWriter {
     try {
       if (state === undefined) await removeIfThere(files, path);
       else if (state instanceof LargeFile) await this.#placeLarge(entry, state, path);
-      else if (temporary !== undefined) await files.rename(temporary, path);
-      else await this.#save(state, path);
+      else if (temporary !== undefined) {
+        const isDone = this.#isDoneAtOnce(() => files.renameAtOnce(temporary, path));
+        if (!isDone) await files.rename(temporary, path);
+      } else await this.#save(state, path);
     } catch (error) {
       if (isFolderInTheWay(error)) keyFiles.setBlocked(key, true);
       throw error;

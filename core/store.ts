@@ -153,6 +153,9 @@ export interface Store {
   /** Number of keys. */
   readonly size: number;
 
+  /** How many writes took effect since the store was opened. */
+  readonly writes: number;
+
   /**
    * Returns the value of `key`, or `undefined` if it is absent. Not a promise where memory answers,
    * which is what keeps a load cheap. Never waits for a write.

@@ -46,8 +46,21 @@ export class ValueReader {
       if (!(entry.state instanceof LargeFile)) return entry.state;
     } else if (!this.#sources.index.has(key)) {
       return undefined;
+    } else {
+      const value = this.#readAtOnce(key);
+      if (value !== undefined) return value;
     }
     return this.#read(key);
+  }
+
+  /** Reads a key's file, which no write under way touches, unless that could take a while. */
+  #readAtOnce(key: string): Value | undefined {
+    const { files, keyFiles, contentTypes } = this.#sources;
+    const bytes = files.readAtOnce(keyFiles.pathToRead(key), LARGE_VALUE_BYTES);
+    if (bytes === undefined) return undefined;
+    const value = new Value(bytes, contentTypes.get(key));
+    this.#cache.set(key, value);
+    return value;
   }
 
   /** Returns the ETag of the value of `key`. */

@@ -11,6 +11,7 @@ import { judge } from "./bench/goals.ts";
 import { machineFacts } from "./bench/machine.ts";
 import { type Effort, failureOf, measure, messageOf, type Table } from "./bench/measure.ts";
 import { measureMillion } from "./bench/million.ts";
+import { measureRebalance } from "./bench/rebalance.ts";
 import { formatOutcomes, formatWorkload } from "./bench/report.ts";
 import { closeStage } from "./bench/stage.ts";
 import type { Outcome } from "./bench/types.ts";
@@ -21,6 +22,7 @@ import { measureWriteLoad } from "./bench/write_load.ts";
 const SPECIAL: Readonly<Record<string, (effort: Effort) => Promise<[string, Outcome[]]>>> = {
   "write-load": measureWriteLoad,
   "million": measureMillion,
+  "rebalance": measureRebalance,
 };
 
 const NAMES = [...WORKLOADS.map(({ name }) => name), ...Object.keys(SPECIAL)];

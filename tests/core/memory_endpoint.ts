@@ -2,7 +2,13 @@
 import { compareKeys } from "../../core/key.ts";
 import { type PlacementName, PLACEMENTS } from "../../core/placement.ts";
 import { rebalance } from "../../core/rebalance.ts";
-import { type Endpoint } from "../../core/rebalance_endpoint.ts";
+import { type Facts } from "../../core/rebalance_bulk.ts";
+import {
+  type Endpoint,
+  type Entry,
+  type Saved,
+  type ServerStats,
+} from "../../core/rebalance_endpoint.ts";
 import { type RebalanceEvent, type Summary } from "../../core/rebalance_events.ts";
 import { type Copy } from "../../core/remote.ts";
 
@@ -42,6 +48,12 @@ export interface EndpointOptions {
   readonly twin?: MemoryEndpoint;
 }
 
+async function inTurn<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
+  const results: R[] = [];
+  for (const item of items) results.push(await work(item));
+  return results;
+}
+
 /** A server in memory. */
 export class MemoryEndpoint implements Endpoint {
   readonly name: string;
@@ -49,6 +61,9 @@ export class MemoryEndpoint implements Endpoint {
   readonly values = new Map<string, string>();
   fuse = ENDLESS;
   saves = 0;
+  /** What it tells of its disk. */
+  room: ServerStats | undefined;
+  readonly ownWrites = undefined;
   readonly #corrupt: (word: string) => string;
   readonly #twin: MemoryEndpoint | undefined;
 
@@ -101,6 +116,36 @@ export class MemoryEndpoint implements Endpoint {
       this.#map.delete(key)
     );
   }
+
+  // A batch is carried out key by key, so that it can be cut off within.
+
+  loadMany(keys: readonly string[]): Promise<(Copy | undefined)[]> {
+    return inTurn(keys, (key) => this.load(key));
+  }
+
+  saveMany(entries: readonly Entry[]): Promise<Saved[]> {
+    return inTurn(entries, async ({ key, copy }) => {
+      const answer = await this.save(key, copy);
+      return { answer, held: await this.load(key) };
+    });
+  }
+
+  factsMany(keys: readonly string[]): Promise<(Facts | undefined)[]> {
+    return inTurn(keys, async (key) => factsOf(await this.load(key)));
+  }
+
+  deleteMany(entries: readonly Entry[]): Promise<boolean[]> {
+    return inTurn(entries, ({ key, copy }) => this.delete(key, copy));
+  }
+
+  async stats(): Promise<ServerStats | undefined> {
+    return await Promise.resolve(this.room);
+  }
+}
+
+function factsOf(copy: Copy | undefined): Facts | undefined {
+  if (copy === undefined) return undefined;
+  return { etag: copy.etag ?? "", size: copy.bytes.length, contentType: "" };
 }
 
 function copyOf(word: string): Copy {
@@ -112,6 +157,9 @@ export interface RunOptions {
   readonly prune?: boolean;
   readonly dryRun?: boolean;
   readonly details?: boolean;
+  readonly force?: boolean;
+  readonly keysPerSecond?: number;
+  readonly batchKeys?: number;
   readonly signal?: AbortSignal;
   readonly fuse?: Fuse;
   readonly onEvent?: (event: RebalanceEvent) => void;
@@ -183,7 +231,10 @@ export class Cluster {
         prune: options.prune ?? false,
         dryRun: options.dryRun ?? false,
         details: options.details ?? false,
+        force: options.force ?? true,
         concurrency: 4,
+        ...(options.batchKeys === undefined ? {} : { batchKeys: options.batchKeys }),
+        ...(options.keysPerSecond === undefined ? {} : { keysPerSecond: options.keysPerSecond }),
         signal,
         onEvent,
       });

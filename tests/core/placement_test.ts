@@ -37,7 +37,16 @@ Deno.test("jumpHash() equals the published test vectors", () => {
     [256n, 1024, 520],
     [0n, 60, 0],
     [0n, 1000, 0],
+    [10863919174838991n, 11, 6],
+    [2016238256797177309n, 11, 3],
+    [1673758223894951030n, 11, 5],
+    [2n, 100001, 80343],
+    [2201n, 100001, 22152],
+    [2202n, 100001, 15018],
   ];
+  // Of the hashes 0, 1, 2, ... in 100 buckets.
+  const hundred = [0, 55, 62, 8, 45, 59, 86, 97, 82, 59, 73, 37, 17, 56, 86, 21, 90, 37, 38, 83];
+  for (const [hash, bucket] of hundred.entries()) vectors.push([BigInt(hash), 100, bucket]);
   for (const [hash, buckets, bucket] of vectors) assertEquals(jumpHash(hash, buckets), bucket);
 });
 
@@ -54,6 +63,24 @@ Deno.test("jump() moves a key only onto the server that was added", () => {
       assert(after === before || after === servers);
     }),
   );
+});
+
+/** More for a closer look: KVS_TEST_PLACEMENT_KEYS=1000000. */
+const KEYS = Number(Deno.env.get("KVS_TEST_PLACEMENT_KEYS") ?? 200_000);
+
+Deno.test(`jump() of ${KEYS} keys moves a quarter from 3 to 4, and is even within 1 %`, () => {
+  let moved = 0;
+  const loads = [0, 0, 0, 0];
+  for (let index = 0; index < KEYS; index++) {
+    const key = `key-${index}`;
+    const [before, after] = [jump(key, 3), jump(key, 4)];
+    loads[after] = (loads[after] ?? 0) + 1;
+    if (before === after) continue;
+    assertEquals(after, 3);
+    moved++;
+  }
+  assert(Math.abs(moved / KEYS - 0.25) <= 0.01, `${moved}`);
+  for (const load of loads) assert(Math.abs(4 * load / KEYS - 1) <= 0.01, loads.join());
 });
 
 Deno.test("every placement stays within the list", () => {

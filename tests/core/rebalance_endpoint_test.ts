@@ -1,6 +1,6 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { RebalanceError } from "../../core/errors.ts";
-import { openEndpoints } from "../../core/rebalance_endpoint.ts";
+import { openEndpoints } from "../../core/rebalance_open.ts";
 
 interface Shop extends AsyncDisposable {
   readonly name: string;
@@ -25,7 +25,12 @@ function serve(answer: (target: string, request: Request) => Response): Shop {
   };
 }
 
-const OPTIONS = { timeoutMs: 5000 };
+const OPTIONS = {
+  timeoutMs: 5000,
+  patienceMs: 0,
+  signal: new AbortController().signal,
+  onWait: () => {},
+};
 
 async function open(server: Shop) {
   const [endpoint] = await openEndpoints([server], OPTIONS);
@@ -77,7 +82,7 @@ Deno.test("openEndpoints() gives up on a server that does not answer", async () 
   const server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen() {} }, () => never.promise);
   const name = `127.0.0.1:${server.addr.port}`;
   await assertRejects(
-    () => openEndpoints([{ name, origin: `http://${name}` }], { timeoutMs: 50 }),
+    () => openEndpoints([{ name, origin: `http://${name}` }], { ...OPTIONS, timeoutMs: 50 }),
     RebalanceError,
     "no answer within 50 ms",
   );

@@ -49,7 +49,7 @@ Deno.test("mergeListings() yields each key once with all who list it", async () 
     pages<string[]>([]),
     pages(["b", "c"], ["d", "\uffff", "😀"]),
   ]));
-  assertEquals(merged.map(({ key, holders }) => key + holders.join("")), [
+  assertEquals(merged.flat().map(({ key, holders }) => key + holders.join("")), [
     "a0",
     "b2",
     "c02",
@@ -224,13 +224,14 @@ Deno.test("a source that loses its keys during the run is not taken for a comple
   await assertRejects(() => cluster.rebalance([0], { onEvent }), RebalanceError, "have gone");
 });
 
-Deno.test("stopped by the user, it ends between keys and a further run completes it", async () => {
+Deno.test("stopped by the user, it ends between batches and a further run completes it", async () => {
   const cluster = new Cluster(servers(2), [0, 1]);
   for (const letter of LETTERS) cluster.write(letter, letter);
   const expected = cluster.view();
   const stop = new AbortController();
   const summary = await cluster.rebalance([0], {
     signal: stop.signal,
+    batchKeys: 2,
     prune: true,
     onEvent: (event) => {
       if (event.kind === "moved") stop.abort();
@@ -275,8 +276,8 @@ Deno.test("--prune keeps a copy that changed after it was moved", async () => {
   const cluster = new Cluster(servers(2), [0, 1]);
   for (const letter of LETTERS) cluster.write(letter, letter);
   const onEvent = (event: RebalanceEvent) => {
-    // A client that still writes, by the old list, behind the last move.
-    if (event.kind === "progress" && event.phase === "move" && event.done === event.total) {
+    // A client that still writes, by the old list, behind the last look.
+    if (event.kind === "progress" && event.phase === "check") {
       cluster.write("k", "newer");
     }
   };
@@ -290,6 +291,123 @@ Deno.test("--prune keeps a copy that changed after it was moved", async () => {
   cluster.list = [0];
   assertEquals(cluster.view().get("k"), "newer");
   assertEquals(cluster.view().size, 26);
+});
+
+/** Calls `write` whenever `key` has just been copied. */
+function onCopy(key: string, write: () => void): (event: RebalanceEvent) => void {
+  return (event) => {
+    if (event.kind === "moved" && event.key === key) write();
+  };
+}
+
+Deno.test("a key that changes behind its copy is copied again before the run ends", async () => {
+  const cluster = new Cluster(servers(3), [0, 1, 2]);
+  for (const letter of LETTERS) cluster.write(letter, letter);
+  let writes = 0;
+  const summary = await cluster.rebalance([0, 1], {
+    onEvent: onCopy("b", () => {
+      if (writes < 2) cluster.write("b", `newer ${++writes}`);
+    }),
+  });
+  assertEquals([summary.moved, summary.recopied, summary.changing], [17, 2, 0]);
+  cluster.list = [0, 1];
+  assertEquals(cluster.view().get("b"), "newer 2");
+});
+
+Deno.test("a key that goes on changing is told by name, and --prune waits", async () => {
+  const cluster = new Cluster(servers(3), [0, 1, 2]);
+  for (const letter of LETTERS) cluster.write(letter, letter);
+  let writes = 0;
+  const told: RebalanceEvent[] = [];
+  const again = onCopy("b", () => cluster.write("b", `newer ${++writes}`));
+  const summary = await cluster.rebalance([0, 1], {
+    prune: true,
+    onEvent: (event) => {
+      again(event);
+      if (event.kind === "changing") told.push(event);
+    },
+  });
+  assertEquals(told, [{ kind: "changing", key: "b", owner: "server-2", target: "server-0" }]);
+  assertEquals([summary.recopied, summary.changing, summary.pruned, writes], [2, 1, 0, 3]);
+  assertEquals(cluster.view().get("b"), "newer 3");
+  await cluster.rebalance([0, 1], { prune: true });
+  cluster.list = [0, 1];
+  assertEquals(cluster.view().get("b"), "newer 3");
+});
+
+Deno.test("a key that is deleted during the run is told, where a copy of it stays", async () => {
+  const cluster = new Cluster(servers(3), [0, 1, 2]);
+  for (const letter of LETTERS) cluster.write(letter, letter);
+  const told: RebalanceEvent[] = [];
+  const remove = onCopy("b", () => cluster.delete("b"));
+  const summary = await cluster.rebalance([0, 1], {
+    onEvent: (event) => {
+      remove(event);
+      // And one that has not been copied yet: nothing of it is left.
+      if (event.kind === "progress" && event.phase === "survey") cluster.delete("n");
+      if (event.kind === "deleted") told.push(event);
+    },
+  });
+  assertEquals(told, [{ kind: "deleted", key: "b", owner: "server-2", target: "server-0" }]);
+  assertEquals([summary.moved, summary.deleted, summary.gone, summary.left], [16, 1, 1, 0]);
+});
+
+Deno.test("data that was placed in another way is noticed before anything is changed", async () => {
+  const cluster = new Cluster(servers(4), [0, 1, 2, 3], "jump");
+  for (let i = 0; i < 100; i++) cluster.write(`key-${i}`, String(i));
+  const wrong = new Cluster(cluster.servers, [0, 1, 2, 3], "modulo");
+  const before = cluster.snapshot();
+  await assertRejects(
+    () => wrong.rebalance([0, 1, 2], { force: false }),
+    RebalanceError,
+    "which placement was meant? --placement jump fits. --force goes on; nothing was changed",
+  );
+  assertEquals(cluster.snapshot(), before);
+  await wrong.rebalance([0, 1, 2], { force: true });
+  // With the right one nothing is asked, also where a run was completed and pruned.
+  for (let run = 0; run < 2; run++) {
+    await cluster.rebalance([0, 1, 2], { force: false, prune: true });
+  }
+});
+
+Deno.test("a target without room for what it will get stops the run before it changes", async () => {
+  const cluster = new Cluster(servers(2), [0, 1]);
+  for (const letter of LETTERS) cluster.write(letter, letter.repeat(5000));
+  const before = cluster.snapshot();
+  const [target, source] = cluster.servers;
+  assert(target !== undefined && source !== undefined);
+  const disk = { start: "1", writes: 0, usedBytes: 0, blockBytes: 4096 };
+  const plenty = { ...disk, freeBytes: 1e12, freeFiles: 1e9, usedBytes: 1e9 };
+  source.room = plenty;
+  // 13 keys of 5000 bytes in two blocks each, and 300 bytes more in the journal.
+  target.room = { ...disk, freeBytes: 175_395, freeFiles: 1e9 };
+  await assertRejects(
+    () => cluster.rebalance([0]),
+    RebalanceError,
+    "server-0 has no room: 13 keys take 175396 bytes (175 kB) in blocks of 4096, the journal " +
+      "included, and its disk has 175395 (175 kB) free; nothing was changed",
+  );
+  target.room = { ...plenty, freeFiles: 12 };
+  await assertRejects(
+    () => cluster.rebalance([0]),
+    RebalanceError,
+    "server-0 has no room: 13 keys need a file each, its disk has 12 left; nothing was changed",
+  );
+  assertEquals(cluster.snapshot(), before);
+  target.room = { ...disk, freeBytes: 175_396, freeFiles: 13 };
+  assertEquals((await cluster.rebalance([0])).moved, 13);
+  // What is there already takes no more room.
+  target.room = { ...disk, freeBytes: 0, freeFiles: 0 };
+  assertEquals((await cluster.rebalance([0])).inPlace, 26);
+});
+
+Deno.test("a pace is kept", async () => {
+  const cluster = new Cluster(servers(2), [0, 1]);
+  for (const letter of LETTERS) cluster.write(letter, letter);
+  const start = performance.now();
+  // 13 keys in batches of 2: six times that of two keys has to be waited for, in move and in check.
+  await cluster.rebalance([0], { keysPerSecond: 100, batchKeys: 2 });
+  assert(performance.now() - start >= 240);
 });
 
 // Random histories against the one thing that users see: what clients read before a rebalance they
@@ -314,6 +432,7 @@ const steps = fc.oneof(
       kind: fc.constant("scale"),
       list: lists,
       prune: fc.boolean(),
+      batchKeys: fc.integer({ min: 1, max: 5 }),
       kills: fc.array(fc.record({ after: fc.nat(150), applied: fc.boolean() }), { maxLength: 3 }),
     }),
   },
@@ -346,9 +465,10 @@ Deno.test("any history: nothing is lost, the newest wins, kills do no harm, twic
 
 async function checkScale(
   cluster: Cluster,
-  { list, prune, kills }: {
+  { list, prune, kills, batchKeys }: {
     list: readonly number[];
     prune: boolean;
+    batchKeys: number;
     kills: readonly { after: number; applied: boolean }[];
   },
 ): Promise<void> {
@@ -360,7 +480,7 @@ async function checkScale(
   };
   for (const { after, applied } of kills) {
     try {
-      await cluster.rebalance(list, { prune, onEvent, fuse: new Fuse(after, applied) });
+      await cluster.rebalance(list, { prune, onEvent, batchKeys, fuse: new Fuse(after, applied) });
     } catch (error) {
       if (!(error instanceof Killed)) throw error;
     }

@@ -66,6 +66,19 @@ export class SimulatedDisk implements Files {
     this.#random = random;
   }
 
+  /** Never: all operations are to take their turn and may fail. */
+  readAtOnce(): undefined {
+    return undefined;
+  }
+
+  createAtOnce(): boolean {
+    return false;
+  }
+
+  renameAtOnce(): boolean {
+    return false;
+  }
+
   /** Puts a durable file there. */
   put(path: string, content: Uint8Array<ArrayBuffer>): void {
     const inode = {

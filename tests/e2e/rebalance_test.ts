@@ -106,7 +106,7 @@ Deno.test("rebalance prints the book's lines, byte for byte", async () => {
     assertEquals(down.code, 0);
     assertMatch(
       down.stderr,
-      /^17 copies .* --prune deletes them\n26 keys seen, 17 moved, 9 already in place, 17 stale, 0 pruned; 17 bytes, \d+\.\d\d seconds, \d+ keys per second\n$/,
+      /^17 copies .* --prune deletes them\n26 keys seen, 17 moved, 9 already in place, 17 stale, 0 pruned; 17 bytes, \d+\.\d\d seconds, \d+ keys per second \(\d+ moved\)\n$/,
     );
     assertEquals(await view(two, LETTERS), letters());
   });
@@ -169,6 +169,60 @@ for (const name of ["modulo", "jump"] as const) {
     });
   });
 }
+
+Deno.test("one server to many, many to one, and none of them has a key", async () => {
+  await withServers(4, async (four) => {
+    const one = four.slice(0, 1);
+    for (const [from, to] of [[one, four], [four, one]] as const) {
+      const empty = await kvs(["rebalance", listOf(from), listOf(to), "--output", "json"]);
+      assertEquals([empty.code, empty.stderr], [0, ""]);
+      assertMatch(
+        empty.stdout.split("\n").at(-2) ?? "",
+        /^\{"event":"summary","keys":0,"moved":0,/,
+      );
+    }
+    await write(one, letters());
+    for (const [from, to] of [[one, four], [four, one], [one, four.slice(2)]] as const) {
+      const run = await kvs(["rebalance", listOf(from), listOf(to), "--prune"]);
+      assertEquals(run.code, 0, run.stderr);
+      assertEquals(await view(to, LETTERS), letters());
+      const keys = await Promise.all(four.map((server) => remote(server).allKeys()));
+      assertEquals(keys.flat().length, LETTERS.length);
+    }
+  });
+});
+
+Deno.test("values of 0 bytes and of 16 MiB move among small ones", async () => {
+  await withServers(2, async (servers) => {
+    const target = at(servers, 1);
+    const large = new Uint8Array(16 * 1024 * 1024).map((_, index) => index % 251);
+    const expected = new Map<string, Uint8Array<ArrayBuffer>>(
+      LETTERS.map((key) => [key, encoder.encode(key)]),
+    );
+    for (const key of ["b", "d", "large"]) expected.set(key, large);
+    for (const key of ["a", "c", "empty"]) expected.set(key, new Uint8Array());
+    expected.set("edge", large.slice(0, 64 * 1024));
+    expected.set("behind", large.slice(0, 64 * 1024 + 1));
+    for (const [key, bytes] of expected) {
+      const copy = { bytes, contentType: "x/y", etag: undefined };
+      await remote(ownerOf(servers, key)).put(key, copy);
+    }
+    const lists = [listOf(servers), target.address];
+    const run = await kvs(["rebalance", ...lists, "--output", "progress"]);
+    assertEquals(run.code, 0, run.stderr);
+    for (const [key, bytes] of expected) {
+      const copy = await remote(target).get(key);
+      assert(
+        copy !== undefined && equalBytes(copy.bytes, bytes) && copy.contentType === "x/y",
+        key,
+      );
+    }
+    const again = await kvs(["rebalance", ...lists, "--output", "progress", "--prune"]);
+    assertEquals(again.code, 0, again.stderr);
+    assertMatch(again.stdout, / 0 moved, /);
+    assertEquals(await remote(at(servers, 0)).allKeys(), []);
+  });
+});
 
 const ODD_KEYS = [
   ...[
@@ -373,12 +427,14 @@ Deno.test("--prune deletes what is no longer owned; --output json tells of every
     );
     const count = (name: string) => events.filter(({ event }) => event === name).length;
     assertEquals([count("moved"), count("pruned"), count("summary")], [17, 17, 1]);
-    const { seconds, keysPerSecond, ...summary } = events.at(-1) ?? {};
+    const { seconds, keysPerSecond, phases, ...summary } = events.at(-1) ?? {};
     assert(typeof seconds === "number" && typeof keysPerSecond === "number");
+    assertEquals(Object.keys(phases ?? {}), ["survey", "read", "room", "move", "check", "prune"]);
     assertEquals(summary, {
       event: "summary",
       ...{ keys: 26, moved: 17, inPlace: 9, left: 0, stale: 0, leftOver: 0, pruned: 17 },
-      ...{ unclear: 0, orphans: 0, bytes: 17, interrupted: false },
+      ...{ unclear: 0, orphans: 0, recopied: 0, changing: 0, deleted: 0, gone: 0 },
+      ...{ bytes: 17, interrupted: false },
     });
     const keys = await Promise.all(three.map((server) => remote(server).allKeys()));
     assertEquals(keys, [...lettersOf(two), []]);

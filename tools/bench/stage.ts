@@ -94,8 +94,12 @@ export class Child {
   }
 
   /** Calls `look` until it finds something. @throws {Error} If the program ends or takes too long. */
-  async until<T>(what: string, look: () => T | undefined | Promise<T | undefined>): Promise<T> {
-    const end = performance.now() + START_TIMEOUT_MS;
+  async until<T>(
+    what: string,
+    look: () => T | undefined | Promise<T | undefined>,
+    timeoutMs = START_TIMEOUT_MS,
+  ): Promise<T> {
+    const end = performance.now() + timeoutMs;
     while (true) {
       const found = await look();
       if (found !== undefined) return found;
@@ -110,14 +114,19 @@ export class Child {
   }
 
   /** Resolves to the first line that matches. */
-  async line(pattern: RegExp): Promise<RegExpExecArray> {
+  async line(pattern: RegExp, timeoutMs = START_TIMEOUT_MS): Promise<RegExpExecArray> {
     return await this.until(String(pattern), () => {
       for (const line of this.lines) {
         const match = pattern.exec(line);
         if (match !== null) return match;
       }
       return undefined;
-    });
+    }, timeoutMs);
+  }
+
+  /** Resolves when it has ended by itself. */
+  async ended(): Promise<void> {
+    await this.#read;
   }
 
   /** Resolves when something accepts connections on `port` of loopback. */
@@ -244,6 +253,12 @@ export async function cpuSeconds(pids: readonly number[]): Promise<number> {
 export async function residentBytes(pid: number): Promise<number> {
   const status = await Deno.readTextFile(`/proc/${pid}/status`);
   return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
+}
+
+/** The most resident memory that a process has had so far, in bytes. */
+export async function peakBytes(pid: number): Promise<number> {
+  const status = await Deno.readTextFile(`/proc/${pid}/status`);
+  return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
 }
 
 const SETTLE_WINDOW_MS = 100;

@@ -1,0 +1,150 @@
+/** How far `kvs rebalance` is: a bar on a terminal, a line now and then in a log. */
+import { type BarState, SingleBar } from "cli-progress";
+import { type Phase } from "../core/rebalance_events.ts";
+import { writeLine } from "./screen.ts";
+
+/** How often a line tells of the progress where no bar can be drawn, in milliseconds. */
+const LOG_INTERVAL_MS = 10_000;
+
+const BAR_WIDTH = 24;
+
+const PHASE_WORDS: Record<Phase, string> = {
+  survey: "Listing",
+  read: "Reading",
+  room: "Sizing",
+  move: "Moving",
+  check: "Checking",
+  prune: "Pruning",
+};
+
+/** Tells the progress of one phase after another. */
+export interface Progress {
+  /** To be told as often as one likes; without `total` it is not known. */
+  update(phase: Phase, done: number, total: number | undefined): void;
+  /** Makes room for other output. */
+  clear(): void;
+}
+
+/** Makes what fits the output. */
+export function createProgress(): Progress {
+  return Deno.stdout.isTerminal() ? new Bar() : new LogLines();
+}
+
+interface Payload {
+  readonly phase: Phase;
+  readonly startMs: number;
+}
+
+const encoder = new TextEncoder();
+
+class Bar implements Progress {
+  readonly #bar = new SingleBar<Payload>({
+    format: (_options, state, payload) => this.#format(state, payload),
+    stream: {
+      isTTY: true,
+      get columns() {
+        return consoleColumns();
+      },
+      write: (text) => this.#write(text),
+    },
+    clearOnComplete: true,
+  });
+  #phase: Phase | undefined;
+  #startMs = 0;
+  #total: number | undefined;
+  #drawn = false;
+
+  update(phase: Phase, done: number, total: number | undefined): void {
+    if (phase !== this.#phase) {
+      this.clear();
+      this.#phase = phase;
+      this.#startMs = performance.now();
+    }
+    this.#total = total;
+    if (this.#drawn) {
+      this.#bar.setTotal(total ?? 0);
+      this.#bar.update(done);
+    } else {
+      this.#drawn = true;
+      this.#bar.start(total ?? 0, done, { phase, startMs: this.#startMs });
+    }
+  }
+
+  clear(): void {
+    if (this.#drawn) this.#bar.stop();
+    this.#drawn = false;
+  }
+
+  #format({ value, maxWidth }: BarState, { phase, startMs }: Payload): string {
+    const seconds = (performance.now() - startMs) / 1000;
+    const line = progressLine(phase, { done: value, total: this.#total, seconds });
+    return line.slice(0, maxWidth - 1);
+  }
+
+  #write(text: string): void {
+    try {
+      const bytes = encoder.encode(text);
+      for (let at = 0; at < bytes.length;) at += Deno.stdout.writeSync(bytes.subarray(at));
+    } catch {
+      // A terminal that has gone does not stop what is shown on it.
+    }
+  }
+}
+
+class LogLines implements Progress {
+  #phase: Phase | undefined;
+  #phaseStart = 0;
+  #told = performance.now();
+
+  update(phase: Phase, done: number, total: number | undefined): void {
+    const now = performance.now();
+    if (phase !== this.#phase) {
+      this.#phase = phase;
+      this.#phaseStart = now;
+    }
+    if (now - this.#told < LOG_INTERVAL_MS) return;
+    this.#told = now;
+    try {
+      const seconds = (now - this.#phaseStart) / 1000;
+      writeLine(Deno.stdout, progressLine(phase, { done, total, seconds }));
+    } catch {
+      // The reader has gone.
+    }
+  }
+
+  clear(): void {}
+}
+
+function consoleColumns(): number {
+  try {
+    return Deno.consoleSize().columns;
+  } catch {
+    return 80;
+  }
+}
+
+/** One phase in a line: a bar where the total is known, keys, rate, and time left. */
+export function progressLine(
+  phase: Phase,
+  { done, total, seconds }: { done: number; total: number | undefined; seconds: number },
+): string {
+  const rate = seconds > 0 ? done / seconds : 0;
+  const speed = `${Math.round(rate)} keys/s`;
+  const word = PHASE_WORDS[phase].padEnd(8);
+  if (total === undefined || total === 0) return `${word}${done} keys, ${speed}`;
+  const share = Math.min(done / total, 1);
+  const filled = Math.round(share * BAR_WIDTH);
+  const bar = "#".repeat(filled) + "-".repeat(BAR_WIDTH - filled);
+  const percent = `${Math.floor(share * 100)}%`.padStart(4);
+  const left = rate > 0 ? `, ${clock((total - done) / rate)} left` : "";
+  return `${word}[${bar}]${percent}  ${done}/${total} keys, ${speed}${left}`;
+}
+
+/** Seconds as `0:07`, `12:05` or `1:02:03`. */
+function clock(seconds: number): string {
+  const whole = Math.ceil(seconds);
+  const two = (value: number) => String(value).padStart(2, "0");
+  const minutes = Math.floor(whole / 60);
+  if (minutes < 60) return `${minutes}:${two(whole % 60)}`;
+  return `${Math.floor(minutes / 60)}:${two(minutes % 60)}:${two(whole % 60)}`;
+}

@@ -1,0 +1,154 @@
+/**
+ * What clients did while keys were moved. They are to be stopped first; this is for when they were
+ * not: a value that changed on its owner behind its copy is copied again, and what does not come to
+ * rest is told by name, so that nothing is lost in silence.
+ *
+ * Whether there is anything to look for, servers tell by their number of writes. Where these do not
+ * add up, or are not told, all keys that move are compared once more, by ETag and size where servers
+ * know them, and pass after pass until nothing changes any more.
+ */
+import { type Facts } from "./rebalance_bulk.ts";
+import { type Endpoint, type ServerStats } from "./rebalance_endpoint.ts";
+import { type RestlessEvent } from "./rebalance_events.ts";
+import { type BatchOutcome, type Move, type Mover } from "./rebalance_move.ts";
+import { type Decision } from "./rebalance_plan.ts";
+import { mapInOrder, type MapOptions } from "./rebalance_streams.ts";
+import { LARGE_VALUE_BYTES } from "./store.ts";
+
+/** At which change of a key it is told instead of copied again. */
+const MOST_CHANGES = 3;
+
+/** After so many passes what still changes is told, however seldom each key did. */
+const MOST_PASSES = 8;
+
+/** What a check works with. */
+export interface CheckOptions {
+  readonly mover: Mover;
+  readonly pool: MapOptions;
+  /**
+   * The keys to be moved, in batches, by a listing made anew; calls back for each key that its owner
+   * has lost since the survey.
+   */
+  readonly batches: (onDeleted: (decision: Decision) => void) => AsyncIterable<readonly Move[]>;
+  /** Whether nobody but this run wrote to the as-is servers since it was last called. */
+  readonly isQuiet: () => Promise<boolean>;
+  readonly nameOf: (server: number) => string;
+  readonly onRecopied: (batch: BatchOutcome) => void;
+  readonly onChecked: (keys: number) => void;
+}
+
+/** Looks again at all keys that move until they have come to rest; returns those that did not. */
+export async function checkAgain(options: CheckOptions): Promise<RestlessEvent[]> {
+  const { pool, isQuiet, nameOf } = options;
+  const changes = new Map<string, number>();
+  const changing = new Map<string, RestlessEvent>();
+  for (let pass = 1;; pass++) {
+    await isQuiet();
+    const deleted: RestlessEvent[] = [];
+    const batches = options.batches(({ key, owner, target }) => {
+      deleted.push({ kind: "deleted", key, owner: nameOf(owner), target: nameOf(target) });
+    });
+    let isDone = true;
+    const work = async (batch: readonly Move[]) => ({
+      keys: batch.length,
+      changed: await changedOf(batch, options.mover),
+    });
+    for await (const { keys, changed } of mapInOrder(batches, work, pool)) {
+      options.onChecked(keys);
+      const again: Move[] = [];
+      for (const move of changed) {
+        const count = (changes.get(move.key) ?? 0) + 1;
+        changes.set(move.key, count);
+        if (count < MOST_CHANGES && pass < MOST_PASSES) {
+          again.push({ ...move, mayBeThere: true });
+        } else {
+          const { key, from, to } = move;
+          changing.set(key, { kind: "changing", key, owner: from.name, target: to.name });
+        }
+      }
+      if (again.length === 0) continue;
+      isDone = false;
+      for (const group of Map.groupBy(again, ({ from }) => from).values()) {
+        options.onRecopied(await options.mover.moveMany(group));
+      }
+    }
+    if (isDone || pool.signal.aborted || await isQuiet()) return [...changing.values(), ...deleted];
+  }
+}
+
+/** The moves whose target does not hold what their owner holds. */
+async function changedOf(moves: readonly Move[], mover: Mover): Promise<Move[]> {
+  const from = moves[0]?.from;
+  if (from === undefined) return [];
+  const changed: Move[] = [];
+  const targets = Map.groupBy(moves, ({ to }) => to);
+  const owned = from.factsMany(moves.map(({ key }) => key));
+  const held = [...targets].map(async ([to, group]) => {
+    const facts = await to.factsMany(group.map(({ key }) => key));
+    return group.map((move, index): [string, Facts | undefined] => [move.key, facts[index]]);
+  });
+  const [sources, ...others] = await Promise.all([owned, ...held]);
+  const there = new Map(others.flat());
+  for (const [index, move] of moves.entries()) {
+    const source = sources[index];
+    // Deleted just now: the next listing tells, if there is a copy to tell of.
+    if (source === undefined) continue;
+    if (!await isSame(source, there.get(move.key), { move, mover })) changed.push(move);
+  }
+  return changed;
+}
+
+async function isSame(
+  source: Facts,
+  target: Facts | undefined,
+  { move, mover }: { readonly move: Move; readonly mover: Mover },
+): Promise<boolean> {
+  if (target === undefined || source.size !== target.size) return false;
+  const isNative = move.from.native && move.to.native;
+  if (isNative && source.contentType !== target.contentType) return false;
+  // The ETag of a large value is that of its file, which is another one on each server.
+  return source.size > LARGE_VALUE_BYTES && isNative
+    ? await mover.isSame(move)
+    : source.etag === target.etag;
+}
+
+/** Compares what servers say of their writes with what this run wrote to them. */
+export class QuietWatch {
+  readonly #servers: readonly Endpoint[];
+  #before: readonly Count[] | undefined;
+
+  /** @param servers Those that clients write to, by the as-is list. */
+  constructor(servers: readonly Endpoint[]) {
+    this.#servers = servers;
+  }
+
+  /** Whether nobody but this run wrote since the call before; `false` if that is not certain. */
+  async isQuiet(): Promise<boolean> {
+    const stats = await Promise.all(this.#servers.map((server) => server.stats()));
+    return this.compare(stats);
+  }
+
+  /** As {@link isQuiet}, with what the servers say already at hand. */
+  compare(stats: readonly (ServerStats | undefined)[]): boolean {
+    const now = this.#servers.map(({ ownWrites }, index): Count => {
+      const { start, writes } = stats[index] ?? {};
+      const others = writes === undefined || ownWrites === undefined
+        ? undefined
+        : writes - ownWrites;
+      return { start, others };
+    });
+    const before = this.#before;
+    this.#before = now;
+    return before !== undefined &&
+      now.every(({ start, others }, index) =>
+        start !== undefined && others !== undefined && before[index]?.start === start &&
+        before[index]?.others === others
+      );
+  }
+}
+
+/** The writes of others to one start of a server. */
+interface Count {
+  readonly start: string | undefined;
+  readonly others: number | undefined;
+}

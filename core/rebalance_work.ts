@@ -1,0 +1,137 @@
+/** What the phases of a run share: the servers, the keys in batches, the pace, and the counts. */
+import { Batcher } from "./rebalance_batches.ts";
+import { type Endpoint } from "./rebalance_endpoint.ts";
+import { emptySummary, type Phase, type RebalanceEvent, type Summary } from "./rebalance_events.ts";
+import { type Move, Mover } from "./rebalance_move.ts";
+import { Pace } from "./rebalance_pace.ts";
+import { decide, type Decision, type Layout, ownerOf, targetOf } from "./rebalance_plan.ts";
+import { type MapOptions, mergeListings } from "./rebalance_streams.ts";
+
+/**
+ * Keys under way at once where a server knows only the book routes: such servers have accept queues
+ * as small as 5, and the kernel tries a connection that found the queue full again after a second.
+ */
+const BOOK_CONCURRENCY = 4;
+
+/** What a run works with. */
+export interface RebalanceOptions {
+  /** The distinct servers of both lists; `layout` names them by index. */
+  readonly endpoints: readonly Endpoint[];
+  readonly layout: Layout;
+  /** Whether to delete, at the end, the copies on servers that will not own them. */
+  readonly prune: boolean;
+  /** Whether to change nothing and to tell what would move. */
+  readonly dryRun: boolean;
+  /** Whether to tell each server's keys, and each key's value, before anything moves. */
+  readonly details: boolean;
+  /** Whether to go on where the keys look as if they were placed in another way. */
+  readonly force: boolean;
+  /** The most batches under way at once. */
+  readonly concurrency: number;
+  /** The most keys a second; without it as many as possible. */
+  readonly keysPerSecond?: number;
+  /** The most keys of a batch, besides the limits that values and pace set. */
+  readonly batchKeys?: number;
+  /** When it fires, the run stops between batches. */
+  readonly signal: AbortSignal;
+  readonly onEvent: (event: RebalanceEvent) => void;
+}
+
+/** A run under way. */
+export class Work {
+  readonly options: RebalanceOptions;
+  readonly pool: MapOptions;
+  readonly summary: Summary = emptySummary();
+  readonly mover = new Mover();
+  /** To be told what batches came to. */
+  readonly batcher: Batcher;
+  readonly #pace: Pace;
+
+  constructor(options: RebalanceOptions) {
+    this.options = options;
+    const { endpoints, concurrency, keysPerSecond, signal } = options;
+    const bound = endpoints.every(({ native }) => native) ? concurrency : BOOK_CONCURRENCY;
+    this.pool = { concurrency: Math.min(concurrency, bound), signal };
+    this.#pace = new Pace(keysPerSecond, signal);
+    this.batcher = new Batcher(Math.min(options.batchKeys ?? Infinity, this.#pace.mostAtOnce));
+  }
+
+  /** The server that the lists name by `index`. */
+  endpoint(index: number): Endpoint {
+    const endpoint = this.options.endpoints[index];
+    if (endpoint === undefined) throw new RangeError(`No server has index ${index}`);
+    return endpoint;
+  }
+
+  /** Tells how far a phase is. */
+  progress(phase: Phase, done: number, total?: number): void {
+    const known = total === undefined ? {} : { total };
+    this.options.onEvent({ kind: "progress", phase, done, ...known });
+  }
+
+  /** The decision on every key of all servers, in order, by a listing made anew. */
+  async *decisions(): AsyncGenerator<readonly Decision[]> {
+    const { endpoints, layout } = this.options;
+    const listings = endpoints.map((endpoint) => endpoint.sortedKeys());
+    for await (const holdings of mergeListings(listings)) {
+      yield holdings.map((holding) => decide(layout, holding));
+    }
+  }
+
+  /**
+   * The keys that have to be moved, in batches of one owner each, at the pace that is allowed.
+   *
+   * @param onOther Called for each other key.
+   */
+  async *batches(
+    onOther: (decision: Decision) => void = () => {},
+  ): AsyncGenerator<readonly Move[]> {
+    for await (const decisions of this.decisions()) {
+      for (const decision of decisions) {
+        const { key, verdict, owner, target, holders } = decision;
+        if (verdict !== "move") {
+          onOther(decision);
+          continue;
+        }
+        const mayBeThere = holders.includes(target);
+        const [from, to] = [this.endpoint(owner), this.endpoint(target)];
+        yield* this.#paced(this.batcher.add({ key, from, to, mayBeThere }));
+      }
+    }
+    for (const batch of this.batcher.takeRest()) yield* this.#paced(batch);
+  }
+
+  /** The keys that as-is server `server` lists and owns, as far as wanted, in its own order. */
+  async *batchesFrom(
+    server: number,
+    wanted: (move: Move) => boolean,
+  ): AsyncGenerator<readonly Move[]> {
+    const { layout } = this.options;
+    const from = this.endpoint(server);
+    for await (const page of from.keys()) {
+      for (const key of page) {
+        if (ownerOf(layout, key) !== server) continue;
+        const to = this.endpoint(targetOf(layout, key));
+        const move = { key, from, to, mayBeThere: true };
+        if (!wanted(move)) continue;
+        // Keeps the order, where one of the targets takes keys one by one.
+        if (!move.to.native) {
+          for (const batch of this.batcher.takeRest()) yield* this.#paced(batch);
+        }
+        yield* this.#paced(this.batcher.add(move));
+      }
+    }
+    for (const batch of this.batcher.takeRest()) yield* this.#paced(batch);
+  }
+
+  /** Waits until it is time for so many keys. */
+  take(keys: number): Promise<void> {
+    return this.#pace.take(keys);
+  }
+
+  async *#paced(batch: readonly Move[] | undefined): AsyncGenerator<readonly Move[]> {
+    if (batch === undefined) return;
+    await this.take(batch.length);
+    yield batch;
+  }
+}
