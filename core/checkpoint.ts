@@ -3,6 +3,8 @@ import { messageOf, StorageFailedError, StorageFullError } from "./errors.ts";
 import type { CommitQueue } from "./commit_queue.ts";
 import type { Journal } from "./journal.ts";
 import type { Log } from "./log.ts";
+import { bytesOf, type OverlayEntry } from "./overlay.ts";
+import { PendingCarry } from "./pending_write.ts";
 import { type SegmentParts, SegmentWriter, StoppedError } from "./segment_writer.ts";
 
 // How long a save may wait to become a file (milliseconds), so that who looks with `ls` finds it.
@@ -39,6 +41,9 @@ export interface Progress {
   readonly lastMs: number | undefined;
 }
 
+/** Thrown where folders are in the way of so many keys that the journal cannot hold them all. */
+class BlockedError extends Error {}
+
 /**
  * Seals the journal's segment now and then, has sealed segments written, oldest first, and drops
  * each when all it holds is durable in key files. A crash at any point leaves the segment, whose
@@ -53,6 +58,8 @@ export class Checkpointer {
   /** Whether anything was committed since the last look. */
   #isActive = false;
   #retryMs = 0;
+  /** Keys that a folder is in the way of. */
+  readonly #blocked = new Set<string>();
   #isClosing = false;
   #isStopped = false;
   readonly #writer: SegmentWriter;
@@ -155,8 +162,13 @@ export class Checkpointer {
       this.#running = undefined;
       if (this.#isClosing) return;
       if (this.#retryMs > 0) this.#arm(this.#retryMs);
-      else if (this.#parts.journal.bytes > 0) this.#arm(this.#isPressed ? 0 : DELAY_MS);
+      else if (this.#parts.journal.bytes > 0) this.#arm(this.#pauseMs);
     });
+  }
+
+  get #pauseMs(): number {
+    if (this.#isPressed) return 0;
+    return this.#blocked.size > 0 ? LONGEST_RETRY_MS : DELAY_MS;
   }
 
   async #sealAndRun(): Promise<void> {
@@ -172,7 +184,7 @@ export class Checkpointer {
         segment !== undefined;
         segment = journal.oldestSealed
       ) {
-        await this.#writer.write(segment);
+        await this.#carryOver(await this.#writer.write(segment));
         await journal.drop(segment);
         overlay.forget(segment);
         this.#succeeded();
@@ -182,6 +194,30 @@ export class Checkpointer {
     } catch (error) {
       this.#handle(error);
     }
+  }
+
+  /**
+   * Writes the entries of a segment once more, into the segment that is being filled: one key whose
+   * file cannot be made must not hold up the segment, and with it all the others.
+   */
+  async #carryOver(entries: readonly OverlayEntry[]): Promise<void> {
+    const { keyFiles, log, journalBytes } = this.#parts;
+    for (const key of this.#blocked) if (!keyFiles.isBlocked(key)) this.#blocked.delete(key);
+    const [first] = entries;
+    if (first === undefined) return;
+    const why = `"${keyFiles.pathToWrite(first.key)}" is not a file: move it away`;
+    let bytes = 0;
+    for (const { key, state } of entries) bytes += bytesOf(key, state);
+    if (bytes >= journalBytes / 2) throw new BlockedError(why);
+    if (this.#blocked.size === 0) {
+      log("error", "the file of a key cannot be written", { error: why });
+    }
+    for (const { key } of entries) this.#blocked.add(key);
+    await Promise.all(entries.map((entry) => {
+      const write = new PendingCarry(entry);
+      this.#queue.carry(write);
+      return write.promise;
+    }));
   }
 
   #succeeded(): void {
@@ -206,10 +242,10 @@ export class Checkpointer {
       log("error", "checkpoint failed, will be tried again", { error: why });
     }
     this.#retryMs = Math.min(Math.max(FIRST_RETRY_MS, 2 * this.#retryMs), LONGEST_RETRY_MS);
-    this.#queue.refuse(
-      new StorageFullError(`Disk full: the journal is full and cannot be written out: ${why}`),
-    );
+    const what = error instanceof BlockedError ? "Journal full" : "Disk full: the journal is full";
+    this.#queue.refuse(new StorageFullError(`${what} and cannot be written out: ${why}`));
   }
+
   #concurrency(): number {
     return this.#isGentle ? GENTLE_CONCURRENCY : FULL_CONCURRENCY;
   }

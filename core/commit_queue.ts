@@ -3,7 +3,7 @@ import { type ShuttingDownError, StorageFailedError, StorageFullError } from "./
 import { failedError, type Journal } from "./journal.ts";
 import { FrameBuffer } from "./journal_record.ts";
 import { bytesOf, LargeFile } from "./overlay.ts";
-import type { PendingWrite } from "./pending_write.ts";
+import type { PendingCarry, PendingWrite } from "./pending_write.ts";
 
 /** What the queue needs of the store. Nothing here may call back into the queue but `release`. */
 export interface CommitHost {
@@ -99,6 +99,14 @@ export class CommitQueue {
     } else {
       this.#submitSlowly(write);
     }
+  }
+
+  /** Takes a write that makes room for others: it never waits. */
+  carry(write: PendingCarry): void {
+    if (this.#failure !== undefined) return write.fail(this.#failure);
+    this.#filling.add(write);
+    this.#filling.hasConditions = true;
+    this.#running ??= this.#run();
   }
 
   /** Lets in what waits, as far as there is room now. To be called whenever there is more. */

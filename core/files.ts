@@ -81,9 +81,9 @@ export function isDiskFull(error: unknown): boolean {
   return hasCode(error, FULL_CODES) || hasOsError(error, /\(os error (?:28|122|27)\)/);
 }
 
-/** Whether `error` says that a folder is where a file should be: EISDIR. */
+/** Whether `error` says that a folder is where a file should be: EISDIR, or ENOTEMPTY for a removal. */
 export function isFolderInTheWay(error: unknown): boolean {
-  return error instanceof Deno.errors.IsADirectory || hasOsError(error, /\(os error 21\)/);
+  return error instanceof Deno.errors.IsADirectory || hasOsError(error, /\(os error (?:21|39)\)/);
 }
 
 const FULL_CODES = new Set(["ENOSPC", "EDQUOT", "EFBIG"]);

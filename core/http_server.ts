@@ -55,6 +55,9 @@ const MIN_BYTES_PER_SECOND = 240;
 /** How long a new connection that says nothing is safe when others wait (milliseconds). */
 const FRESH_MS = 1000;
 
+/** Files and sockets of a process besides its connections, with some to spare. */
+const OTHER_DESCRIPTORS = 2048;
+
 /** How long to wait after the system had no connection to give, as when it is out of descriptors. */
 const ACCEPT_RETRY_MS = 100;
 
@@ -215,7 +218,7 @@ class Server implements HttpServer, ConnectionContext {
     for (const connection of this.#connections) {
       if (!connection.isIdle(this.#freshTicks)) continue;
       connection.abort();
-      return endSockets(peersOf([connection]));
+      return this.#endSockets([connection]);
     }
   }
 
@@ -247,10 +250,16 @@ class Server implements HttpServer, ConnectionContext {
       connection.sweep();
       if (connection.closed) overdue.push(connection);
     }
-    if (overdue.length > 0) endSockets(peersOf(overdue));
+    if (overdue.length > 0) this.#endSockets(overdue);
     if (this.#stopped) this.#closeIdle();
     else if (this.#crowded) this.#evict();
     this.#endIfEmpty();
+  }
+
+  /** Ends for good what the runtime would keep open, as it does with silent TLS clients. */
+  #endSockets(connections: readonly Connection[]): void {
+    const peers = connections.flatMap(({ tlsPeer }) => tlsPeer ?? []);
+    endSockets(peers, this.limits.maxConnections + OTHER_DESCRIPTORS);
   }
 
   #hold(connection: Connection): void {
@@ -262,11 +271,6 @@ class Server implements HttpServer, ConnectionContext {
     clearInterval(this.#timer);
     this.#ended.resolve();
   }
-}
-
-/** Where those are that have to be ended besides. */
-function peersOf(connections: readonly Connection[]): Deno.NetAddr[] {
-  return connections.flatMap(({ tlsPeer }) => tlsPeer ?? []);
 }
 
 function closeListener(listener: HttpListener): void {

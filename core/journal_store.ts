@@ -262,6 +262,7 @@ export class JournalStore implements Store {
         return decideConditions(writes, {
           has: (key) => this.#index.has(key),
           etagOf: (key) => this.#reader.etagOf(key),
+          isNewest: (entry) => overlay.isNewest(entry),
         });
       },
       apply: (write, segment) => this.#apply(write, segment),
@@ -274,7 +275,7 @@ export class JournalStore implements Store {
   #apply({ key, state }: PendingWrite, segment: number): boolean {
     this.#writes++;
     const replaced = this.#parts.overlay.put(key, state, segment);
-    if (replaced instanceof LargeFile) this.#removeReplaced(replaced);
+    if (replaced instanceof LargeFile && replaced !== state) this.#removeReplaced(replaced);
     this.#reader.changed(key);
     if (state instanceof Value) this.#cache.set(key, state);
     else this.#cache.delete(key);

@@ -85,6 +85,11 @@ export class KeyFiles {
     );
   }
 
+  /** Whether something that is not a file has the file name of `key`. */
+  isBlocked(key: string): boolean {
+    return this.#blocked.has(key);
+  }
+
   /** Records whether something that is not a file has the file name of `key`. */
   setBlocked(key: string, isBlocked: boolean): void {
     if (isBlocked) this.#blocked.add(key);

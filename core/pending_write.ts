@@ -1,5 +1,5 @@
 /** Writes on their way into the journal. */
-import { LargeFile, type State } from "./overlay.ts";
+import { LargeFile, type OverlayEntry, type State } from "./overlay.ts";
 import type { Condition, SetResult, Value } from "./store.ts";
 
 /** A write that was called and is not settled yet. */
@@ -64,6 +64,35 @@ export class PendingDelete implements PendingWrite {
     this.fail = reject;
   }
 }
+
+/**
+ * A write once more, into a younger segment, because its key's file cannot be made for now. Only if
+ * it is still the newest of its key; it resolves all the same if it is not.
+ */
+export class PendingCarry implements PendingWrite {
+  readonly key: string;
+  readonly state: State;
+  readonly condition = undefined;
+  readonly entry: OverlayEntry;
+  position = 0;
+  failure: Error | undefined = undefined;
+  readonly promise: Promise<void>;
+  readonly succeed: () => void;
+  readonly fail: (error: Error) => void;
+
+  constructor(entry: OverlayEntry) {
+    this.key = entry.key;
+    this.state = entry.state;
+    this.entry = entry;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.promise = promise;
+    this.succeed = resolve;
+    this.fail = (error) => error instanceof SupersededError ? resolve() : reject(error);
+  }
+}
+
+/** Why a {@link PendingCarry} does not take place. */
+export class SupersededError extends Error {}
 
 /** Hashes the value only for those who ask for its ETag: the book routes never do. */
 class LazySetResult implements SetResult {

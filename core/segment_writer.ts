@@ -66,6 +66,7 @@ export class SegmentWriter {
   /** For how long files have been written at once since others had their turn. */
   #atOnceMs = 0;
   #placedCount = 0;
+  #blocked: OverlayEntry[] = [];
 
   constructor(parts: SegmentParts, pace: SegmentPace) {
     this.#parts = parts;
@@ -73,24 +74,28 @@ export class SegmentWriter {
   }
 
   /**
-   * Writes a sealed segment; then it may be dropped. What was written when it rejects is not
-   * written again the next time.
+   * Writes a sealed segment; then it may be dropped, if the entries that are returned are kept: a
+   * folder is in the way of their files. What was written when it rejects is not written again the
+   * next time.
    *
    * @throws {StorageFailedError} If the disk failed.
    * @throws {StoppedError} If it was told to stop.
    */
-  async write(segment: number): Promise<void> {
+  async write(segment: number): Promise<readonly OverlayEntry[]> {
     const { overlay, files, folder, contentTypes } = this.#parts;
     const entries = overlay.entriesOf(segment);
     await putTypes(contentTypes, typeChanges(entries, overlay));
+    this.#blocked = [];
     await this.#writeEntries(entries);
-    if (!this.#isFolderDirty) return;
-    try {
-      await files.syncFolder(folder);
-    } catch (error) {
-      throw failedError("Cannot flush the data directory", error);
+    if (this.#isFolderDirty) {
+      try {
+        await files.syncFolder(folder);
+      } catch (error) {
+        throw failedError("Cannot flush the data directory", error);
+      }
+      this.#isFolderDirty = false;
     }
-    this.#isFolderDirty = false;
+    return this.#blocked.filter((entry) => overlay.isNewest(entry));
   }
 
   async #writeEntries(entries: readonly OverlayEntry[]): Promise<void> {
@@ -151,7 +156,6 @@ export class SegmentWriter {
   ): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const failures: unknown[] = [];
-    let blocked: unknown;
     let next = 0;
     let active = 0;
     let isPausing = false;
@@ -164,7 +168,7 @@ export class SegmentWriter {
         active++;
         work(entry).catch((error) => {
           // One key whose file cannot be written must not hold up the others.
-          if (isFolderInTheWay(error)) blocked = error;
+          if (isFolderInTheWay(error)) this.#blocked.push(entry);
           else failures.push(error);
         }).finally(() => {
           active--;
@@ -181,7 +185,6 @@ export class SegmentWriter {
       }
       if (active > 0) return;
       if (failures.length > 0) reject(mostSevere(failures));
-      else if (blocked !== undefined) reject(blocked);
       else resolve();
     };
     fill();

@@ -1,6 +1,7 @@
 /** Decides conditional writes in the moment in which their batch is about to be written. */
 import { messageOf, PreconditionFailedError } from "./errors.ts";
-import type { PendingWrite } from "./pending_write.ts";
+import type { OverlayEntry } from "./overlay.ts";
+import { PendingCarry, type PendingWrite, SupersededError } from "./pending_write.ts";
 import type { Condition } from "./store.ts";
 
 /** Looks up the durable state before a batch. */
@@ -8,6 +9,8 @@ export interface DurableState {
   has(key: string): boolean;
   /** ETag of a value that is there. */
   etagOf(key: string): Promise<string | undefined>;
+  /** Whether `entry` is still the newest write of its key. */
+  isNewest(entry: OverlayEntry): boolean;
 }
 
 /**
@@ -22,6 +25,9 @@ export async function decideConditions(
   const inBatch = new Map<string, PendingWrite>();
   for (const write of writes) {
     const { key, condition } = write;
+    if (write instanceof PendingCarry && (inBatch.has(key) || !durable.isNewest(write.entry))) {
+      write.failure = new SupersededError("A newer write has taken its place");
+    }
     if (condition !== undefined) {
       const before = inBatch.get(key);
       try {
