@@ -35,7 +35,8 @@ export interface FuzzReport {
   readonly resets: number;
   readonly statuses: ReadonlyMap<number, number>;
   readonly slowestCanaryMs: number;
-  readonly descriptors: { readonly before: number; readonly after: number };
+  /** What they stand for, in order. */
+  readonly descriptors: { readonly before: readonly string[]; readonly after: readonly string[] };
   /** Resident memory in bytes: after the warm-up, and at the end. */
   readonly memory: { readonly before: number; readonly after: number };
 }
@@ -127,7 +128,7 @@ export async function fuzz(options: FuzzOptions): Promise<FuzzReport> {
     return {
       ...{ requests: done, sessions, resets, statuses, slowestCanaryMs },
       seconds: (performance.now() - start) / 1000,
-      descriptors: { before: 0, after: 0 },
+      descriptors: { before: [], after: [] },
       memory: { before: 0, after: 0 },
     };
   }
@@ -162,7 +163,9 @@ export function summary(report: FuzzReport): string {
     seconds.toFixed(1)
   } s, ${resets} ` +
     `reset; answers: ${counts.join(", ")}; slowest canary ${slowestCanaryMs.toFixed(0)} ms; ` +
-    `descriptors ${descriptors.before} -> ${descriptors.after}, memory ${mib(memory.before)} -> ` +
+    `descriptors ${descriptors.before.length} -> ${descriptors.after.length}, memory ${
+      mib(memory.before)
+    } -> ` +
     `${mib(memory.after)}`;
 }
 
@@ -209,15 +212,15 @@ async function load(port: number, path: string): Promise<string> {
   return received.slice(received.indexOf("\r\n\r\n") + 4);
 }
 
-/** How many descriptors are open, once no more than `calm` of them are sockets. */
-async function idle(pid: number, calm: number): Promise<number> {
+/** What descriptors are open, once no more than `calm` of them are sockets. */
+async function idle(pid: number, calm: number): Promise<string[]> {
   const links = await until("the server lets go of all connections", () => {
     const links = descriptors(pid);
     // Journal segments come and go with the checkpoint.
     const busy = links.some((link) => link.includes("/data/") && !link.endsWith("/lock"));
     return busy || links.filter(isSocket).length > calm ? undefined : links;
   });
-  return links.length;
+  return links.map((link) => link.replace(/\[\d+\]$/, "")).sort();
 }
 
 /** What the descriptors of a process stand for. */
