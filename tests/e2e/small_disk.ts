@@ -90,6 +90,11 @@ export class SmallDisk implements AsyncDisposable {
     await emptyDir(this.#ballastFiles);
   }
 
+  /** Makes the disk so large, as one expands a volume. */
+  async grow(bytes: number): Promise<void> {
+    await run("mount", ["-o", `remount,size=${bytes}`, this.#mountPoint.path]);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await run("umount", [this.#mountPoint.path]);
     await this.#mountPoint[Symbol.asyncDispose]();
