@@ -4,6 +4,7 @@ import { UsageError } from "../core/errors.ts";
 import { giveUp } from "../core/permissions.ts";
 import { PLACEMENTS } from "../core/placement.ts";
 import { rebalance as runRebalance } from "../core/rebalance.ts";
+import { isAtRest } from "../core/rebalance_events.ts";
 import { openEndpoints } from "../core/rebalance_open.ts";
 import { type ServerAddress } from "../core/server_list.ts";
 import { ACCESS_OPTIONS, accessOf } from "./access.ts";
@@ -56,7 +57,7 @@ const TIMEOUT = secondsOption("timeout", 10, "How long one request may take");
 /** The most batches of keys under way at once: enough to keep a few servers and their disks busy. */
 const CONCURRENCY = 4;
 
-/** The exit code where keys went on changing while they were moved. */
+/** The exit code where clients went on writing while keys were moved. */
 const RESTLESS = 3;
 
 export const rebalance: Command = {
@@ -114,7 +115,7 @@ export const rebalance: Command = {
       });
       report.summary(summary);
       if (summary.interrupted) return exitCode;
-      return summary.changing + summary.deleted + summary.gone > 0 ? RESTLESS : 0;
+      return isAtRest(summary) ? 0 : RESTLESS;
     } finally {
       report.close();
       unlisten();

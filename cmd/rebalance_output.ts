@@ -272,6 +272,12 @@ function summaryLines(summary: Summary, options: ReportOptions): readonly string
         "before they were moved: stop the clients that write, and run it again",
     );
   }
+  if (summary.busy) {
+    lines.push(
+      "Clients still write to the servers as they were: what they wrote last may not have been " +
+        "moved; stop them, and run it again",
+    );
+  }
   if (!summary.interrupted) return lines;
   if (options.dryRun || (moved === 0 && pruned === 0)) {
     lines.push("Interrupted: nothing was changed");

@@ -37,12 +37,17 @@ const LOOK_EVERY = 16;
 /** What an operation under way takes besides its value, about (bytes). */
 const OPERATION_BYTES = 512;
 
-/** The most that the answer may take in memory (characters); what is got behind that is refused. */
-const MAX_ANSWER = 32 * 1024 * 1024;
+/**
+ * The most that the answer may take in memory (characters): what is got behind that is refused, and
+ * at twice as much the batch ends.
+ */
+const MAX_ANSWER = 8 * 1024 * 1024;
 
 /** What a batch works with. */
 export interface BatchOptions {
   readonly store: Store;
+  /** The largest value that is taken, in bytes; over {@link LARGE_VALUE_BYTES} none is anyway. */
+  readonly maxValueBytes: number;
   /** Whether the shard is serving; asked before each operation. */
   readonly serving: () => boolean;
   readonly log: Log;
@@ -76,6 +81,7 @@ export async function* runBatch(
   try {
     for await (const lines of splitLines(chunks)) {
       for (const [index, line] of lines.entries()) {
+        batch.checkAnswer();
         if (batch.start(line)) yield await batch.takeOldest();
         if (index % LOOK_EVERY !== 0 || performance.now() - turnStart < TURN_MS) continue;
         // What memory answers costs no promise: others have to be let in.
@@ -112,6 +118,14 @@ class Batch {
 
   constructor(options: BatchOptions) {
     this.#options = options;
+  }
+
+  /** @throws {InvalidOperationError} If the answer is so long that nothing more can be told in it. */
+  checkAnswer(): void {
+    if (this.#answerSize <= 2 * MAX_ANSWER) return;
+    throw new InvalidOperationError(
+      "Answer too long: run the operations from here on in another batch",
+    );
   }
 
   /** Starts the operation of a line; returns whether the window is full then. */
@@ -194,7 +208,7 @@ class Batch {
         throw new InvalidOperationError("Answer too long: get the rest in another batch");
       }
       const result = op === "put"
-        ? put(store, operation)
+        ? put(this.#options, operation)
         : op === "delete"
         ? remove(store, operation)
         : read(store, operation);
@@ -234,12 +248,16 @@ function got(key: string, value: Value | LargeValue | undefined): Result {
   };
 }
 
-async function put(store: Store, operation: Operation): Promise<Result> {
+async function put(
+  { store, maxValueBytes }: BatchOptions,
+  operation: Operation,
+): Promise<Result> {
   const { key, value, base64, type = DEFAULT_CONTENT_TYPE } = operation;
   const whole = value === undefined
     ? new Value(decode(base64 ?? ""), checkContentType(type))
     : Value.fromText(wellFormed(value), checkContentType(type));
-  if (whole.size > LARGE_VALUE_BYTES) throw new ValueTooLargeError(whole.size, LARGE_VALUE_BYTES);
+  const maxBytes = Math.min(maxValueBytes, LARGE_VALUE_BYTES);
+  if (whole.size > maxBytes) throw new ValueTooLargeError(whole.size, maxBytes);
   const { created, etag } = await store.set(key, whole, condition(operation));
   return { status: created ? STATUS_CODE.Created : STATUS_CODE.NoContent, key, etag };
 }

@@ -13,6 +13,9 @@ export const BREAKER_FAILURES = 3;
 const FIRST_REST_MS = 250;
 const MAX_REST_MS = 4000;
 
+/** The longest rest that a server can ask for (ms): a proxy may say "tomorrow" and be back in a minute. */
+const MAX_ASKED_REST_MS = 60_000;
+
 /** The right to send one request; exactly one method is called when that has ended. */
 export interface Ticket {
   /** The server answered, whatever it said. */
@@ -71,7 +74,8 @@ export class Breaker {
           // What was under way when the rest began tells nothing new.
           return;
         }
-        this.#restUntil = this.#clock.now() + Math.max(this.#restMs, restMs);
+        const askedMs = Math.min(MAX_ASKED_REST_MS, restMs);
+        this.#restUntil = this.#clock.now() + Math.max(this.#restMs, askedMs);
         this.#endProbe(probe);
       },
       drop: () => this.#endProbe(probe),

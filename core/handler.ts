@@ -139,7 +139,12 @@ export function createHandler(options: HandlerOptions): HttpHandler {
   }
 
   function batch(store: Store, request: HttpRequest): Answer {
-    return postBatch(request, { store, serving: () => lifecycle.phase === "serving", log });
+    return postBatch(request, {
+      store,
+      maxValueBytes,
+      serving: () => lifecycle.phase === "serving",
+      log,
+    });
   }
 
   async function metrics(): Promise<HttpResponse> {

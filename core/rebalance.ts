@@ -10,7 +10,7 @@
 import { KvsError, RebalanceError } from "./errors.ts";
 import { checkAgain, QuietWatch } from "./rebalance_check.ts";
 import { type ServerStats } from "./rebalance_endpoint.ts";
-import { type LeftBehindEvent, type Phase, type Summary } from "./rebalance_events.ts";
+import { isAtRest, type LeftBehindEvent, type Phase, type Summary } from "./rebalance_events.ts";
 import { type BatchOutcome, type Move } from "./rebalance_move.ts";
 import { type Decision } from "./rebalance_plan.ts";
 import { prune } from "./rebalance_prune.ts";
@@ -216,7 +216,7 @@ class Run {
     }
     if (isQuiet && summary.gone === 0) return;
     let checked = 0;
-    const restless = await checkAgain({
+    const { restless, isBusy } = await checkAgain({
       mover: this.#work.mover,
       pool: this.#work.pool,
       batches: (onDeleted) =>
@@ -229,6 +229,7 @@ class Run {
       onRecopied: (batch) => this.#countRecopied(batch),
       onChecked: (keys) => this.#work.progress("check", checked += keys),
     });
+    summary.busy = isBusy;
     for (const event of restless) {
       summary[event.kind]++;
       this.#work.options.onEvent(event);
@@ -247,7 +248,7 @@ class Run {
   async #prune(): Promise<void> {
     const { summary, options } = this.#work;
     // Where clients still write, the owners' copies are what counts.
-    if (!options.prune || summary.changing + summary.deleted + summary.gone > 0) return;
+    if (!options.prune || !isAtRest(summary)) return;
     const total = summary.stale;
     for await (const { key, server } of prune(this.#work)) {
       summary.pruned++;

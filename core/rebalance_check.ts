@@ -21,6 +21,9 @@ const MOST_CHANGES = 3;
 /** After so many passes what still changes is told, however seldom each key did. */
 const MOST_PASSES = 8;
 
+/** After so many passes that found nothing it is told that clients write, whatever they write. */
+const MOST_CLEAN_PASSES = 3;
+
 /** What a check works with. */
 export interface CheckOptions {
   readonly mover: Mover;
@@ -30,18 +33,30 @@ export interface CheckOptions {
    * has lost since the survey.
    */
   readonly batches: (onDeleted: (decision: Decision) => void) => AsyncIterable<readonly Move[]>;
-  /** Whether nobody but this run wrote to the as-is servers since it was last called. */
-  readonly isQuiet: () => Promise<boolean>;
+  /**
+   * Whether nobody but this run wrote to the as-is servers since it was last called; `undefined`
+   * where they do not tell.
+   */
+  readonly isQuiet: () => Promise<boolean | undefined>;
   readonly nameOf: (server: number) => string;
   readonly onRecopied: (batch: BatchOutcome) => void;
   readonly onChecked: (keys: number) => void;
 }
 
-/** Looks again at all keys that move until they have come to rest; returns those that did not. */
-export async function checkAgain(options: CheckOptions): Promise<RestlessEvent[]> {
+/** What a check came to. */
+export interface Checked {
+  /** The keys that did not come to rest. */
+  readonly restless: readonly RestlessEvent[];
+  /** Whether clients still wrote at the end; what they wrote last may be anything. */
+  readonly isBusy: boolean;
+}
+
+/** Looks again at all keys that move until they have come to rest, or patience ends. */
+export async function checkAgain(options: CheckOptions): Promise<Checked> {
   const { pool, isQuiet, nameOf } = options;
   const changes = new Map<string, number>();
   const changing = new Map<string, RestlessEvent>();
+  let cleanPasses = 0;
   for (let pass = 1;; pass++) {
     await isQuiet();
     const deleted: RestlessEvent[] = [];
@@ -72,7 +87,16 @@ export async function checkAgain(options: CheckOptions): Promise<RestlessEvent[]
         options.onRecopied(await options.mover.moveMany(group));
       }
     }
-    if (isDone || pool.signal.aborted || await isQuiet()) return [...changing.values(), ...deleted];
+    cleanPasses = isDone ? cleanPasses + 1 : 0;
+    // A pass takes its time: what was written behind its look is for the next one.
+    const quiet = await isQuiet();
+    const isBusy = quiet === false;
+    const isOver = isBusy
+      ? cleanPasses >= MOST_CLEAN_PASSES || pass >= MOST_PASSES
+      : isDone || quiet;
+    if (isOver || pool.signal.aborted) {
+      return { restless: [...changing.values(), ...deleted], isBusy };
+    }
   }
 }
 
@@ -122,14 +146,14 @@ export class QuietWatch {
     this.#servers = servers;
   }
 
-  /** Whether nobody but this run wrote since the call before; `false` if that is not certain. */
-  async isQuiet(): Promise<boolean> {
+  /** Whether nobody but this run wrote since the call before; `undefined` if servers do not tell. */
+  async isQuiet(): Promise<boolean | undefined> {
     const stats = await Promise.all(this.#servers.map((server) => server.stats()));
     return this.compare(stats);
   }
 
   /** As {@link isQuiet}, with what the servers say already at hand. */
-  compare(stats: readonly (ServerStats | undefined)[]): boolean {
+  compare(stats: readonly (ServerStats | undefined)[]): boolean | undefined {
     const now = this.#servers.map(({ ownWrites }, index): Count => {
       const { start, writes } = stats[index] ?? {};
       const others = writes === undefined || ownWrites === undefined
@@ -139,10 +163,12 @@ export class QuietWatch {
     });
     const before = this.#before;
     this.#before = now;
+    if (now.some(({ start, others }) => start === undefined || others === undefined)) {
+      return undefined;
+    }
     return before !== undefined &&
       now.every(({ start, others }, index) =>
-        start !== undefined && others !== undefined && before[index]?.start === start &&
-        before[index]?.others === others
+        before[index]?.start === start && before[index]?.others === others
       );
   }
 }

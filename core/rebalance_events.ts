@@ -84,8 +84,13 @@ export function emptySummary(): Summary {
   return {
     ...{ keys: 0, moved: 0, inPlace: 0, left: 0, stale: 0, leftOver: 0, pruned: 0 },
     ...{ unclear: 0, orphans: 0, recopied: 0, changing: 0, deleted: 0, gone: 0 },
-    ...{ bytes: 0, seconds: 0, phases: {}, interrupted: false },
+    ...{ bytes: 0, seconds: 0, phases: {}, busy: false, interrupted: false },
   };
+}
+
+/** Whether clients left the keys alone, so that what the targets hold is what counts. */
+export function isAtRest({ changing, deleted, gone, busy }: Summary): boolean {
+  return changing + deleted + gone === 0 && !busy;
 }
 
 /** What a run did. A key counts once, wherever it has copies. */
@@ -121,6 +126,8 @@ export interface Summary {
   seconds: number;
   /** Seconds of each phase. */
   readonly phases: Partial<Record<Phase, number>>;
+  /** Whether clients still wrote to the as-is servers when it ended. */
+  busy: boolean;
   /** Whether the user stopped it. */
   interrupted: boolean;
 }

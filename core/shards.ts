@@ -5,7 +5,7 @@
 import { backoffMs } from "./backoff.ts";
 import { Breaker, type Rest, type Ticket } from "./breaker.ts";
 import { type Clock, SYSTEM_CLOCK } from "./clock.ts";
-import { RemoteError } from "./errors.ts";
+import { PreconditionFailedError, RemoteError, UnknownOutcomeError } from "./errors.ts";
 import { type Placement } from "./placement.ts";
 import { distrustOf, Remote, type RemoteOptions } from "./remote.ts";
 import { type ServerAddress } from "./server_list.ts";
@@ -112,7 +112,9 @@ export class Shards {
         return result;
       } catch (error) {
         if (!(error instanceof RemoteError) || signal?.aborted) {
-          ticket.drop();
+          // What `send` makes of a 412 is an answer all the same.
+          if (isRefusal(error)) ticket.succeed();
+          else ticket.drop();
           signal?.throwIfAborted();
           throw error;
         }
@@ -169,6 +171,10 @@ export class Shards {
       signal?.removeEventListener("abort", wake);
     }
   }
+}
+
+function isRefusal(error: unknown): boolean {
+  return error instanceof PreconditionFailedError || error instanceof UnknownOutcomeError;
 }
 
 /** The failure of a request that is not sent, since the server failed too often before. */

@@ -86,3 +86,11 @@ Deno.test("Breaker tells those who wait when the probe has ended, however it did
     assertEquals([end, "succeed" in next], [end, end !== "fail"]);
   }
 });
+
+Deno.test("Breaker leaves a server alone for as long as that asks, but not for days", () => {
+  for (const [askedMs, waitMs] of [[0, 250], [5000, 5000], [999_999_999_000, 60_000]] as const) {
+    const breaker = new Breaker(new FakeClock());
+    for (let n = 0; n < 3; n++) ticketOf(breaker).fail(askedMs);
+    assertEquals(restOf(breaker), { waitMs, change: undefined });
+  }
+});

@@ -33,6 +33,7 @@ async function withShard(
     dir: TempDir,
     store: JournalStore,
   ) => Promise<void>,
+  { maxValueBytes = MAX_VALUE_BYTES } = {},
 ): Promise<void> {
   await using dir = new TempDir();
   const dataDir = await DataDir.open(dir.path);
@@ -48,7 +49,7 @@ async function withShard(
     requests: new RequestMetrics(),
     metrics: () => Promise.resolve({ contentType: "text/plain", text: "" }),
     room: () => diskRoom(dir.path),
-    maxValueBytes: MAX_VALUE_BYTES,
+    maxValueBytes,
     log: (_level, message, facts) => logged.push(`${message} ${JSON.stringify(facts)}`),
   });
   lifecycle.started();
@@ -324,6 +325,30 @@ Deno.test("POST /v1/batch answers each line in order, refusals among them", asyn
       201,
     ]);
     assertEquals(JSON.parse((await ask("/v1/keys")).body).keys, ["..", "b", "last"]);
+  });
+});
+
+Deno.test("a batch takes no value over the limit of the server", async () => {
+  await withShard(async (ask) => {
+    const put = (value: string) => JSON.stringify({ op: "put", key: "a", value });
+    const { body } = await ask("/v1/batch", {
+      method: "POST",
+      body: [put("x".repeat(10)), put("x".repeat(11))].join("\n"),
+    });
+    const lines = body.trimEnd().split("\n").map((line) => JSON.parse(line));
+    assertEquals(lines.map(({ status }) => status), [201, 413]);
+    assertEquals(lines[1].detail, "Value too large: 11 bytes, at most 10 are accepted");
+    assertEquals((await ask("/load/a")).body, "x".repeat(10));
+  }, { maxValueBytes: 10 });
+});
+
+Deno.test("a batch of many lines ends before its answer fills the memory", async () => {
+  await withShard(async (ask) => {
+    const body = "x\n".repeat(200_000) + '{"op":"put","key":"a","value":"x"}';
+    const answer = await ask("/v1/batch", { method: "POST", body });
+    assert(answer.body.length < 20 << 20, `${answer.body.length} characters`);
+    assertMatch(answer.body, /Answer too long[^\n]*\n$/);
+    assertEquals((await ask("/load/a")).body, "_key_not_found_");
   });
 });
 

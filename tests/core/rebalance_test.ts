@@ -314,6 +314,40 @@ Deno.test("a key that changes behind its copy is copied again before the run end
   assertEquals(cluster.view().get("b"), "newer 2");
 });
 
+Deno.test("a write behind the look of a check that finds nothing is found by the next one", async () => {
+  const cluster = new Cluster(servers(3), [0, 1, 2]);
+  for (const server of cluster.servers) server.clientWrites = 0;
+  for (const letter of LETTERS) cluster.write(letter, letter);
+  // Makes it look again at all, though nothing that moves has changed.
+  const change = onCopy("b", () => cluster.write("a", "newer"));
+  const summary = await cluster.rebalance([0, 1], {
+    onEvent: (event) => {
+      change(event);
+      // All 17 keys that move have been looked at, and the check is not over yet.
+      if (event.kind !== "progress" || event.phase !== "check") return;
+      if (event.done === 17) cluster.write("b", "late");
+    },
+  });
+  cluster.list = [0, 1];
+  assertEquals([cluster.view().get("a"), cluster.view().get("b")], ["newer", "late"]);
+  assertEquals([summary.recopied, summary.changing, summary.busy], [1, 0, false]);
+});
+
+Deno.test("clients that write for ever, whatever keys, are told", async () => {
+  const cluster = new Cluster(servers(3), [0, 1, 2]);
+  for (const server of cluster.servers) server.clientWrites = 0;
+  for (const letter of LETTERS) cluster.write(letter, letter);
+  let writes = 0;
+  const summary = await cluster.rebalance([0, 1], {
+    prune: true,
+    onEvent: (event) => {
+      // On three servers and on two "a" is on server-1: it does not move.
+      if (event.kind === "progress" || event.kind === "moved") cluster.write("a", `${++writes}`);
+    },
+  });
+  assertEquals([summary.moved, summary.changing, summary.pruned, summary.busy], [17, 0, 0, true]);
+});
+
 Deno.test("a key that goes on changing is told by name, and --prune waits", async () => {
   const cluster = new Cluster(servers(3), [0, 1, 2]);
   for (const letter of LETTERS) cluster.write(letter, letter);

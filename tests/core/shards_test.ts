@@ -1,5 +1,5 @@
 import { assertEquals, assertRejects } from "@std/assert";
-import { RemoteError } from "../../core/errors.ts";
+import { PreconditionFailedError, RemoteError } from "../../core/errors.ts";
 import { modulo } from "../../core/placement.ts";
 import { parseServerList } from "../../core/server_list.ts";
 import { Shards } from "../../core/shards.ts";
@@ -55,6 +55,18 @@ Deno.test("Shards.ask() tells a failure at once that no repetition changes", asy
     await assertRejects(() => all.ask(0, failing(full())), RemoteError, "s answered 507");
   }
   assertEquals(clock.sleeps, []);
+});
+
+Deno.test("Shards.ask() takes a condition that does not hold for an answer", async () => {
+  const { clock, shards: all } = shards(60_000);
+  const broken = () => new PreconditionFailedError("the condition does not hold");
+  await assertRejects(
+    () => clock.settle(all.ask(0, failing(busy(), busy(), broken()))),
+    PreconditionFailedError,
+  );
+  // Two failures before the answer do not count with the one behind it.
+  assertEquals(await clock.settle(all.ask(0, failing(busy()))), [false, false]);
+  assertEquals(clock.sleeps, [100, 200, 100]);
 });
 
 Deno.test("Shards.ask() gives up when patience is at its end, and says how often it tried", async () => {
