@@ -65,7 +65,7 @@ export type Parsed = { readonly kind: "help" } | { readonly kind: "version" } | 
 };
 
 /** Returns the variable that gives an option, for example `KVS_MAX_VALUE` for `max-value`. */
-export function variableOf(option: { readonly name: string }): string {
+function variableOf(option: { readonly name: string }): string {
   return "KVS_" + option.name.toUpperCase().replaceAll("-", "_");
 }
 

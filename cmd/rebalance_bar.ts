@@ -124,7 +124,7 @@ function consoleColumns(): number {
 }
 
 /** One phase in a line: a bar where the total is known, keys, rate, and time left. */
-export function progressLine(
+function progressLine(
   phase: Phase,
   { done, total, seconds }: { done: number; total: number | undefined; seconds: number },
 ): string {

@@ -64,7 +64,7 @@ export const STORE_NOTES: readonly string[] = [
 ];
 
 /** Opens the store that the options name. @throws {UsageError} If no servers are named. */
-export async function openStore(args: Args): Promise<Kvs> {
+async function openStore(args: Args): Promise<Kvs> {
   const text = args.get(SERVERS);
   if (text === undefined) {
     throw new UsageError("Missing servers: give --servers SRV_1[:PORT],... or set KVS_SERVERS");

@@ -7,7 +7,7 @@
 import { type Clock } from "./clock.ts";
 
 /** Failures in a row after which a server is left alone. */
-export const BREAKER_FAILURES = 3;
+const BREAKER_FAILURES = 3;
 
 /** How long it is left alone at first (ms), and at most. */
 const FIRST_REST_MS = 250;

@@ -38,7 +38,7 @@ export function statusLine(status: number): string {
  *
  * @throws {TypeError} If a name or a value is not one, or is for the server alone to say.
  */
-export function formatHeaders(headers: HeaderRecord): HeaderBlock {
+function formatHeaders(headers: HeaderRecord): HeaderBlock {
   let text = "";
   let close = false;
   let contentLength: number | undefined;

@@ -32,7 +32,7 @@ export const RecordKind = {
 /** Bytes before the first frame of a segment. */
 export const SEGMENT_HEADER_BYTES = 24;
 /** Bytes before the first record of a frame. */
-export const FRAME_HEADER_BYTES = 16;
+const FRAME_HEADER_BYTES = 16;
 const RECORD_HEADER_BYTES = 8;
 const OLD_SALT = 2 ** 31;
 

@@ -7,7 +7,7 @@ import { InvalidKeyError } from "./errors.ts";
 export const MARKER = "_shutting_down_";
 
 /** The longest file name that Linux file systems take, in bytes (NAME_MAX). */
-export const MAX_FILE_NAME_BYTES = 255;
+const MAX_FILE_NAME_BYTES = 255;
 
 /** Keys that stand for themselves as a file name and in a URL: the usual case, decided at once. */
 const PLAIN_KEY = /^[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,254}$/;

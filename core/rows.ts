@@ -23,7 +23,7 @@ export function formatRow(row: Row, paint: (statuses: string) => string = (text)
 }
 
 /** Local time to the second, as `2026-11-22 20:07:47`. */
-export function localTime(time: Date): string {
+function localTime(time: Date): string {
   const pad = (part: number) => String(part).padStart(2, "0");
   const date = [time.getFullYear(), pad(time.getMonth() + 1), pad(time.getDate())].join("-");
   return `${date} ${[time.getHours(), time.getMinutes(), time.getSeconds()].map(pad).join(":")}`;

@@ -14,7 +14,7 @@ export interface ChildOptions {
 export type ChildStatus = Pick<Deno.CommandStatus, "code" | "signal" | "success">;
 
 /** The command that runs this program with `args`: the compiled binary, or Deno on the source. */
-export function selfCommand(args: readonly string[]): { program: string; args: string[] } {
+function selfCommand(args: readonly string[]): { program: string; args: string[] } {
   const program = Deno.execPath();
   if (Deno.build.standalone) return { program, args: [...args] };
   const main = new URL("../main.ts", import.meta.url).href;
@@ -26,7 +26,7 @@ export function selfCommand(args: readonly string[]): { program: string; args: s
  * `KVS_PORT`) would change what the child does. The compiled binary may read only its own variables
  * and needs no others; Deno on the source needs to find its cache.
  */
-export function childEnvironment(): Record<string, string> {
+function childEnvironment(): Record<string, string> {
   if (Deno.build.standalone) return {};
   return Object.fromEntries(
     Object.entries(Deno.env.toObject()).filter(([name]) => !name.startsWith("KVS_")),

@@ -97,23 +97,6 @@ declare module "@std/async/pool" {
   ): AsyncIterableIterator<R>;
 }
 
-declare module "@std/async/retry" {
-  export class RetryError extends Error {
-    constructor(cause: unknown, attempts: number);
-  }
-  export interface RetryOptions {
-    multiplier?: number;
-    maxTimeout?: number;
-    maxAttempts?: number;
-    minTimeout?: number;
-    jitter?: number;
-  }
-  export function retry<T>(
-    fn: (() => Promise<T>) | (() => T),
-    options?: RetryOptions,
-  ): Promise<T>;
-}
-
 declare module "@std/cli/parse-args" {
   export interface ParseOptions {
     "--"?: boolean;
@@ -176,22 +159,6 @@ declare module "@std/fmt/colors" {
   export function gray(str: string): string;
 }
 
-declare module "@std/fmt/duration" {
-  export interface FormatOptions {
-    style?: "narrow" | "full" | "digital";
-    ignoreZero?: boolean;
-  }
-  export function format(ms: number, options?: FormatOptions): string;
-}
-
-declare module "@std/fs/copy" {
-  export interface CopyOptions {
-    overwrite?: boolean;
-    preserveTimestamps?: boolean;
-  }
-  export function copy(src: string | URL, dest: string | URL, options?: CopyOptions): Promise<void>;
-}
-
 declare module "@std/fs/empty-dir" {
   export function emptyDir(dir: string | URL): Promise<void>;
 }
@@ -238,14 +205,6 @@ declare module "@std/http/etag" {
   export function eTag(entity: string | Uint8Array, options?: ETagOptions): Promise<string>;
   export function ifMatch(value: string | null, etag: string | undefined): boolean;
   export function ifNoneMatch(value: string | null, etag: string | undefined): boolean;
-}
-
-declare module "@std/http/negotiation" {
-  interface HasHeaders {
-    headers: Headers;
-  }
-  export function accepts(request: HasHeaders): string[];
-  export function accepts(request: HasHeaders, ...types: string[]): string | undefined;
 }
 
 declare module "@std/http/status" {
