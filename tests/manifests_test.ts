@@ -212,7 +212,7 @@ Deno.test("the guarded servers are those of server-disk.yaml with Secrets and HT
   }
   // Every file that an option names is in a Secret that is mounted as a folder.
   const mounts = required(container.volumeMounts, "volumeMounts");
-  for (const arg of args.slice(4)) {
+  for (const arg of args.slice(before.args?.length)) {
     const folder = /=(\/.*)\/[^/]+$/.exec(arg)?.[1];
     const mount = required(mounts.find(({ mountPath }) => mountPath === folder), arg);
     assertEquals([mount.readOnly, mount.subPath], [true, undefined]);

@@ -253,7 +253,8 @@ export function badRequest(dice: Dice, keys: string): Piece {
 
 function noise(dice: Dice): Piece {
   const length = Math.floor(dice.logarithmic(1, 3000));
-  const bytes = latin1(Uint8Array.from({ length }, () => dice.integer(0, 255)));
+  // Whatever it begins as, it ends as no request: else the one behind it would be its end.
+  const bytes = latin1(Uint8Array.from({ length }, () => dice.integer(0, 255))) + "\x01";
   return { bytes, toHead: false, outcome: "noise" };
 }
 
