@@ -1,8 +1,7 @@
 /** How `kvs rebalance` writes keys and values, so that each one stays on its line. */
 
 /** Control characters, and what else ends a line for some readers. */
-// deno-lint-ignore no-control-regex
-const UNPRINTABLE = /[\x00-\x1f\x7f-\x9f\u2028\u2029]/gu;
+const UNPRINTABLE = /[\p{Cc}\u2028\u2029]/gu;
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });

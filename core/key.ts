@@ -14,8 +14,7 @@ const PLAIN_KEY = /^[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,254}$/;
 
 // A leading dot would hide the file or be a path; "%" marks an escape; control characters (C0, DEL,
 // C1) would garble `ls`.
-// deno-lint-ignore no-control-regex
-const SPECIAL_IN_FILE_NAME = /^\.|[\/%\x00-\x1f\x7f-\x9f]/gu;
+const SPECIAL_IN_FILE_NAME = /^\.|[\/%\p{Cc}]/gu;
 
 const NOT_UNRESERVED = /[^A-Za-z0-9._~-]/gu;
 

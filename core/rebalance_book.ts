@@ -47,10 +47,6 @@ export class BookEndpoint implements Endpoint {
     return this.#patience.run(() => this.#remote.save(key, copy.bytes));
   }
 
-  delete(key: string): Promise<boolean> {
-    throw new TypeError(`${this.name} cannot delete: ${key}`);
-  }
-
   loadMany(keys: readonly string[]): Promise<readonly Loaded[]> {
     return Promise.all(keys.map((key) => this.load(key)));
   }

@@ -23,15 +23,13 @@ export interface Endpoint {
   refusal(key: string, copy: Copy): string | undefined;
   /** Saves, replacing what was there; resolves to its answer where that has words. */
   save(key: string, copy: Copy): Promise<string | undefined>;
-  /** Deletes the copy if it still is `copy`; `false` if it is another by now, or gone. */
-  delete(key: string, copy: Copy): Promise<boolean>;
   /** The copies of `keys`, in their order; BY_ITSELF where `load` has to be used. */
   loadMany(keys: readonly string[]): Promise<readonly Loaded[]>;
   /** Saves all, and reads them back when they are durable. */
   saveMany(entries: readonly Entry[]): Promise<readonly Saved[]>;
   /** What tells whether the values of `keys` changed; as little of them as the server can. */
   factsMany(keys: readonly string[]): Promise<readonly (Facts | undefined)[]>;
-  /** As `delete`, for many. */
+  /** Deletes copies that still are what they were; `false` for one that is another, or gone. */
   deleteMany(entries: readonly Entry[]): Promise<readonly boolean[]>;
   /** What it tells of itself; `undefined` if it tells nothing. */
   stats(): Promise<ServerStats | undefined>;

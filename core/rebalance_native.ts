@@ -1,5 +1,5 @@
 /** A server of ours as rebalance speaks to it: over the native routes, many keys a request. */
-import { RebalanceError, RemoteError } from "./errors.ts";
+import { RebalanceError } from "./errors.ts";
 import { checkKey } from "./key.ts";
 import { Bulk, type Facts } from "./rebalance_bulk.ts";
 import {
@@ -65,16 +65,6 @@ export class NativeEndpoint implements Endpoint {
 
   async save(key: string, copy: Copy): Promise<undefined> {
     await this.#write(1, () => this.#remote.put(key, copy));
-  }
-
-  async delete(key: string, copy: Copy): Promise<boolean> {
-    this.#writes = undefined;
-    try {
-      return await this.#patience.run(() => this.#remote.delete(key, copy.etag));
-    } catch (error) {
-      if (error instanceof RemoteError && error.status === 412) return false;
-      throw error;
-    }
   }
 
   loadMany(keys: readonly string[]): Promise<readonly Loaded[]> {

@@ -1,10 +1,7 @@
 /** How patient and how fast a rebalance is: repeated requests, and a limit of keys a second. */
 import { delay } from "@std/async/delay";
+import { backoffMs } from "./backoff.ts";
 import { RemoteError } from "./errors.ts";
-
-/** First and longest pause before a request is repeated, in milliseconds; it doubles in between. */
-const FIRST_PAUSE_MS = 100;
-const LONGEST_PAUSE_MS = 2000;
 
 /** Statuses of a server, or of what stands before it, that is about to be back. */
 const PASSING: ReadonlySet<number> = new Set([429, 502, 503, 504]);
@@ -51,8 +48,9 @@ export class Patience {
     let failure = first;
     if (this.#waiting++ === 0) onWait(`${first.message}; trying again for up to ${seconds} s`);
     try {
-      for (let pauseMs = FIRST_PAUSE_MS;; pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)) {
-        await delay(Math.min(pauseMs, end - performance.now()), { signal }).catch(() => {});
+      for (let attempt = 0;; attempt++) {
+        const pauseMs = Math.min(backoffMs(attempt, Math.random), end - performance.now());
+        await delay(pauseMs, { signal }).catch(() => {});
         if (signal.aborted) throw failure;
         onRepeat();
         try {

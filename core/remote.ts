@@ -115,20 +115,6 @@ export class Remote {
     }
   }
 
-  /**
-   * Deletes over the native route, where `ifMatch` is given only the value that has this ETag (status
-   * 412 if it is another); resolves to `false` if the key was absent.
-   */
-  async delete(key: string, ifMatch?: string): Promise<boolean> {
-    const { status, bytes } = await this.#answer(`${V1_KEYS}/${toSegment(key)}`, {
-      method: "DELETE",
-      headers: ifMatch === undefined ? {} : { "if-match": ifMatch },
-    });
-    if (status === 404) return false;
-    if (status !== 204) throw this.failure(status, bytes);
-    return true;
-  }
-
   /** Sends lines of a batch over the native route; resolves to the lines of the answer. */
   async batch(lines: string): Promise<string> {
     const { status, bytes } = await this.#answer(V1_BATCH, {
@@ -245,8 +231,7 @@ function detailOf(body: Uint8Array): string {
   const text = new TextDecoder().decode(body.subarray(0, 4 * MAX_DETAIL));
   const json = parseJson(text);
   const detail = json !== undefined && "detail" in json ? String(json.detail) : text;
-  // deno-lint-ignore no-control-regex
-  const line = detail.replaceAll(/[\s\x00-\x1f]+/g, " ").trim();
+  const line = detail.replaceAll(/[\s\p{Cc}]+/gu, " ").trim();
   return line === "" ? "it failed" : line.slice(0, MAX_DETAIL);
 }
 

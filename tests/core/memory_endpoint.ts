@@ -115,7 +115,7 @@ export class MemoryEndpoint implements Endpoint {
     });
   }
 
-  delete(key: string, copy: Copy): Promise<boolean> {
+  #delete(key: string, copy: Copy): Promise<boolean> {
     return this.fuse.burn(() =>
       copyOf(this.#map.get(key) ?? "").etag === copy.etag &&
       this.#map.delete(key)
@@ -140,7 +140,7 @@ export class MemoryEndpoint implements Endpoint {
   }
 
   deleteMany(entries: readonly Entry[]): Promise<boolean[]> {
-    return inTurn(entries, ({ key, copy }) => this.delete(key, copy));
+    return inTurn(entries, ({ key, copy }) => this.#delete(key, copy));
   }
 
   async stats(): Promise<ServerStats | undefined> {

@@ -9,7 +9,9 @@ interface Shop extends AsyncDisposable {
 }
 
 /** A server that answers each request by `answer`, and remembers them. */
-function serve(answer: (target: string, request: Request) => Response): Shop {
+function serve(
+  answer: (target: string, request: Request) => Response | Promise<Response>,
+): Shop {
   const requests: string[] = [];
   const server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen() {} }, (request) => {
     const target = request.url.slice(request.url.indexOf("/", 7));
@@ -150,16 +152,22 @@ Deno.test("refusal() tells what the book routes cannot carry", async () => {
   );
 });
 
-Deno.test("delete() of a copy that changed meanwhile deletes nothing", async () => {
-  await using server = serve((target, request) => {
+Deno.test("deleteMany() leaves a copy that changed meanwhile", async () => {
+  await using server = serve(async (target, request) => {
     if (target.startsWith("/v1/keys?")) return Response.json({ keys: [], next: null });
-    if (target === "/v1/keys/gone") return new Response("", { status: 404 });
-    const same = request.headers.get("if-match") === '"old"';
-    return new Response(null, { status: same ? 204 : 412 });
+    const lines = (await request.text()).trim().split("\n").map((line) => JSON.parse(line));
+    return new Response(
+      lines.map(({ op, key, ifMatch }) => {
+        const status = key === "gone" ? 404 : op === "delete" && ifMatch === '"old"' ? 204 : 412;
+        return JSON.stringify({ status, key }) + "\n";
+      }).join(""),
+    );
   });
   const endpoint = await open(server);
-  const copy = (etag: string) => ({ bytes: new Uint8Array(), contentType: undefined, etag });
-  assertEquals(await endpoint.delete("a", copy('"old"')), true);
-  assertEquals(await endpoint.delete("a", copy('"new"')), false);
-  assertEquals(await endpoint.delete("gone", copy('"old"')), false);
+  const entry = (key: string, etag: string) => ({
+    key,
+    copy: { bytes: new Uint8Array(), contentType: undefined, etag },
+  });
+  const entries = [entry("a", '"old"'), entry("b", '"new"'), entry("gone", '"old"')];
+  assertEquals(await endpoint.deleteMany(entries), [true, false, false]);
 });

@@ -327,7 +327,7 @@ Deno.test("a value that a server cannot take is named before anything is changed
           `${reason}; nothing was changed`,
       );
     }
-    await remote(server).delete("zz");
+    await remote(server).batch('{"op":"delete","key":"zz"}\n');
     assertEquals((await kvs(["rebalance", server.address, foreign.address])).code, 0);
     assertEquals(foreign.values, letters());
 
