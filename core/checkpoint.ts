@@ -21,8 +21,8 @@ const LONGEST_RETRY_MS = 4000;
 // Files written at the same time: few while writers need the disk more.
 const GENTLE_CONCURRENCY = 2;
 const FULL_CONCURRENCY = 8;
-// And what a turn at the event loop is followed by then (milliseconds).
-const GENTLE_PAUSE_MS = 4;
+// And how many times as long as they took the disk is left to writers then.
+const GENTLE_PAUSES = 6;
 
 /** What the checkpoint works on. */
 export interface CheckpointParts extends SegmentParts {
@@ -72,7 +72,7 @@ export class Checkpointer {
     this.#queue = queue;
     this.#writer = new SegmentWriter(parts, {
       concurrency: () => this.#concurrency(),
-      pauseMs: () => this.#isGentle ? GENTLE_PAUSE_MS : 0,
+      pauseMs: (workMs) => this.#isGentle ? GENTLE_PAUSES * workMs : 0,
       isStopped: () => this.#isStopped,
       progressed: () => queue.release(),
     });
@@ -116,6 +116,7 @@ export class Checkpointer {
     this.#queue.seal();
     await this.#run();
     clearTimeout(limit);
+    this.#writer.close();
   }
 
   /** Stops after the files under way: the disk failed. */
@@ -124,6 +125,7 @@ export class Checkpointer {
     this.#isStopped = true;
     this.#disarm();
     await this.#running;
+    this.#writer.close();
   }
 
   #arm(delayMs: number): void {

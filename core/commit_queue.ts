@@ -185,6 +185,7 @@ export class CommitQueue {
   }
 
   async #run(): Promise<void> {
+    let durable: readonly PendingWrite[] = [];
     try {
       // Whoever is about to call in this turn of the event loop comes along.
       await null;
@@ -193,15 +194,19 @@ export class CommitQueue {
         this.#filling = this.#resting;
         this.#resting = batch;
         this.#room = this.#host.room() - batch.bytes;
-        await this.#commit(batch);
+        const writing = this.#write(batch);
+        // The answers go out while the disk is at the next batch.
+        acknowledge(durable);
+        durable = [];
+        if (await writing) durable = this.#apply(batch);
         batch.clear();
         if (this.#failure !== undefined) break;
         if (this.#sealRequested) this.#sealNow();
         this.#host.committed();
         this.release();
-        await null;
       }
     } finally {
+      acknowledge(durable);
       this.#running = undefined;
       if (this.#sealRequested) this.#sealNow();
     }
@@ -212,26 +217,32 @@ export class CommitQueue {
     this.#journal.seal();
   }
 
-  async #commit(batch: Batch): Promise<void> {
+  /** Makes a batch durable; resolves to whether it is. Where not, its writes have failed. */
+  async #write(batch: Batch): Promise<boolean> {
     const { writes, frame } = batch;
     try {
       if (batch.hasConditions) await this.#decide(batch);
       if (!batch.hasConditions || writes.some((write) => write.failure === undefined)) {
         await this.#journal.append(frame);
       }
+      return true;
     } catch (error) {
       const failure = error instanceof StorageFullError
         ? error
         : failedError("Cannot write the journal", error);
       for (const write of writes) write.fail(write.failure ?? failure);
       if (failure instanceof StorageFailedError) this.#host.failed(failure);
-      return;
+      return false;
     }
+  }
+
+  /** Makes the writes of a durable batch visible, and returns them. */
+  #apply({ writes }: Batch): readonly PendingWrite[] {
     const segment = this.#journal.activeSegment;
     for (const write of writes) {
-      if (write.failure !== undefined) write.fail(write.failure);
-      else write.succeed(this.#host.apply(write, segment));
+      if (write.failure === undefined) write.existed = this.#host.apply(write, segment);
     }
+    return writes;
   }
 
   async #decide({ writes, frame }: Batch): Promise<void> {
@@ -239,5 +250,13 @@ export class CommitQueue {
     for (const write of writes) {
       if (write.failure !== undefined) frame.void(write.position);
     }
+  }
+}
+
+/** Tells who waits for writes that are durable, or were refused. */
+function acknowledge(writes: readonly PendingWrite[]): void {
+  for (const write of writes) {
+    if (write.failure === undefined) write.succeed();
+    else write.fail(write.failure);
   }
 }

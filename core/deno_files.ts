@@ -1,8 +1,8 @@
 /** The file system of this machine, as {@link Files}. */
 import type { FileFacts, Files, OpenFile } from "./files.ts";
-import { openFileSystem } from "./file_system_flush.ts";
+import { openFileSystem } from "./file_system.ts";
 import { listFolder } from "./folder_listing.ts";
-import { createAtOnce, readAtOnce, renameAtOnce } from "./quick_files.ts";
+import { readAtOnce } from "./quick_files.ts";
 
 class DenoFile implements OpenFile {
   readonly #file: Deno.FsFile;
@@ -56,8 +56,6 @@ export const denoFiles: Files = {
   },
 
   readAtOnce,
-  createAtOnce,
-  renameAtOnce,
 
   rename: Deno.rename,
 

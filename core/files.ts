@@ -31,8 +31,29 @@ export interface OpenFile {
   close(): void;
 }
 
-/** All of a file system, to be flushed at once. */
+/** What is to be in a new file. */
+export interface NewFile {
+  readonly path: string;
+  /** Bytes. */
+  readonly size: number;
+  /** Writes it to the start of `into`, which has room for it. */
+  copyTo(into: Uint8Array<ArrayBuffer>): void;
+}
+
+/** A file's path, and the one that it gets. */
+export type Renaming = readonly [from: string, to: string];
+
+/**
+ * All of a file system: for many small files at once. Steps that fail are told by their index; the same
+ * step on its own, as {@link Files} has it, tells what is wrong.
+ */
 export interface FileSystem {
+  /** Creates files that must not exist. What could not be is not left behind in part. */
+  create(files: readonly NewFile[]): Promise<ReadonlySet<number>>;
+  /** As {@link Files.rename}. */
+  rename(renamings: readonly Renaming[]): Promise<ReadonlySet<number>>;
+  /** As {@link Files.remove}; one that is not there is fine. */
+  remove(paths: readonly string[]): Promise<ReadonlySet<number>>;
   /**
    * Resolves when the content of all files that were written and closed since it was opened would
    * survive a power cut: syncfs. Rejects if any of that could not be written.
@@ -52,13 +73,6 @@ export interface Files {
    * event loop; `undefined` if not, and for everything else.
    */
   readAtOnce(path: string, most: number): Uint8Array<ArrayBuffer> | undefined;
-  /**
-   * Creates a file with `bytes`, as `create` and `write` do, if that can be done at once; returns
-   * whether it did. If not, there is no such file, and `create` tells what is wrong.
-   */
-  createAtOnce(path: string, bytes: Uint8Array<ArrayBuffer>): boolean;
-  /** As `rename`, if that can be done at once; returns whether it did. */
-  renameAtOnce(from: string, to: string): boolean;
   /** Renames in one step, replacing a file that is there. Durable after `syncFolder` of both folders. */
   rename(from: string, to: string): Promise<void>;
   /** Removes a file. Durable after `syncFolder`. */
@@ -69,7 +83,7 @@ export interface Files {
    * Opens the file system that `path` is on; `undefined` where that is not possible, or costs more
    * than to flush so many files one by one.
    */
-  openFileSystem(path: string, files: number): Promise<FileSystem | undefined>;
+  openFileSystem(path: string, files: number): FileSystem | undefined;
   /** Creates a folder; one that exists is fine. */
   makeFolder(path: string): Promise<void>;
   /** Calls back for each entry of a folder, in no order. A symbolic link is not a file. */

@@ -190,7 +190,7 @@ export class JournalStore implements Store {
     // Nothing to write, and nothing under way that could bring the key.
     if (!this.#queue.isBusy && condition === undefined && !this.#index.has(key)) {
       if (this.#failure !== undefined) write.fail(this.#failure);
-      else write.succeed(false);
+      else write.succeed();
     } else {
       this.#queue.submit(write);
     }

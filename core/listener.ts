@@ -3,6 +3,7 @@ import { messageOf, StartError } from "./errors.ts";
 import { FileWatch } from "./file_watch.ts";
 import { type HttpListener } from "./http_types.ts";
 import { type Log } from "./log.ts";
+import { pollListener } from "./polled_tcp.ts";
 
 /** Where to listen. */
 export interface Place {
@@ -19,9 +20,9 @@ export interface CertificateFiles {
 }
 
 /** Listens with plain TCP. @throws {StartError} If the address cannot be had. */
-export function listen({ host, port }: Place): Deno.TcpListener {
+export function listen({ host, port }: Place): HttpListener {
   try {
-    return Deno.listen({ hostname: host, port });
+    return pollListener(Deno.listen({ hostname: host, port }));
   } catch (error) {
     throw notListening({ host, port }, error);
   }

@@ -12,8 +12,10 @@ export interface PendingWrite {
   position: number;
   /** Why it will not take place. */
   failure: Error | undefined;
-  /** Resolves it, given whether the key existed before. */
-  succeed(existed: boolean): void;
+  /** Whether the key existed before; known once it is durable. */
+  existed: boolean;
+  /** Resolves it. */
+  succeed(): void;
   /** Rejects it. */
   fail(error: Error): void;
 }
@@ -25,6 +27,7 @@ export class PendingSet implements PendingWrite {
   readonly condition: Condition | undefined;
   position = 0;
   failure: Error | undefined = undefined;
+  existed = false;
   readonly promise: Promise<SetResult>;
   #resolve: (result: SetResult) => void;
   readonly fail: (error: Error) => void;
@@ -39,8 +42,8 @@ export class PendingSet implements PendingWrite {
     this.fail = reject;
   }
 
-  succeed(existed: boolean): void {
-    this.#resolve(new LazySetResult(!existed, this.state));
+  succeed(): void {
+    this.#resolve(new LazySetResult(!this.existed, this.state));
   }
 }
 
@@ -51,8 +54,9 @@ export class PendingDelete implements PendingWrite {
   readonly condition: Condition | undefined;
   position = 0;
   failure: Error | undefined = undefined;
+  existed = false;
   readonly promise: Promise<boolean>;
-  readonly succeed: (existed: boolean) => void;
+  readonly #resolve: (existed: boolean) => void;
   readonly fail: (error: Error) => void;
 
   constructor(key: string, condition: Condition | undefined) {
@@ -60,8 +64,12 @@ export class PendingDelete implements PendingWrite {
     this.condition = condition;
     const { promise, resolve, reject } = Promise.withResolvers<boolean>();
     this.promise = promise;
-    this.succeed = resolve;
+    this.#resolve = resolve;
     this.fail = reject;
+  }
+
+  succeed(): void {
+    this.#resolve(this.existed);
   }
 }
 
@@ -76,6 +84,7 @@ export class PendingCarry implements PendingWrite {
   readonly entry: OverlayEntry;
   position = 0;
   failure: Error | undefined = undefined;
+  existed = false;
   readonly promise: Promise<void>;
   readonly succeed: () => void;
   readonly fail: (error: Error) => void;

@@ -1,4 +1,5 @@
 /** Turns one segment of the journal into key files. */
+import { delay } from "@std/async/delay";
 import { StorageFailedError } from "./errors.ts";
 import type { ContentTypes, TypeChange } from "./content_type_file.ts";
 import {
@@ -6,7 +7,9 @@ import {
   type FileSystem,
   isDiskFull,
   isFolderInTheWay,
+  type NewFile,
   type OpenFile,
+  type Renaming,
 } from "./files.ts";
 import { failedError, writeAll } from "./journal.ts";
 import type { KeyFiles } from "./key_files.ts";
@@ -16,13 +19,16 @@ import { DEFAULT_CONTENT_TYPE, Value } from "./store.ts";
 /** On-disk name: files that become key files. */
 export const SAVE_PREFIX = "save-";
 
-// How long files may be written at once before others have their turn (milliseconds).
-const TURN_MS = 2;
+// Not more than this is made together (files, bytes), so that it waits for no long time.
+const MOST_MADE = 64;
+const MOST_MADE_BYTES = 1024 * 1024;
 
 // How many entries become files between two looks at who waits for their memory.
 const PROGRESS_ENTRIES = 64;
 // Not more files than this are flushed with one flush of the file system, so that it is a short one.
 const MOST_TOGETHER = 512;
+
+const NONE: ReadonlySet<number> = new Set();
 
 /** What a {@link SegmentWriter} works on. */
 export interface SegmentParts {
@@ -38,8 +44,8 @@ export interface SegmentParts {
 export interface SegmentPace {
   /** How many files to work on at the same time. */
   concurrency(): number;
-  /** How long to leave the event loop to others after each turn (milliseconds). */
-  pauseMs(): number;
+  /** How long to leave the disk to others after work on it (both milliseconds). */
+  pauseMs(workMs: number): number;
   isStopped(): boolean;
   /** Called when memory has become free. */
   progressed(): void;
@@ -63,8 +69,8 @@ export class SegmentWriter {
   /** Whether the folder of key files has changed since its last flush. */
   #isFolderDirty = false;
   #fileCount = 0;
-  /** For how long files have been written at once since others had their turn. */
-  #atOnceMs = 0;
+  /** For segments with many keys, once there was one. */
+  #fileSystem: FileSystem | undefined;
   #placedCount = 0;
   #blocked: OverlayEntry[] = [];
 
@@ -98,44 +104,33 @@ export class SegmentWriter {
     return this.#blocked.filter((entry) => overlay.isNewest(entry));
   }
 
+  /** Lets go of what it holds open. */
+  close(): void {
+    this.#fileSystem?.close();
+    this.#fileSystem = undefined;
+  }
+
   async #writeEntries(entries: readonly OverlayEntry[]): Promise<void> {
     const { files, hiddenFolder } = this.#parts;
-    const fileSystem = await files.openFileSystem(hiddenFolder, entries.length);
-    if (fileSystem === undefined) {
+    this.#fileSystem ??= files.openFileSystem(hiddenFolder, entries.length);
+    if (this.#fileSystem === undefined) {
       return await this.#forEach(entries, (entry) => this.#writeEntry(entry));
     }
-    try {
-      for (let at = 0; at < entries.length; at += MOST_TOGETHER) {
-        await this.#writeTogether(entries.slice(at, at + MOST_TOGETHER), fileSystem);
-      }
-    } finally {
-      fileSystem.close();
+    const wanted = entries.filter((entry) => this.#isWanted(entry));
+    for (let at = 0; at < wanted.length; at += MOST_TOGETHER) {
+      await this.#writeTogether(wanted.slice(at, at + MOST_TOGETHER), this.#fileSystem);
     }
   }
 
-  /** Writes many temporary files, flushes all of them at once, and renames them. */
+  /** Writes many temporary files, flushes all of them at once, and renames them; or removes files. */
   async #writeTogether(entries: readonly OverlayEntry[], fileSystem: FileSystem): Promise<void> {
     const { files } = this.#parts;
     const written = new Map<OverlayEntry, string>();
     try {
-      await this.#forEach(entries, async (entry) => {
-        // It may be replaced meanwhile.
-        const { state } = entry;
-        if (!(state instanceof Value)) return;
-        const temporary = this.#temporaryPath();
-        if (this.#isDoneAtOnce(() => files.createAtOnce(temporary, state.bytes))) {
-          written.set(entry, temporary);
-          return;
-        }
-        const file = await files.create(temporary);
-        written.set(entry, temporary);
-        try {
-          await writeAll(file, state.bytes);
-        } finally {
-          file.close();
-        }
-      });
+      await this.#create(entries, written, fileSystem);
       if (written.size > 0) await flush(fileSystem);
+      await this.#place(entries, written, fileSystem);
+      // What could not be done together: on its own it tells why.
       await this.#forEach(entries, async (entry) => {
         await this.#writeEntry(entry, written.get(entry));
         written.delete(entry);
@@ -144,6 +139,83 @@ export class SegmentWriter {
       // Of those that were replaced meanwhile, or could not be renamed.
       for (const temporary of written.values()) await files.remove(temporary).catch(() => {});
     }
+  }
+
+  async #create(
+    entries: readonly OverlayEntry[],
+    written: Map<OverlayEntry, string>,
+    fileSystem: FileSystem,
+  ): Promise<void> {
+    let group: { readonly entry: OverlayEntry; readonly file: NewFile }[] = [];
+    let bytes = 0;
+    const make = () =>
+      this.#inTurn(async () => {
+        const failed = await fileSystem.create(group.map(({ file }) => file));
+        group.forEach(({ entry, file }, index) => {
+          if (!failed.has(index)) written.set(entry, file.path);
+        });
+        group = [];
+        bytes = 0;
+      });
+    for (const entry of entries) {
+      // It may be replaced meanwhile.
+      const { state } = entry;
+      if (!(state instanceof Value) || !this.#isWanted(entry)) continue;
+      const path = this.#temporaryPath();
+      const { size } = state;
+      group.push({ entry, file: { path, size, copyTo: (into) => state.copyTo(into) } });
+      bytes += size;
+      if (group.length >= MOST_MADE || bytes >= MOST_MADE_BYTES) await make();
+    }
+    if (group.length > 0) await make();
+  }
+
+  /** Gives files their names, or removes those of deleted keys. */
+  async #place(
+    entries: readonly OverlayEntry[],
+    written: Map<OverlayEntry, string>,
+    fileSystem: FileSystem,
+  ): Promise<void> {
+    const { keyFiles } = this.#parts;
+    for (let at = 0; at < entries.length; at += MOST_MADE) {
+      const group = entries.slice(at, at + MOST_MADE).filter((entry) => {
+        return (entry.state === undefined || written.has(entry)) && this.#isWanted(entry);
+      });
+      const renamed = group.filter((entry) => written.has(entry));
+      const removed = group.filter((entry) => !written.has(entry));
+      if (group.length === 0) continue;
+      this.#isFolderDirty = true;
+      await this.#inTurn(async () => {
+        const renamings = renamed.map((entry): Renaming => {
+          return [written.get(entry) ?? "", keyFiles.pathToWrite(entry.key)];
+        });
+        const paths = removed.map(({ key }) => keyFiles.pathToWrite(key));
+        const notRenamed = renamings.length > 0 ? await fileSystem.rename(renamings) : NONE;
+        const notRemoved = paths.length > 0 ? await fileSystem.remove(paths) : NONE;
+        for (const [index, entry] of renamed.entries()) {
+          if (notRenamed.has(index)) continue;
+          written.delete(entry);
+          await this.#placed(entry);
+        }
+        for (const [index, entry] of removed.entries()) {
+          if (!notRemoved.has(index)) await this.#placed(entry);
+        }
+      });
+    }
+  }
+
+  /** Does some of the work, and leaves the disk to others afterwards. */
+  async #inTurn(work: () => Promise<void>): Promise<void> {
+    if (this.#pace.isStopped()) throw new StoppedError("Stopped");
+    const start = performance.now();
+    await work();
+    const ms = this.#pace.pauseMs(performance.now() - start);
+    if (ms > 0) await delay(ms);
+  }
+
+  /** Whether the file of an entry is still to be made. */
+  #isWanted(entry: OverlayEntry): boolean {
+    return !entry.isFile && this.#parts.overlay.isNewest(entry);
   }
 
   /**
@@ -158,13 +230,12 @@ export class SegmentWriter {
     const failures: unknown[] = [];
     let next = 0;
     let active = 0;
-    let isPausing = false;
     const fill = (): void => {
       while (active < this.#pace.concurrency() && failures.length === 0) {
         if (this.#pace.isStopped()) failures.push(new StoppedError("Stopped"));
         const entry = entries[next++];
         if (entry === undefined) break;
-        if (entry.isFile || !this.#parts.overlay.isNewest(entry)) continue;
+        if (!this.#isWanted(entry)) continue;
         active++;
         work(entry).catch((error) => {
           // One key whose file cannot be written must not hold up the others.
@@ -172,15 +243,7 @@ export class SegmentWriter {
           else failures.push(error);
         }).finally(() => {
           active--;
-          if (this.#atOnceMs < TURN_MS) return fill();
-          // What was done at once kept the event loop: others have to be let in.
-          if (isPausing) return;
-          isPausing = true;
-          setTimeout(() => {
-            isPausing = false;
-            this.#atOnceMs = 0;
-            fill();
-          }, this.#pace.pauseMs());
+          fill();
         });
       }
       if (active > 0) return;
@@ -191,30 +254,28 @@ export class SegmentWriter {
     return promise;
   }
 
-  #isDoneAtOnce(work: () => boolean): boolean {
-    const start = performance.now();
-    const isDone = work();
-    this.#atOnceMs += performance.now() - start;
-    return isDone;
-  }
-
   /** Writes one entry; `temporary` is a file with its value that is flushed already. */
   async #writeEntry(entry: OverlayEntry, temporary?: string): Promise<void> {
-    const { keyFiles, files, overlay } = this.#parts;
+    const { keyFiles, files } = this.#parts;
     const { key, state } = entry;
     const path = keyFiles.pathToWrite(key);
     this.#isFolderDirty = true;
     try {
       if (state === undefined) await removeIfThere(files, path);
       else if (state instanceof LargeFile) await this.#placeLarge(entry, state, path);
-      else if (temporary !== undefined) {
-        const isDone = this.#isDoneAtOnce(() => files.renameAtOnce(temporary, path));
-        if (!isDone) await files.rename(temporary, path);
-      } else await this.#save(state, path);
+      else if (temporary !== undefined) await files.rename(temporary, path);
+      else await this.#save(state, path);
     } catch (error) {
       if (isFolderInTheWay(error)) keyFiles.setBlocked(key, true);
       throw error;
     }
+    await this.#placed(entry);
+  }
+
+  /** Records that the file of an entry is there, or gone. */
+  async #placed(entry: OverlayEntry): Promise<void> {
+    const { keyFiles, files, overlay } = this.#parts;
+    const { key } = entry;
     keyFiles.setBlocked(key, false);
     const odd = keyFiles.oddPath(key);
     if (odd !== undefined) {

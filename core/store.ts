@@ -52,6 +52,12 @@ export class Value {
     return this.#bytes ?? this.#text ?? "";
   }
 
+  /** Writes its bytes to the start of `into`, which has room for them. */
+  copyTo(into: Uint8Array<ArrayBuffer>): void {
+    if (this.#bytes !== undefined) into.set(this.#bytes);
+    else encoder.encodeInto(this.#text ?? "", into);
+  }
+
   /** About how many bytes of memory it takes, with its text. Changes with `compact` only. */
   get memoryBytes(): number {
     return this.#bytes === undefined

@@ -37,6 +37,8 @@ const COMPILE = [
   "--no-prompt",
   // What the live page is made of, read at start from within the binary.
   "--include=core/page",
+  // The thread that makes files: found by its address, not by an import.
+  "--include=core/file_worker.ts",
   "--allow-net",
   "--allow-read",
   "--allow-write",

@@ -3,7 +3,7 @@
  * Linux file systems promise: a file's content is durable after it was flushed, a name after its
  * folder was flushed, and a rename happens as a whole or not at all, also from folder to folder.
  */
-import type { FileFacts, Files, FileSystem, OpenFile } from "../../core/files.ts";
+import type { FileFacts, Files, FileSystem, NewFile, OpenFile } from "../../core/files.ts";
 import { type Random } from "./random.ts";
 
 /** What goes wrong with an operation: no room, no room after half of the bytes, or broken. */
@@ -69,14 +69,6 @@ export class SimulatedDisk implements Files {
   /** Never: all operations are to take their turn and may fail. */
   readAtOnce(): undefined {
     return undefined;
-  }
-
-  createAtOnce(): boolean {
-    return false;
-  }
-
-  renameAtOnce(): boolean {
-    return false;
   }
 
   /** Puts a durable file there. */
@@ -201,10 +193,13 @@ export class SimulatedDisk implements Files {
   }
 
   /** Flushes contents, not names: more is not promised. */
-  openFileSystem(path: string): Promise<FileSystem | undefined> {
-    if (!this.canFlushAll) return Promise.resolve(undefined);
+  openFileSystem(path: string): FileSystem | undefined {
+    if (!this.canFlushAll) return undefined;
     this.openFiles++;
-    return Promise.resolve({
+    return {
+      create: (files) => failuresOf(files, (file) => this.#createWhole(file)),
+      rename: (renamings) => failuresOf(renamings, ([from, to]) => this.rename(from, to)),
+      remove: (paths) => failuresOf(paths, (path) => this.#removeIfThere(path)),
       flush: async () => {
         await this.#pass();
         this.#operate("flush", path);
@@ -213,7 +208,25 @@ export class SimulatedDisk implements Files {
       close: () => {
         this.openFiles--;
       },
-    });
+    };
+  }
+
+  async #createWhole({ path, size, copyTo }: NewFile): Promise<void> {
+    const bytes = new Uint8Array(size);
+    copyTo(bytes);
+    const file = await this.create(path);
+    try {
+      if (await file.write(bytes) < size) throw noSpace();
+    } catch (error) {
+      await this.remove(path);
+      throw error;
+    } finally {
+      file.close();
+    }
+  }
+
+  async #removeIfThere(path: string): Promise<void> {
+    if (this.#inodes.has(path)) await this.remove(path);
   }
 
   async makeFolder(path: string): Promise<void> {
@@ -363,4 +376,16 @@ function applyTo(names: Map<string, Inode>, change: NameChange): void {
 
 function folderOf(path: string): string {
   return path.slice(0, path.lastIndexOf("/"));
+}
+
+/** Takes steps one after another and returns the indices of those that failed. */
+async function failuresOf<T>(
+  steps: readonly T[],
+  take: (step: T) => Promise<void>,
+): Promise<ReadonlySet<number>> {
+  const failed = new Set<number>();
+  for (const [index, step] of steps.entries()) {
+    await take(step).catch(() => failed.add(index));
+  }
+  return failed;
 }

@@ -1,0 +1,111 @@
+/**
+ * Many small files at once, as the checkpoint has them: made on another thread, and flushed with one
+ * system call for all. To flush each costs the file system a transaction each time, and takes the disk
+ * away from the journal for longer than all of them together.
+ */
+import type { FileAnswer, FileJob } from "./file_worker.ts";
+import type { FileSystem, NewFile, Renaming } from "./files.ts";
+import { type LibC, loadLibC } from "./libc.ts";
+
+/** The first Linux whose syncfs(2) reports that something could not be written. */
+const LEAST_LINUX = [5, 8] as const;
+
+// From so many files on it costs less than to flush each.
+const LEAST_FILES = 32;
+
+// open(2) on Linux.
+const O_CLOEXEC = 0o2000000;
+
+/** `struct utsname` of Linux: six texts, the third of them the release (bytes). */
+const UTSNAME_FIELD = 65;
+const UTSNAME_BYTES = 6 * UTSNAME_FIELD;
+
+const encoder = new TextEncoder();
+
+/**
+ * Opens the file system that the folder `path` is on, to write `files` files. Returns `undefined`
+ * where these are few, where it cannot be flushed as a whole, or where failures would go unnoticed:
+ * another system, an older Linux, another C library, no permission to call it.
+ */
+export function openFileSystem(path: string, files: number): FileSystem | undefined {
+  if (files < LEAST_FILES) return undefined;
+  const libc = loadLibC();
+  if (libc === undefined || !reportsFailures(libc)) return undefined;
+  // Failures are reported from here on.
+  const folder = libc.open(encoder.encode(path + "\0"), O_CLOEXEC, 0);
+  if (folder < 0) return undefined;
+  return new FileThread(libc, folder);
+}
+
+class FileThread implements FileSystem {
+  readonly #libc: NonNullable<LibC>;
+  readonly #folder: number;
+  readonly #worker = new Worker(new URL("./file_worker.ts", import.meta.url), { type: "module" });
+  /** Called with the answer to the job under way; `undefined` if the thread has ended. */
+  #answered: (answer: FileAnswer | undefined) => void = () => {};
+  #isBroken = false;
+
+  constructor(libc: NonNullable<LibC>, folder: number) {
+    this.#libc = libc;
+    this.#folder = folder;
+    this.#worker.onmessage = ({ data }: MessageEvent<FileAnswer>) => this.#answered(data);
+    this.#worker.onerror = (event) => {
+      event.preventDefault();
+      this.#isBroken = true;
+      this.#answered(undefined);
+    };
+  }
+
+  create(files: readonly NewFile[]): Promise<ReadonlySet<number>> {
+    const sizes = files.map(({ size }) => size);
+    const bytes = new Uint8Array(sizes.reduce((sum, size) => sum + size, 0));
+    let at = 0;
+    for (const file of files) {
+      file.copyTo(bytes.subarray(at));
+      at += file.size;
+    }
+    const paths = files.map(({ path }) => path);
+    return this.#run({ kind: "create", paths, content: { bytes, sizes } }, [bytes.buffer]);
+  }
+
+  rename(renamings: readonly Renaming[]): Promise<ReadonlySet<number>> {
+    const paths = renamings.map(([from]) => from);
+    return this.#run({ kind: "rename", paths, to: renamings.map(([, to]) => to) });
+  }
+
+  remove(paths: readonly string[]): Promise<ReadonlySet<number>> {
+    return this.#run({ kind: "remove", paths });
+  }
+
+  async flush(): Promise<void> {
+    const failed = await this.#libc.syncfs(this.#folder);
+    if (failed !== 0) throw new Error("the file system could not be flushed");
+  }
+
+  close(): void {
+    this.#worker.terminate();
+    this.#libc.close(this.#folder);
+  }
+
+  async #run(job: FileJob, transfer: Transferable[] = []): Promise<ReadonlySet<number>> {
+    const { promise, resolve } = Promise.withResolvers<FileAnswer | undefined>();
+    this.#answered = resolve;
+    if (this.#isBroken) resolve(undefined);
+    else this.#worker.postMessage(job, transfer);
+    return new Set(await promise ?? job.paths.keys());
+  }
+}
+
+let reports: boolean | undefined;
+
+/** Whether the running Linux tells of failures. Not read from /proc: that takes every permission. */
+function reportsFailures(libc: NonNullable<LibC>): boolean {
+  if (reports !== undefined) return reports;
+  const names = new Uint8Array(UTSNAME_BYTES);
+  if (libc.uname(names) !== 0) return reports = false;
+  const release = names.subarray(2 * UTSNAME_FIELD, 3 * UTSNAME_FIELD);
+  const [major = 0, minor = 0] = new TextDecoder().decode(release).split(".").map((part) =>
+    Number.parseInt(part)
+  );
+  return reports = major > LEAST_LINUX[0] || major === LEAST_LINUX[0] && minor >= LEAST_LINUX[1];
+}
