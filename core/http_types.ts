@@ -67,6 +67,8 @@ export interface HttpResponse {
    * the answer has no body (HEAD, 304).
    */
   readonly headers?: HeaderRecord | SharedHeaders;
+  /** The `etag` header, quotes included; besides `headers`, so that these can be shared. */
+  readonly etag?: string;
   /**
    * Must not change until it is sent. A stream goes out as it comes, in chunks where `content-length`
    * is not named, and is cancelled where the client goes.
