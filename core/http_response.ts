@@ -65,7 +65,7 @@ export function addCommonResponse(
 ): boolean {
   if (!(headers instanceof SharedHeaders) || headers.close || close === true) return false;
   if (status === 204) return out.addBodyless(headers.prefix(status, dateLine), etag);
-  if (status !== 200 && status !== 201) return false;
+  if (status !== 200 && status !== 201 && status !== 404) return false;
   if (typeof body !== "string" && !(body instanceof Uint8Array)) return false;
   return out.addPlain(headers.prefix(status, dateLine), etag, body);
 }
