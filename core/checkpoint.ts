@@ -114,7 +114,8 @@ export class Checkpointer {
       : undefined;
     await this.#running;
     this.#queue.seal();
-    await this.#run();
+    this.#running = this.#run();
+    await this.#running;
     clearTimeout(limit);
     this.#writer.close();
   }

@@ -38,11 +38,13 @@ export function openFileSystem(path: string, files: number): FileSystem | undefi
 }
 
 class FileThread implements FileSystem {
+  readonly leastFiles = LEAST_FILES;
   readonly #libc: NonNullable<LibC>;
   readonly #folder: number;
   readonly #worker = new Worker(new URL("./file_worker.ts", import.meta.url), { type: "module" });
   /** Called with the answer to the job under way; `undefined` if the thread has ended. */
   #answered: (answer: FileAnswer | undefined) => void = () => {};
+  /** Whether the thread has ended. */
   #isBroken = false;
 
   constructor(libc: NonNullable<LibC>, folder: number) {
@@ -51,12 +53,11 @@ class FileThread implements FileSystem {
     this.#worker.onmessage = ({ data }: MessageEvent<FileAnswer>) => this.#answered(data);
     this.#worker.onerror = (event) => {
       event.preventDefault();
-      this.#isBroken = true;
-      this.#answered(undefined);
+      this.#end();
     };
   }
 
-  create(files: readonly NewFile[]): Promise<ReadonlySet<number>> {
+  async create(files: readonly NewFile[]): Promise<ReadonlySet<number>> {
     const sizes = files.map(({ size }) => size);
     const bytes = new Uint8Array(sizes.reduce((sum, size) => sum + size, 0));
     let at = 0;
@@ -65,16 +66,23 @@ class FileThread implements FileSystem {
       at += file.size;
     }
     const paths = files.map(({ path }) => path);
-    return this.#run({ kind: "create", paths, content: { bytes, sizes } }, [bytes.buffer]);
+    const job: FileJob = { kind: "create", paths, content: { bytes, sizes } };
+    const answer = await this.#run(job, [bytes.buffer]);
+    if (answer !== undefined) return new Set(answer);
+    // Nobody knows how far it came.
+    await Promise.all(paths.map((path) => Deno.remove(path).catch(() => {})));
+    return allOf(paths);
   }
 
-  rename(renamings: readonly Renaming[]): Promise<ReadonlySet<number>> {
+  async rename(renamings: readonly Renaming[]): Promise<ReadonlySet<number>> {
     const paths = renamings.map(([from]) => from);
-    return this.#run({ kind: "rename", paths, to: renamings.map(([, to]) => to) });
+    const answer = await this.#run({ kind: "rename", paths, to: renamings.map(([, to]) => to) });
+    return answer === undefined ? allOf(paths) : new Set(answer);
   }
 
-  remove(paths: readonly string[]): Promise<ReadonlySet<number>> {
-    return this.#run({ kind: "remove", paths });
+  async remove(paths: readonly string[]): Promise<ReadonlySet<number>> {
+    const answer = await this.#run({ kind: "remove", paths });
+    return answer === undefined ? allOf(paths) : new Set(answer);
   }
 
   async flush(): Promise<void> {
@@ -84,16 +92,28 @@ class FileThread implements FileSystem {
 
   close(): void {
     this.#worker.terminate();
+    this.#end();
     this.#libc.close(this.#folder);
   }
 
-  async #run(job: FileJob, transfer: Transferable[] = []): Promise<ReadonlySet<number>> {
+  /** What is under way counts as failed, and so does all that comes. */
+  #end(): void {
+    this.#isBroken = true;
+    this.#answered(undefined);
+  }
+
+  /** Has the thread do a job; resolves to `undefined` if it has ended before it was done. */
+  #run(job: FileJob, transfer: Transferable[] = []): Promise<FileAnswer | undefined> {
+    if (this.#isBroken) return Promise.resolve(undefined);
     const { promise, resolve } = Promise.withResolvers<FileAnswer | undefined>();
     this.#answered = resolve;
-    if (this.#isBroken) resolve(undefined);
-    else this.#worker.postMessage(job, transfer);
-    return new Set(await promise ?? job.paths.keys());
+    this.#worker.postMessage(job, transfer);
+    return promise;
   }
+}
+
+function allOf(steps: readonly unknown[]): ReadonlySet<number> {
+  return new Set(steps.keys());
 }
 
 let reports: boolean | undefined;

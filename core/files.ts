@@ -48,6 +48,8 @@ export type Renaming = readonly [from: string, to: string];
  * step on its own, as {@link Files} has it, tells what is wrong.
  */
 export interface FileSystem {
+  /** Fewer files than this cost less to flush one by one. */
+  readonly leastFiles: number;
   /** Creates files that must not exist. What could not be is not left behind in part. */
   create(files: readonly NewFile[]): Promise<ReadonlySet<number>>;
   /** As {@link Files.rename}. */

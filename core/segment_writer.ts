@@ -28,6 +28,9 @@ const PROGRESS_ENTRIES = 64;
 // Not more files than this are flushed with one flush of the file system, so that it is a short one.
 const MOST_TOGETHER = 512;
 
+// How often to look, during a pause, whether writers still need the disk more (milliseconds).
+const PAUSE_STEP_MS = 20;
+
 const NONE: ReadonlySet<number> = new Set();
 
 /** What a {@link SegmentWriter} works on. */
@@ -112,13 +115,14 @@ export class SegmentWriter {
 
   async #writeEntries(entries: readonly OverlayEntry[]): Promise<void> {
     const { files, hiddenFolder } = this.#parts;
-    this.#fileSystem ??= files.openFileSystem(hiddenFolder, entries.length);
-    if (this.#fileSystem === undefined) {
-      return await this.#forEach(entries, (entry) => this.#writeEntry(entry));
-    }
     const wanted = entries.filter((entry) => this.#isWanted(entry));
+    this.#fileSystem ??= files.openFileSystem(hiddenFolder, wanted.length);
+    const fileSystem = this.#fileSystem;
+    if (fileSystem === undefined || wanted.length < fileSystem.leastFiles) {
+      return await this.#forEach(wanted, (entry) => this.#writeEntry(entry));
+    }
     for (let at = 0; at < wanted.length; at += MOST_TOGETHER) {
-      await this.#writeTogether(wanted.slice(at, at + MOST_TOGETHER), this.#fileSystem);
+      await this.#writeTogether(wanted.slice(at, at + MOST_TOGETHER), fileSystem);
     }
   }
 
@@ -170,7 +174,7 @@ export class SegmentWriter {
     if (group.length > 0) await make();
   }
 
-  /** Gives files their names, or removes those of deleted keys. */
+  /** Gives files their names, or removes those of deleted keys, as far as that is possible. */
   async #place(
     entries: readonly OverlayEntry[],
     written: Map<OverlayEntry, string>,
@@ -195,10 +199,10 @@ export class SegmentWriter {
         for (const [index, entry] of renamed.entries()) {
           if (notRenamed.has(index)) continue;
           written.delete(entry);
-          await this.#placed(entry);
+          await this.#placed(entry).catch(() => {});
         }
         for (const [index, entry] of removed.entries()) {
-          if (!notRemoved.has(index)) await this.#placed(entry);
+          if (!notRemoved.has(index)) await this.#placed(entry).catch(() => {});
         }
       });
     }
@@ -209,8 +213,14 @@ export class SegmentWriter {
     if (this.#pace.isStopped()) throw new StoppedError("Stopped");
     const start = performance.now();
     await work();
-    const ms = this.#pace.pauseMs(performance.now() - start);
-    if (ms > 0) await delay(ms);
+    const workMs = performance.now() - start;
+    const restedMs = performance.now();
+    // On a slow disk it is a long one, and it is not to hold up an end, or writers who need memory.
+    while (true) {
+      const ms = this.#pace.pauseMs(workMs) - (performance.now() - restedMs);
+      if (ms <= 0) return;
+      await delay(Math.min(ms, PAUSE_STEP_MS));
+    }
   }
 
   /** Whether the file of an entry is still to be made. */

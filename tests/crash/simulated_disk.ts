@@ -197,6 +197,7 @@ export class SimulatedDisk implements Files {
     if (!this.canFlushAll) return undefined;
     this.openFiles++;
     return {
+      leastFiles: 0,
       create: (files) => failuresOf(files, (file) => this.#createWhole(file)),
       rename: (renamings) => failuresOf(renamings, ([from, to]) => this.rename(from, to)),
       remove: (paths) => failuresOf(paths, (path) => this.#removeIfThere(path)),
