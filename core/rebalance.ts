@@ -42,7 +42,7 @@ class Run {
     this.#work = new Work(options);
     this.#summary = this.#work.summary;
     this.#survey = new Survey(options.layout);
-    this.#watch = new QuietWatch(this.#sources(options.endpoints));
+    this.#watch = new QuietWatch(options.endpoints, options.layout.asIs);
   }
 
   async run(): Promise<Summary> {
@@ -84,7 +84,7 @@ class Run {
       onEvent({ kind: "book", server: endpoint.name });
     }
     this.#stats = await Promise.all(endpoints.map((endpoint) => endpoint.stats()));
-    this.#watch.compare(this.#sources(this.#stats));
+    this.#watch.compare(this.#stats);
     const summary = this.#summary;
     for await (const decisions of this.#work.decisions()) {
       if (signal.aborted) return;
@@ -256,12 +256,6 @@ class Run {
       options.onEvent({ kind: "pruned", key, server: server.name });
       this.#work.progress("prune", summary.pruned, total);
     }
-  }
-
-  /** Of things that stand in the order of the servers, those of the as-is servers. */
-  #sources<T>(items: readonly T[]): T[] {
-    const asIs = new Set(this.#work.options.layout.asIs);
-    return items.filter((_, index) => asIs.has(index));
   }
 
   async #reading(phase: () => Promise<void>): Promise<void> {

@@ -386,6 +386,47 @@ Deno.test("a key that is deleted during the run is told, where a copy of it stay
   assertEquals([summary.moved, summary.deleted, summary.gone, summary.left], [16, 1, 1, 0]);
 });
 
+for (const [moment, losses] of [["behind its last copy", 1], ["again in the check", 2]] as const) {
+  Deno.test(`a target that loses its disk ${moment} gets all keys again`, async () => {
+    const cluster = new Cluster(servers(3), [0, 1]);
+    for (const server of cluster.servers) server.clientWrites = 0;
+    for (const letter of LETTERS) cluster.write(letter, letter);
+    const expected = cluster.view();
+    const added = cluster.servers[2];
+    assert(added !== undefined);
+    let lost = 0;
+    let moved = 0;
+    const summary = await cluster.rebalance([0, 1, 2], {
+      prune: true,
+      batchKeys: 2,
+      onEvent: (event) => {
+        const isMoved = event.kind === "moved" && ++moved === 17 && lost === 0;
+        // Behind the look at its keys.
+        const isChecked = event.kind === "progress" && event.phase === "check" &&
+          event.done === 17 && lost === 1;
+        if (!isMoved && !isChecked || lost === losses) return;
+        lost++;
+        added.loseDisk();
+      },
+    });
+    assertEquals([lost, summary.moved, summary.busy, summary.changing], [losses, 17, false, 0]);
+    assert(summary.recopied > 0 && summary.pruned > 0);
+    cluster.list = [0, 1, 2];
+    assertEquals(cluster.view(), expected);
+  });
+}
+
+Deno.test("who writes to a target by the new list is not written over in the check", async () => {
+  const cluster = new Cluster(servers(3), [0, 1]);
+  for (const server of cluster.servers) server.clientWrites = 0;
+  for (const letter of LETTERS) cluster.write(letter, letter);
+  const after = new Cluster(cluster.servers, [0, 1, 2]);
+  const moved = LETTERS.find((letter) => after.ownerOf(letter) === cluster.servers[2]) ?? "";
+  const onEvent = onCopy(moved, () => after.write(moved, "newer"));
+  assertEquals((await cluster.rebalance([0, 1, 2], { onEvent })).recopied, 0);
+  assertEquals(after.view().get(moved), "newer");
+});
+
 Deno.test("data that was placed in another way is noticed before anything is changed", async () => {
   const cluster = new Cluster(servers(4), [0, 1, 2, 3], "jump");
   for (let i = 0; i < 100; i++) cluster.write(`key-${i}`, String(i));
