@@ -7,7 +7,7 @@
  * that was killed is completed by the next one. Memory holds a page of keys of each server (all
  * keys of one that speaks only the book routes) and the batches under way, never more.
  */
-import { KvsError, RebalanceError } from "./errors.ts";
+import { KvsError, RebalanceError, StoppedError } from "./errors.ts";
 import { checkAgain, QuietWatch } from "./rebalance_check.ts";
 import { type ServerStats } from "./rebalance_endpoint.ts";
 import { isAtRest, type LeftBehindEvent, type Phase, type Summary } from "./rebalance_events.ts";
@@ -262,6 +262,7 @@ class Run {
     try {
       await phase();
     } catch (error) {
+      if (error instanceof StoppedError) return;
       if (!(error instanceof KvsError)) throw error;
       throw new RebalanceError(`${error.message}; nothing was changed`, { cause: error });
     }
@@ -271,6 +272,7 @@ class Run {
     try {
       await phase();
     } catch (error) {
+      if (error instanceof StoppedError) return;
       if (!(error instanceof KvsError)) throw error;
       const { left, gone, pruned } = this.#summary;
       const planned = this.#survey.planned;

@@ -1,8 +1,9 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import fc from "fast-check";
-import { RebalanceError } from "../../core/errors.ts";
+import { RebalanceError, RemoteError } from "../../core/errors.ts";
 import { PLACEMENTS } from "../../core/placement.ts";
 import { type RebalanceEvent } from "../../core/rebalance_events.ts";
+import { Patience } from "../../core/rebalance_pace.ts";
 import { decide } from "../../core/rebalance_plan.ts";
 import { mapInOrder, mergeListings } from "../../core/rebalance_streams.ts";
 import { Cluster, Fuse, Killed, MemoryEndpoint } from "./memory_endpoint.ts";
@@ -244,6 +245,48 @@ Deno.test("stopped by the user, it ends between batches and a further run comple
   await cluster.rebalance([0]);
   cluster.list = [0];
   assertEquals(cluster.view(), expected);
+});
+
+/** From some request on no server answers, and while that is waited for the user stops the run. */
+class Absence extends Fuse {
+  readonly stop = new AbortController();
+  readonly #patience = new Patience({
+    patienceMs: 60_000,
+    signal: this.stop.signal,
+    onWait: () => this.stop.abort(),
+  });
+  #left: number;
+
+  constructor(requests: number) {
+    super(Infinity, false);
+    this.#left = requests;
+  }
+
+  override burn<T>(request: () => T): Promise<T> {
+    return this.#patience.run(() => {
+      if (this.#left-- > 0) return super.burn(request);
+      return Promise.reject(new RemoteError("server", undefined, "cannot be reached"));
+    });
+  }
+}
+
+Deno.test("stopped while a server is away, it ends as between batches, whatever was asked", async () => {
+  const reached = new Set<string>();
+  for (let requests = 0;; requests++) {
+    const cluster = new Cluster(servers(2), [0, 1]);
+    for (const letter of LETTERS) cluster.write(letter, letter);
+    const expected = cluster.view();
+    const fuse = new Absence(requests);
+    const { signal } = fuse.stop;
+    const summary = await cluster.rebalance([0], { fuse, signal, batchKeys: 5, prune: true });
+    reached.add(Object.keys(summary.phases).at(-1) ?? "");
+    if (!summary.interrupted) break;
+    if ("move" in summary.phases) assertEquals(summary.moved + summary.left, 13);
+    await cluster.rebalance([0], { prune: true });
+    cluster.list = [0];
+    assertEquals(cluster.view(), expected);
+  }
+  assertEquals([...reached], ["survey", "move", "check", "prune"]);
 });
 
 Deno.test("--prune refuses a server that cannot delete before anything is changed", async () => {
