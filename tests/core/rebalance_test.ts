@@ -488,6 +488,35 @@ Deno.test("data that was placed in another way is noticed before anything is cha
   }
 });
 
+for (const [meant, wrong] of [["jump", "modulo"], ["modulo", "jump"]] as const) {
+  Deno.test(`${meant} on two servers, where half of all keys fit anyway, is not taken for ${wrong}`, async () => {
+    const cluster = new Cluster(servers(3), [0, 1], meant);
+    for (let i = 0; i < 200; i++) cluster.write(`key-${i}`, String(i));
+    const mistaken = new Cluster(cluster.servers, [0, 1], wrong);
+    const before = cluster.snapshot();
+    for (const toBe of [[0, 1, 2], [0], [1, 0]]) {
+      const error = await assertRejects(
+        () => mistaken.rebalance(toBe, { force: false }),
+        RebalanceError,
+        `which placement was meant? --placement ${meant} fits. --force goes on; nothing was changed`,
+      );
+      assert(/^(9|10|11)\d of 200 keys are not on the server that owns them/.test(error.message));
+    }
+    assertEquals(cluster.snapshot(), before);
+    // The right one is not doubted: not with copies of earlier moves on both, nor after it pruned.
+    for (const prune of [false, true]) {
+      for (const toBe of [[0, 1, 2], [0], [1, 0]]) {
+        const right = new Cluster(servers(3), [0, 1], meant);
+        for (let i = 0; i < 200; i++) right.write(`key-${i}`, String(i));
+        for (let run = 0; run < 2; run++) await right.rebalance(toBe, { force: false, prune });
+        right.list = toBe;
+        for (let i = 0; i < 20; i++) right.delete(`key-${i}`);
+        await right.rebalance([0, 1], { force: false, prune });
+      }
+    }
+  });
+}
+
 Deno.test("a target without room for what it will get stops the run before it changes", async () => {
   const cluster = new Cluster(servers(2), [0, 1]);
   for (const letter of LETTERS) cluster.write(letter, letter.repeat(5000));
