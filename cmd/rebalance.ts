@@ -46,7 +46,7 @@ const RATE = countOption<number | undefined>(
   "rate",
   undefined,
   [1, 1_000_000_000],
-  "The most keys to move in a second",
+  "The most keys to copy to their targets in a second; what only reads, compares or deletes is not held back",
 );
 const FORCE = switchOption(
   "force",

@@ -94,12 +94,19 @@ export class Pace {
     return Math.max(1, Math.floor(this.#keysPerSecond / 4));
   }
 
-  /** Waits until it is time for `keys` more keys, or the signal fires. */
+  /**
+   * Waits until it is time for `keys` more keys.
+   *
+   * @throws {StoppedError} If the signal fires before that.
+   */
   async take(keys: number): Promise<void> {
-    if (this.#keysPerSecond === Infinity) return;
+    if (this.#keysPerSecond === Infinity || keys === 0) return;
     const now = performance.now();
     const start = Math.max(now, this.#next);
     this.#next = start + 1000 * keys / this.#keysPerSecond;
-    if (start > now) await delay(start - now, { signal: this.#signal }).catch(() => {});
+    if (start <= now) return;
+    await delay(start - now, { signal: this.#signal }).catch(() => {
+      throw new StoppedError("Stopped while it kept to its pace");
+    });
   }
 }
