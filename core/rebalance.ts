@@ -15,7 +15,7 @@ import { type BatchOutcome, type Move } from "./rebalance_move.ts";
 import { type Decision } from "./rebalance_plan.ts";
 import { prune } from "./rebalance_prune.ts";
 import { readAhead } from "./rebalance_read.ts";
-import { type Demand, isCertain, measureRoom } from "./rebalance_room.ts";
+import { type Demand, Disk, measureRoom } from "./rebalance_room.ts";
 import { mapInOrder } from "./rebalance_streams.ts";
 import { Survey } from "./rebalance_survey.ts";
 import { type RebalanceOptions, Work } from "./rebalance_work.ts";
@@ -145,7 +145,8 @@ class Run {
       if (room === undefined) this.#work.options.onEvent({ kind: "unchecked", server: name });
       else demands.push({ target, name, room, pairs });
     }
-    const open = demands.filter((demand) => !isCertain(demand, (server) => this.#stats[server]));
+    const statsOf = (server: number) => this.#stats[server];
+    const open = Disk.group(demands).filter((disk) => !disk.isCertain(statsOf));
     if (open.length > 0) await measureRoom(this.#work, open);
   }
 

@@ -548,6 +548,58 @@ Deno.test("a target without room for what it will get stops the run before it ch
   assertEquals((await cluster.rebalance([0])).inPlace, 26);
 });
 
+Deno.test("targets that share a disk are told together what room it lacks", async () => {
+  const cluster = new Cluster(servers(3), [0]);
+  for (const letter of LETTERS) cluster.write(letter, letter.repeat(5000));
+  const [, one, two] = cluster.servers;
+  assert(one !== undefined && two !== undefined);
+  const disk = { start: "1", writes: 0, usedBytes: 1e9, blockBytes: 4096, journalBytes: 10_000 };
+  // 9 keys of two blocks on each of them, and journals that take no more than what servers tell.
+  const needed = 18 * 8192 + 2 * 10_000;
+  const room = (freeBytes: number, fileSystem: string | undefined, freeFiles = 1e9) => ({
+    ...{ ...disk, freeBytes, fileSystem, freeFiles },
+  });
+  one.room = two.room = room(needed - 1, "a");
+  await assertRejects(
+    () => cluster.rebalance([0, 1, 2]),
+    RebalanceError,
+    `server-1 and server-2 have no room: 18 keys take ${needed} bytes (167 kB) in blocks of 4096, ` +
+      `their journals included, and the disk they share has ${needed - 1} (167 kB) free; nothing`,
+  );
+  two.room = room(1e12, "a", 16);
+  await assertRejects(
+    () => cluster.rebalance([0, 1, 2]),
+    RebalanceError,
+    "server-1 and server-2 have no room: 18 keys need a file each, the disk they share has 16 left",
+  );
+  // Disks that look the same and are two have room for it, also where servers do not tell which.
+  for (const fileSystem of ["b", undefined]) {
+    one.room = room(needed - 1, fileSystem);
+    two.room = room(needed - 1, fileSystem === undefined ? undefined : "c");
+    assertEquals((await cluster.rebalance([0, 1, 2])).moved, 18);
+    one.values.clear();
+    two.values.clear();
+  }
+  one.room = two.room = room(needed, "a");
+  assertEquals((await cluster.rebalance([0, 1, 2])).moved, 18);
+});
+
+Deno.test("sources with the same numbers are not taken for one disk", async () => {
+  const cluster = new Cluster(servers(3), [0, 1]);
+  for (const letter of LETTERS) cluster.write(letter, letter.repeat(5000));
+  const [one, two, target] = cluster.servers;
+  assert(one !== undefined && two !== undefined && target !== undefined);
+  const room = { start: "1", writes: 0, freeFiles: 1e9, blockBytes: 1, journalBytes: 0 };
+  one.room = { ...room, usedBytes: 65_000, freeBytes: 1e9, fileSystem: "a" };
+  two.room = { ...room, usedBytes: 65_000, freeBytes: 1e9, fileSystem: "b" };
+  target.room = { ...room, usedBytes: 0, freeBytes: 129_999, fileSystem: "c" };
+  await assertRejects(
+    () => cluster.rebalance([2]),
+    RebalanceError,
+    "server-2 has no room: 26 keys",
+  );
+});
+
 Deno.test("a pace is kept", async () => {
   const cluster = new Cluster(servers(2), [0, 1]);
   for (const letter of LETTERS) cluster.write(letter, letter);
