@@ -71,20 +71,28 @@ export function createHandler(options: HandlerOptions): HttpHandler {
   /** Tells this start of the server from another, for those who compare numbers of writes. */
   const start = crypto.randomUUID();
 
-  /** Runs `route` on the store, if the request may have it and the shard is serving. */
-  function withStore(request: HttpRequest, route: (store: Store) => Answer): Answer {
+  /**
+   * Runs `route` on the store, if the request may have it and the shard is serving; `now` as
+   * `performance.now()` told it, since another look at the clock costs as much as to count a request.
+   */
+  function withStore(
+    request: HttpRequest,
+    now: number,
+    route: (store: Store) => Answer,
+  ): Answer {
     if (guard !== undefined && !guard.admits(request)) return unauthorized(request.path);
     const store = options.store();
-    return store === undefined || lifecycle.phase !== "serving" ? UNAVAILABLE : route(store);
+    const isServing = store !== undefined && lifecycle.phaseAt(now) === "serving";
+    return isServing ? route(store) : UNAVAILABLE;
   }
 
-  function route(request: HttpRequest): Answer {
+  function route(request: HttpRequest, now: number): Answer {
     const { method, path } = request;
     if (path.startsWith("/load/")) {
       const key = path.slice(6);
       if (key.includes("/")) return noRoute(path);
       return method === "GET"
-        ? withStore(request, (store) => load(store, key))
+        ? withStore(request, now, (store) => load(store, key))
         : wrongMethod(path, "GET");
     }
     if (path.startsWith("/save/")) {
@@ -93,26 +101,27 @@ export function createHandler(options: HandlerOptions): HttpHandler {
       if (method !== "GET") return wrongMethod(path, "GET");
       return withStore(
         request,
+        now,
         (store) => save(store, path.slice(6, slash), path.slice(slash + 1), maxValueBytes),
       );
     }
     if (path.startsWith(KEY_PREFIX)) {
       const segment = path.slice(KEY_PREFIX.length);
-      return segment.includes("/") ? noRoute(path) : keyRoute(request, segment);
+      return segment.includes("/") ? noRoute(path) : keyRoute(request, segment, now);
     }
     switch (path) {
       case "/allKeys":
-        return method === "GET" ? withStore(request, allKeys) : wrongMethod(path, "GET");
+        return method === "GET" ? withStore(request, now, allKeys) : wrongMethod(path, "GET");
       case V1_KEYS:
         return method === "GET"
-          ? withStore(request, (store) => listKeys(store, request))
+          ? withStore(request, now, (store) => listKeys(store, request))
           : wrongMethod(path, "GET");
       case V1_BATCH:
         return method === "POST"
-          ? withStore(request, (store) => batch(store, request))
+          ? withStore(request, now, (store) => batch(store, request))
           : wrongMethod(path, "POST");
       case V1_STATS:
-        return method === "GET" ? withStore(request, stats) : wrongMethod(path, "GET");
+        return method === "GET" ? withStore(request, now, stats) : wrongMethod(path, "GET");
       case "/healthz":
       case "/readyz":
         return health(request, lifecycle);
@@ -125,18 +134,23 @@ export function createHandler(options: HandlerOptions): HttpHandler {
     }
   }
 
-  function keyRoute(request: HttpRequest, segment: string): Answer {
+  function keyRoute(request: HttpRequest, segment: string, now: number): Answer {
     switch (request.method) {
       case "GET":
       case "HEAD":
-        return withStore(request, (store) => getKey(store, keyFromSegment(segment), request));
+        return withStore(request, now, (store) => getKey(store, keyFromSegment(segment), request));
       case "PUT":
         return withStore(
           request,
+          now,
           (store) => putKey(store, keyFromSegment(segment), request, maxValueBytes),
         );
       case "DELETE":
-        return withStore(request, (store) => deleteKey(store, keyFromSegment(segment), request));
+        return withStore(
+          request,
+          now,
+          (store) => deleteKey(store, keyFromSegment(segment), request),
+        );
       default:
         return wrongMethod(request.path, KEY_METHODS);
     }
@@ -180,7 +194,7 @@ export function createHandler(options: HandlerOptions): HttpHandler {
       return answer;
     };
     try {
-      const answer = route(request);
+      const answer = route(request, startedAt);
       if (!(answer instanceof Promise)) return count(answer);
       return answer.then(count, (error) => count(failed(error, path)));
     } catch (error) {

@@ -12,6 +12,7 @@ export interface HeaderBlock {
   readonly contentLength: number | undefined;
 }
 
+const NOTHING = new Uint8Array();
 const NAME = /^[!#$%&'*+.^_`|~0-9a-z-]+$/;
 // RFC 9110 section 5.5: visible characters, obs-text, and blanks between them.
 const BAD_VALUE = /[^\t\x20-\x7e\x80-\xff]|^[ \t]|[ \t]$/;
@@ -67,7 +68,7 @@ export class SharedHeaders implements HeaderBlock {
   readonly text: string;
   readonly close: boolean;
   readonly contentLength: number | undefined;
-  #prefix: Uint8Array<ArrayBuffer> = new Uint8Array();
+  #prefix: Uint8Array<ArrayBuffer> = NOTHING;
   #status = 0;
   #dateLine = "";
 
@@ -79,12 +80,13 @@ export class SharedHeaders implements HeaderBlock {
   }
 
   /**
-   * A whole header up to the digits of the length. Kept for the last status and second, so an
-   * answer like the one before costs one copy.
+   * A whole header up to the digits of the length, or to the empty line where `status` allows no body.
+   * Kept for the last status and second, so an answer like the one before costs one copy.
    */
   prefix(status: number, dateLine: string): Uint8Array<ArrayBuffer> {
     if (status !== this.#status || dateLine !== this.#dateLine) {
-      const text = statusLine(status) + this.text + dateLine + "content-length: ";
+      const length = isBodyless(status) ? "" : "content-length: ";
+      const text = statusLine(status) + this.text + dateLine + length;
       // Latin-1, as the text is: one byte a character.
       this.#prefix = Uint8Array.from(text, (character) => character.charCodeAt(0));
       this.#status = status;
@@ -94,10 +96,18 @@ export class SharedHeaders implements HeaderBlock {
   }
 }
 
-const NO_HEADERS = new SharedHeaders({});
+/** Those of an answer that has none of its own. */
+export const NO_HEADERS = new SharedHeaders({});
 
 /** The headers of `response` as lines. @throws {TypeError} If one cannot be sent. */
-export function headersOf({ headers }: HttpResponse): HeaderBlock {
-  if (headers === undefined) return NO_HEADERS;
-  return headers instanceof SharedHeaders ? headers : formatHeaders(headers);
+export function headersOf({ headers = NO_HEADERS, etag }: HttpResponse): HeaderBlock {
+  const block = headers instanceof SharedHeaders ? headers : formatHeaders(headers);
+  if (etag === undefined) return block;
+  const { close, contentLength } = block;
+  return { text: block.text + formatHeaders({ etag }).text, close, contentLength };
+}
+
+/** Whether answers with `status` never have a body: RFC 9112 section 6.3. */
+export function isBodyless(status: number): boolean {
+  return status === 204 || status === 304;
 }

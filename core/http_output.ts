@@ -10,8 +10,10 @@ const MAX_FREE_BUFFERS = 64;
 /** Strings up to this are copied by a loop, which is faster than the encoder there (measured). */
 const LOOP_CHARACTERS = 64;
 
-/** The digits of a length, with the empty line behind them. */
-const LENGTH_BYTES = 20;
+/** The digits of a length, with the ends of three lines. */
+const LENGTH_BYTES = 22;
+
+const ETAG = new TextEncoder().encode("etag: ");
 
 const CR = 0x0d;
 const LF = 0x0a;
@@ -114,13 +116,15 @@ export class HttpOutput {
   }
 
   /**
-   * Adds an answer: `prefix` up to the length, the length, the body.
-   * `false`, and nothing changed, where there is no room, or the body is not ASCII.
+   * Adds an answer: `prefix` up to the length, the length, `etag` where it is one, the body.
+   * `false`, and nothing changed, where there is no room, or body or `etag` are not ASCII.
    */
-  addPlain(prefix: Uint8Array, body: string | Uint8Array): boolean {
+  addPlain(prefix: Uint8Array, etag: string, body: string | Uint8Array): boolean {
     const { length } = body;
     let at = this.size;
-    if (prefix.length + LENGTH_BYTES + length > OUT_BYTES - at) return false;
+    if (prefix.length + LENGTH_BYTES + ETAG.length + etag.length + length > OUT_BYTES - at) {
+      return false;
+    }
     const { bytes } = this.#open();
     bytes.set(prefix, at);
     at += prefix.length;
@@ -128,6 +132,8 @@ export class HttpOutput {
     for (let i = 0; i < digits.length; i++) bytes[at++] = digits.charCodeAt(i);
     bytes[at++] = CR;
     bytes[at++] = LF;
+    at = putETag(bytes, at, etag);
+    if (at < 0) return false;
     bytes[at++] = CR;
     bytes[at++] = LF;
     if (typeof body !== "string") {
@@ -144,6 +150,35 @@ export class HttpOutput {
     this.size = at + length;
     return true;
   }
+
+  /** Adds an answer without a body: `prefix` up to the empty line, and `etag`. As {@link addPlain}. */
+  addBodyless(prefix: Uint8Array, etag: string): boolean {
+    const start = this.size;
+    if (prefix.length + LENGTH_BYTES + ETAG.length + etag.length > OUT_BYTES - start) return false;
+    const { bytes } = this.#open();
+    bytes.set(prefix, start);
+    let at = putETag(bytes, start + prefix.length, etag);
+    if (at < 0) return false;
+    bytes[at++] = CR;
+    bytes[at++] = LF;
+    this.size = at;
+    return true;
+  }
+}
+
+/** Writes the line of `etag` to `bytes`, none if it is empty; returns where it ends, -1 if it is odd. */
+function putETag(bytes: Uint8Array, start: number, etag: string): number {
+  if (etag === "") return start;
+  bytes.set(ETAG, start);
+  let at = start + ETAG.length;
+  for (let i = 0; i < etag.length; i++) {
+    const code = etag.charCodeAt(i);
+    if (code < 0x21 || code > 0x7e) return -1;
+    bytes[at++] = code;
+  }
+  bytes[at++] = CR;
+  bytes[at++] = LF;
+  return at;
 }
 
 /** Writes `text` to `bytes`, which has room for it; `false` where it is not ASCII. */

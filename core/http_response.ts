@@ -1,5 +1,12 @@
 /** What goes in front of a body, and answers that go out whole: RFC 9112 section 6. */
-import { type HeaderBlock, headersOf, SharedHeaders, statusLine } from "./http_headers.ts";
+import {
+  type HeaderBlock,
+  headersOf,
+  isBodyless,
+  NO_HEADERS,
+  SharedHeaders,
+  statusLine,
+} from "./http_headers.ts";
 import { type HttpOutput } from "./http_output.ts";
 import { type HttpResponse } from "./http_types.ts";
 
@@ -48,18 +55,19 @@ export function checkResponse(response: HttpResponse): HeaderBlock {
 }
 
 /**
- * Adds an answer of the kind that most are: 200, shared headers, kept alive. `false`, and nothing
- * changed, where it is another one, or does not fit.
+ * Adds an answer of the kind that most are: shared headers, kept alive. `false`, and nothing changed,
+ * where it is another one, or does not fit.
  */
 export function addCommonResponse(
   out: HttpOutput,
-  { status, headers, body, close }: HttpResponse,
+  { status, headers = NO_HEADERS, etag = "", body = "", close }: HttpResponse,
   dateLine: string,
 ): boolean {
-  if (status !== 200 || close === true) return false;
-  if (!(headers instanceof SharedHeaders) || headers.close) return false;
+  if (!(headers instanceof SharedHeaders) || headers.close || close === true) return false;
+  if (status === 204) return out.addBodyless(headers.prefix(status, dateLine), etag);
+  if (status !== 200 && status !== 201 && status !== 404) return false;
   if (typeof body !== "string" && !(body instanceof Uint8Array)) return false;
-  return out.addPlain(headers.prefix(status, dateLine), body);
+  return out.addPlain(headers.prefix(status, dateLine), etag, body);
 }
 
 /** Adds a whole answer to `out`; `false`, and nothing changed, where it is a stream or does not fit. */
@@ -114,11 +122,6 @@ export function formatStreamHead(
 function connectionLine({ keepAlive, http10 }: AnswerMode): string {
   if (!keepAlive) return "connection: close\r\n";
   return http10 ? "connection: keep-alive\r\n" : "";
-}
-
-/** Whether answers with `status` never have a body: RFC 9112 section 6.3. */
-function isBodyless(status: number): boolean {
-  return status === 204 || status === 304;
 }
 
 /** The bytes of a body as they are sent. */

@@ -6,20 +6,10 @@ import { KvsError } from "./errors.ts";
 import { type SharedHeaders } from "./http_headers.ts";
 
 /** What a server accepts connections from. */
-export interface HttpListener {
-  readonly addr: Deno.NetAddr;
-  accept(): Promise<HttpConn>;
-  close(): void;
-}
+export type HttpListener = Deno.TcpListener | Deno.TlsListener;
 
 /** What it accepts. TLS shakes hands at the first read or write, so a client that does not holds up nobody. */
-export type HttpConn = PlainConn | Deno.TlsConn;
-
-/** A connection without TLS. */
-export type PlainConn = Pick<
-  Deno.TcpConn,
-  "read" | "write" | "closeWrite" | "close" | "setNoDelay"
->;
+export type HttpConn = Deno.TcpConn | Deno.TlsConn;
 
 /** One request. Valid until its answer is given; after that headers and body are gone. */
 export interface HttpRequest {
@@ -77,6 +67,8 @@ export interface HttpResponse {
    * the answer has no body (HEAD, 304).
    */
   readonly headers?: HeaderRecord | SharedHeaders;
+  /** The `etag` header, quotes included; besides `headers`, so that these can be shared. */
+  readonly etag?: string;
   /**
    * Must not change until it is sent. A stream goes out as it comes, in chunks where `content-length`
    * is not named, and is cancelled where the client goes.

@@ -32,12 +32,17 @@ export class Lifecycle {
     this.#markerPath = markerPath(dataDir);
   }
 
-  /**
-   * The phase right now. A look at the marker costs a system call (1.5 µs), so requests that come
-   * at the same time share one; the monotonic clock is not moved by a clock that jumps.
-   */
+  /** The phase right now. */
   get phase(): Phase {
-    const now = performance.now();
+    return this.phaseAt(performance.now());
+  }
+
+  /**
+   * The phase at `now`, by the clock of `performance.now()`: for those who have just looked at that. A
+   * look at the marker costs a system call (1.5 µs), so requests that come at the same time share one;
+   * the monotonic clock is not moved by a clock that jumps.
+   */
+  phaseAt(now: number): Phase {
     if (now - this.#lookedAt >= MARKER_FRESH_MS) {
       this.#lookedAt = now;
       this.#marked = existsSync(this.#markerPath);

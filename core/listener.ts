@@ -3,7 +3,6 @@ import { messageOf, StartError } from "./errors.ts";
 import { FileWatch } from "./file_watch.ts";
 import { type HttpListener } from "./http_types.ts";
 import { type Log } from "./log.ts";
-import { pollListener } from "./polled_tcp.ts";
 
 /** Where to listen. */
 export interface Place {
@@ -20,9 +19,9 @@ export interface CertificateFiles {
 }
 
 /** Listens with plain TCP. @throws {StartError} If the address cannot be had. */
-export function listen({ host, port }: Place): HttpListener {
+export function listen({ host, port }: Place): Deno.TcpListener {
   try {
-    return pollListener(Deno.listen({ hostname: host, port }));
+    return Deno.listen({ hostname: host, port });
   } catch (error) {
     throw notListening({ host, port }, error);
   }

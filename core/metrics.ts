@@ -29,24 +29,28 @@ export const ROUTE_NAMES = [
 /** A route. */
 export type RouteName = typeof ROUTE_NAMES[number];
 
-/** Paths that are a route by themselves. */
-const PATHS: ReadonlyMap<string, RouteName> = new Map([
-  ["/allKeys", "allKeys"],
-  [V1_KEYS, "v1_list"],
-  [V1_BATCH, "v1_batch"],
-  [V1_STATS, "v1_stats"],
-  ["/healthz", "health"],
-  ["/readyz", "health"],
-  [METRICS, "metrics"],
-  ["/", "index"],
-]);
+/** The index of a route in {@link ROUTE_NAMES}. */
+function indexOf(route: RouteName): number {
+  return ROUTE_NAMES.indexOf(route);
+}
 
-const KEY_ROUTES: ReadonlyMap<string, RouteName> = new Map([
-  ["GET", "v1_get"],
-  ["HEAD", "v1_get"],
-  ["PUT", "v1_put"],
-  ["DELETE", "v1_delete"],
-]);
+function indices(routes: Readonly<Record<string, RouteName>>): ReadonlyMap<string, number> {
+  return new Map(Object.entries(routes).map(([name, route]) => [name, indexOf(route)]));
+}
+
+/** Paths that are a route by themselves. */
+const PATHS = indices({
+  "/allKeys": "allKeys",
+  [V1_KEYS]: "v1_list",
+  [V1_BATCH]: "v1_batch",
+  [V1_STATS]: "v1_stats",
+  "/healthz": "health",
+  "/readyz": "health",
+  [METRICS]: "metrics",
+  "/": "index",
+});
+
+const KEY_METHODS = indices({ GET: "v1_get", HEAD: "v1_get", PUT: "v1_put", DELETE: "v1_delete" });
 
 const OTHER = indexOf("other");
 const LOAD = indexOf("load");
@@ -57,12 +61,7 @@ export function routeIndex(method: string, path: string): number {
   if (path.startsWith("/load/")) return LOAD;
   if (path.startsWith("/save/")) return SAVE;
   const isKey = path.startsWith(V1_KEYS) && path.charCodeAt(V1_KEYS.length) === SLASH;
-  const route = isKey ? KEY_ROUTES.get(method) : PATHS.get(path);
-  return route === undefined ? OTHER : indexOf(route);
-}
-
-function indexOf(route: RouteName): number {
-  return ROUTE_NAMES.indexOf(route);
+  return (isKey ? KEY_METHODS.get(method) : PATHS.get(path)) ?? OTHER;
 }
 
 /** Statuses from 200 to 599 have a place each. */

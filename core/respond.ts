@@ -21,16 +21,17 @@ export function textAnswer(
 }
 
 const JSON_TYPE = "application/json";
+const JSON_HEADERS = new SharedHeaders({ "content-type": JSON_TYPE });
 
 /** `value` as JSON with a status. */
 export function jsonAnswer(
   status: number,
   value: unknown,
-  headers: Record<string, string> = {},
+  headers?: Record<string, string>,
 ): HttpResponse {
   return {
     status,
-    headers: { "content-type": JSON_TYPE, ...headers },
+    headers: headers === undefined ? JSON_HEADERS : { "content-type": JSON_TYPE, ...headers },
     body: JSON.stringify(value) + "\n",
   };
 }

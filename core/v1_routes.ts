@@ -5,6 +5,7 @@ import { type BatchOptions, runBatch } from "./batch.ts";
 import { readValue } from "./body.ts";
 import { writeCondition } from "./conditions.ts";
 import { InvalidQueryError, LengthRequiredError } from "./errors.ts";
+import { SharedHeaders } from "./http_headers.ts";
 import { type HttpRequest, type HttpResponse } from "./http_types.ts";
 import { decodeSegment } from "./key.ts";
 import { streamPages } from "./listing.ts";
@@ -12,6 +13,7 @@ import { errorAnswer, jsonAnswer } from "./respond.ts";
 import { V1_KEYS } from "./protocol.ts";
 import {
   type Condition,
+  DEFAULT_CONTENT_TYPE,
   type IncomingValue,
   type LargeValue,
   type ListOptions,
@@ -27,6 +29,8 @@ const MAX_PAGE = 10_000;
 
 /** Content type of a listing or batch with one JSON object a line. */
 const NDJSON_TYPE = "application/x-ndjson";
+
+const DEFAULT_TYPE = new SharedHeaders({ "content-type": DEFAULT_CONTENT_TYPE });
 
 /** Methods of `/v1/keys/KEY`, for `Allow`. */
 export const KEY_METHODS = "GET, HEAD, PUT, DELETE";
@@ -47,18 +51,21 @@ function answerValue(
   request: HttpRequest,
 ): HttpResponse {
   if (value === undefined) return notFound(key);
-  const headers = { "etag": value.etag, "content-type": value.contentType };
-  if (!ifNoneMatch(request.header("if-none-match") ?? null, value.etag)) {
+  const { etag, contentType } = value;
+  const headers = contentType === DEFAULT_CONTENT_TYPE
+    ? DEFAULT_TYPE
+    : { "content-type": contentType };
+  if (!ifNoneMatch(request.header("if-none-match") ?? null, etag)) {
     discard(value);
-    return { status: STATUS_CODE.NotModified, headers };
+    return { status: STATUS_CODE.NotModified, headers, etag };
   }
-  if (value instanceof Value) return { status: STATUS_CODE.OK, headers, body: value.body };
-  const sized = { ...headers, "content-length": String(value.size) };
+  if (value instanceof Value) return { status: STATUS_CODE.OK, headers, etag, body: value.body };
+  const sized = { "content-type": contentType, "content-length": String(value.size) };
   if (request.method === "HEAD") {
     discard(value);
-    return { status: STATUS_CODE.OK, headers: sized };
+    return { status: STATUS_CODE.OK, headers: sized, etag };
   }
-  return { status: STATUS_CODE.OK, headers: sized, body: value.open() };
+  return { status: STATUS_CODE.OK, headers: sized, etag, body: value.open() };
 }
 
 /** `PUT /v1/keys/KEY`: 201 created or 204 replaced, with the ETag of what is stored now. */
@@ -78,7 +85,7 @@ function put(
 ): Promise<HttpResponse> {
   return store.set(key, value, condition).then(({ created, etag }) => ({
     status: created ? STATUS_CODE.Created : STATUS_CODE.NoContent,
-    headers: { etag },
+    etag,
   }));
 }
 

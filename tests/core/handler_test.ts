@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { createHandler } from "../../core/handler.ts";
 import { RequestMetrics } from "../../core/metrics.ts";
-import { SharedHeaders } from "../../core/http_headers.ts";
+import { headersOf } from "../../core/http_headers.ts";
 import { type HttpBody, type HttpRequest, type HttpResponse } from "../../core/http_types.ts";
 import { DataDir } from "../../core/data_dir.ts";
 import { diskRoom } from "../../core/disk_room.ts";
@@ -96,14 +96,12 @@ function fakeBody(bytes: Uint8Array<ArrayBuffer>): HttpBody {
   };
 }
 
-async function told({ status, headers = {}, body = "" }: HttpResponse): Promise<Told> {
-  const header = (name: string) =>
-    headers instanceof SharedHeaders
-      ? new RegExp(`^${name}: (.*)\r\n`, "m").exec(headers.text)?.[1]
-      : headers[name];
+async function told(response: HttpResponse): Promise<Told> {
+  const { status, body = "" } = response;
+  const { text } = headersOf(response);
   return {
     status,
-    header,
+    header: (name) => new RegExp(`^${name}: (.*)\r\n`, "m").exec(text)?.[1],
     body: await new Response(body instanceof Uint8Array ? body.slice() : body).text(),
   };
 }

@@ -47,6 +47,31 @@ const BODIES: Record<string, [HttpHandler, string, string]> = {
     "HTTP/1.1 304 Not Modified\r\n",
     "content-length: 7\r\n\r\n",
   ],
+  "ETag": [
+    () => ({ status: 200, headers: SHARED, etag: '"ab"', body: "cd" }),
+    "HTTP/1.1 200 OK\r\n",
+    `content-length: 2\r\netag: "ab"\r\n\r\ncd`,
+  ],
+  "ETag with headers of its own": [
+    () => ({ status: 200, headers: { a: "b" }, etag: '"ab"', body: "cd" }),
+    `HTTP/1.1 200 OK\r\na: b\r\netag: "ab"\r\n`,
+    "content-length: 2\r\n\r\ncd",
+  ],
+  "201 with ETag": [
+    () => ({ status: 201, etag: '"ab"' }),
+    "HTTP/1.1 201 Created\r\n",
+    `content-length: 0\r\netag: "ab"\r\n\r\n`,
+  ],
+  "204 with ETag": [
+    () => ({ status: 204, etag: '"ab"' }),
+    `HTTP/1.1 204 No Content\r\netag: "ab"\r\n`,
+    `etag: "ab"\r\n\r\n`,
+  ],
+  "304 with ETag": [
+    () => ({ status: 304, headers: SHARED, etag: '"ab"' }),
+    "HTTP/1.1 304 Not Modified\r\n",
+    `etag: "ab"\r\n`,
+  ],
   "unknown status": [
     () => text("x", 299),
     "HTTP/1.1 299 \r\n",
@@ -76,6 +101,34 @@ for (const [name, [handler, start, end]] of Object.entries(BODIES)) {
     assertStringIncludes(answer, end);
   });
 }
+
+Deno.test("serveHttp() sends an ETag where the connection goes on", async () => {
+  const etags = ["", '"0123456789abcdef"', `"${"x".repeat(5000)}"`];
+  const handler: HttpHandler = ({ path, query }) => {
+    const etag = etags[Number(query)] ?? "";
+    const status = Number(path.slice(1));
+    return status === 204 ? { status, etag } : { status, headers: SHARED, etag, body: "ab" };
+  };
+  await withServer(handler, {}, async ({ port }) => {
+    using client = await Client.connect(port);
+    const asked = [200, 201, 204].flatMap((status) =>
+      etags.map((etag, i) => ({ status, etag, i }))
+    );
+    // As many at once as make the buffer for answers too small.
+    await client.send(
+      asked.map(({ status, i }) => {
+        return `GET /${status}?${i} HTTP/1.1\r\nHost: x\r\n\r\n`;
+      }).join(""),
+    );
+    for (const { status, etag } of asked) {
+      const answer = await client.response();
+      assertEquals(answer?.status, status);
+      assertEquals(answer?.headers.get("etag") ?? "", etag);
+      assertEquals(answer?.headers.get("content-length"), status === 204 ? undefined : "2");
+      assertEquals(answer?.body, status === 204 ? "" : "ab");
+    }
+  });
+});
 
 Deno.test("serveHttp() sends bodies of any size as they are", async () => {
   const sizes = [0, 1, 9, 10, 63, 64, 65, 1000, 16_000, 16_384, 20_000, 1 << 20];
@@ -287,6 +340,8 @@ Deno.test("serveHttp() answers 500 and logs where the handler fails", async () =
     () => ({ status: 200, headers: { "a\r\nb": "c" } }),
     () => ({ status: 200, headers: { "A": "upper case" } }),
     () => ({ status: 200, headers: { "a": "€" } }),
+    () => ({ status: 200, etag: `"a"\r\nb: c` }),
+    () => ({ status: 204, etag: `"€"` }),
     () => ({ status: 200, headers: { "transfer-encoding": "chunked" } }),
     () => ({ status: 200, headers: { "content-length": "-1" } }),
     () => ({ status: 200, headers: { "connection": "upgrade" } }),

@@ -2,13 +2,7 @@
 import { assertEquals } from "@std/assert";
 import { delay } from "@std/async/delay";
 import { type HttpServer, type HttpServerOptions, serveHttp } from "../../core/http_server.ts";
-import {
-  type HttpHandler,
-  type HttpListener,
-  type HttpRequest,
-  type HttpResponse,
-} from "../../core/http_types.ts";
-import { listen } from "../../core/listener.ts";
+import { type HttpHandler, type HttpRequest, type HttpResponse } from "../../core/http_types.ts";
 
 /** How long anything in a test may take before it counts as never (milliseconds). */
 export const DEADLINE_MS = 20_000;
@@ -42,9 +36,9 @@ export async function withServer(
   handler: HttpHandler,
   options: Partial<HttpServerOptions>,
   test: (subject: Subject) => Promise<void>,
-  listener: HttpListener = listen({ host: "127.0.0.1", port: 0 }),
 ): Promise<void> {
   const errors: unknown[] = [];
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const server = serveHttp(listener, handler, {
     ...RELAXED,
     onError: (error) => errors.push(error),
