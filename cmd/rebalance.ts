@@ -46,7 +46,7 @@ const RATE = countOption<number | undefined>(
   "rate",
   undefined,
   [1, 1_000_000_000],
-  "The most keys to move in a second",
+  "The most keys to copy to their targets in a second; what only reads, compares or deletes is not held back",
 );
 const FORCE = switchOption(
   "force",
@@ -69,6 +69,11 @@ export const rebalance: Command = {
     "kvs rebalance localhost:8000,localhost:8001 localhost:8000,localhost:8001,localhost:8002 --dry-run",
     "kvs rebalance 'server-{0..2}.server' 'server-{0..3}.server' --prune",
   ],
+  notes: [
+    "Exit codes: 0 done; 1 stopped by an error, with a line that says what is done, or a wrong command line;",
+    `${RESTLESS} done, but clients wrote meanwhile and what they wrote may not all have been moved: stop them, and run`,
+    `it again; ${EXIT_CODES.SIGINT} and ${EXIT_CODES.SIGTERM} stopped between batches by Ctrl-C or SIGTERM, to be completed by running it again.`,
+  ],
   options: [
     ...[OUTPUT, DRY_RUN, PRUNE, RATE, PLACEMENT, FORCE, TIMEOUT, PATIENCE, DNS],
     ...ACCESS_OPTIONS,
@@ -86,7 +91,12 @@ export const rebalance: Command = {
     await giveUp("run", "read", "write", "env", "ffi", "sys");
     const stop = new AbortController();
     let exitCode = 0;
-    const report = createReport(output, { dryRun, prune: args.get(PRUNE) });
+    const secure = servers.filter(({ origin }) => origin.startsWith("https:"));
+    const report = createReport(output, {
+      dryRun,
+      prune: args.get(PRUNE),
+      secure: new Set(secure.map(({ name }) => name)),
+    });
     const endpoints = await openEndpoints(servers, {
       timeoutMs: args.get(TIMEOUT),
       access,

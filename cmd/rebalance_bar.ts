@@ -1,7 +1,6 @@
 /** How far `kvs rebalance` is: a bar on a terminal, a line now and then in a log. */
 import { type BarState, SingleBar } from "cli-progress";
 import { type Phase } from "../core/rebalance_events.ts";
-import { writeLine } from "./screen.ts";
 
 /** How often a line tells of the progress where no bar can be drawn, in milliseconds. */
 const LOG_INTERVAL_MS = 10_000;
@@ -18,16 +17,11 @@ const PHASE_WORDS: Record<Phase, string> = {
 };
 
 /** Tells the progress of one phase after another. */
-export interface Progress {
+interface Progress {
   /** To be told as often as one likes; without `total` it is not known. */
   update(phase: Phase, done: number, total: number | undefined): void;
   /** Makes room for other output. */
   clear(): void;
-}
-
-/** Makes what fits the output. */
-export function createProgress(): Progress {
-  return Deno.stdout.isTerminal() ? new Bar() : new LogLines();
 }
 
 interface Payload {
@@ -37,7 +31,8 @@ interface Payload {
 
 const encoder = new TextEncoder();
 
-class Bar implements Progress {
+/** A bar on the terminal that stdout is. */
+export class Bar implements Progress {
   readonly #bar = new SingleBar<Payload>({
     format: (_options, state, payload) => this.#format(state, payload),
     stream: {
@@ -91,13 +86,22 @@ class Bar implements Progress {
   }
 }
 
-class LogLines implements Progress {
+/** A line every ten seconds. */
+export class LogLines implements Progress {
+  readonly #print: (line: string) => void;
+  readonly #now: () => number;
   #phase: Phase | undefined;
   #phaseStart = 0;
-  #told = performance.now();
+  #told: number;
+
+  constructor(print: (line: string) => void, now: () => number) {
+    this.#print = print;
+    this.#now = now;
+    this.#told = now();
+  }
 
   update(phase: Phase, done: number, total: number | undefined): void {
-    const now = performance.now();
+    const now = this.#now();
     if (phase !== this.#phase) {
       this.#phase = phase;
       this.#phaseStart = now;
@@ -106,7 +110,7 @@ class LogLines implements Progress {
     this.#told = now;
     try {
       const seconds = (now - this.#phaseStart) / 1000;
-      writeLine(Deno.stdout, progressLine(phase, { done, total, seconds }));
+      this.#print(progressLine(phase, { done, total, seconds }));
     } catch {
       // The reader has gone.
     }

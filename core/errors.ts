@@ -59,6 +59,9 @@ export class ShuttingDownError extends KvsError {}
  */
 export class StorageFailedError extends KvsError {}
 
+/** Thrown when the user stops a run while it waits: for a server that is away, or for its turn. */
+export class StoppedError extends KvsError {}
+
 /** Thrown when another server cannot be reached or answers with an error. */
 export class RemoteError extends KvsError {
   /** The server as it stands in the server list. */

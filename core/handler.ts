@@ -27,6 +27,10 @@ export interface HandlerOptions {
   readonly guard?: Guard | undefined;
   /** What room the disk has for more. */
   readonly room: () => Promise<DiskRoom>;
+  /** Tells its disk from others; `undefined` where that is not known. */
+  readonly fileSystem?: string | undefined;
+  /** What the journal takes of it at most. */
+  readonly journalBytes?: number | undefined;
   /** Counts the requests, and tells all numbers. */
   readonly requests: RequestMetrics;
   readonly metrics: () => Promise<MetricsPage>;
@@ -168,7 +172,8 @@ export function createHandler(options: HandlerOptions): HttpHandler {
 
   async function stats(store: Store): Promise<HttpResponse> {
     const { freeBytes, usedBytes, freeFiles, blockBytes } = await options.room();
-    const room = { freeBytes, usedBytes, freeFiles, blockBytes };
+    const { fileSystem, journalBytes } = options;
+    const room = { freeBytes, usedBytes, freeFiles, blockBytes, fileSystem, journalBytes };
     return jsonAnswer(STATUS_CODE.OK, { keys: store.size, start, writes: store.writes, ...room });
   }
 

@@ -7,7 +7,7 @@
  * that was killed is completed by the next one. Memory holds a page of keys of each server (all
  * keys of one that speaks only the book routes) and the batches under way, never more.
  */
-import { KvsError, RebalanceError } from "./errors.ts";
+import { KvsError, RebalanceError, StoppedError } from "./errors.ts";
 import { checkAgain, QuietWatch } from "./rebalance_check.ts";
 import { type ServerStats } from "./rebalance_endpoint.ts";
 import { isAtRest, type LeftBehindEvent, type Phase, type Summary } from "./rebalance_events.ts";
@@ -15,7 +15,7 @@ import { type BatchOutcome, type Move } from "./rebalance_move.ts";
 import { type Decision } from "./rebalance_plan.ts";
 import { prune } from "./rebalance_prune.ts";
 import { readAhead } from "./rebalance_read.ts";
-import { type Demand, isCertain, measureRoom } from "./rebalance_room.ts";
+import { type Demand, Disk, measureRoom } from "./rebalance_room.ts";
 import { mapInOrder } from "./rebalance_streams.ts";
 import { Survey } from "./rebalance_survey.ts";
 import { type RebalanceOptions, Work } from "./rebalance_work.ts";
@@ -42,7 +42,7 @@ class Run {
     this.#work = new Work(options);
     this.#summary = this.#work.summary;
     this.#survey = new Survey(options.layout);
-    this.#watch = new QuietWatch(this.#sources(options.endpoints));
+    this.#watch = new QuietWatch(options.endpoints, options.layout.asIs);
   }
 
   async run(): Promise<Summary> {
@@ -84,7 +84,7 @@ class Run {
       onEvent({ kind: "book", server: endpoint.name });
     }
     this.#stats = await Promise.all(endpoints.map((endpoint) => endpoint.stats()));
-    this.#watch.compare(this.#sources(this.#stats));
+    this.#watch.compare(this.#stats);
     const summary = this.#summary;
     for await (const decisions of this.#work.decisions()) {
       if (signal.aborted) return;
@@ -145,7 +145,8 @@ class Run {
       if (room === undefined) this.#work.options.onEvent({ kind: "unchecked", server: name });
       else demands.push({ target, name, room, pairs });
     }
-    const open = demands.filter((demand) => !isCertain(demand, (server) => this.#stats[server]));
+    const statsOf = (server: number) => this.#stats[server];
+    const open = Disk.group(demands).filter((disk) => !disk.isCertain(statsOf));
     if (open.length > 0) await measureRoom(this.#work, open);
   }
 
@@ -258,16 +259,11 @@ class Run {
     }
   }
 
-  /** Of things that stand in the order of the servers, those of the as-is servers. */
-  #sources<T>(items: readonly T[]): T[] {
-    const asIs = new Set(this.#work.options.layout.asIs);
-    return items.filter((_, index) => asIs.has(index));
-  }
-
   async #reading(phase: () => Promise<void>): Promise<void> {
     try {
       await phase();
     } catch (error) {
+      if (error instanceof StoppedError) return;
       if (!(error instanceof KvsError)) throw error;
       throw new RebalanceError(`${error.message}; nothing was changed`, { cause: error });
     }
@@ -277,6 +273,7 @@ class Run {
     try {
       await phase();
     } catch (error) {
+      if (error instanceof StoppedError) return;
       if (!(error instanceof KvsError)) throw error;
       const { left, gone, pruned } = this.#summary;
       const planned = this.#survey.planned;

@@ -34,8 +34,8 @@ export interface CheckOptions {
    */
   readonly batches: (onDeleted: (decision: Decision) => void) => AsyncIterable<readonly Move[]>;
   /**
-   * Whether nobody but this run wrote to the as-is servers since it was last called; `undefined`
-   * where they do not tell.
+   * Whether nobody but this run wrote to the as-is servers, and no server started anew, since it
+   * was last called; `undefined` where they do not tell.
    */
   readonly isQuiet: () => Promise<boolean | undefined>;
   readonly nameOf: (server: number) => string;
@@ -136,17 +136,29 @@ async function isSame(
     : source.etag === target.etag;
 }
 
-/** Compares what servers say of their writes with what this run wrote to them. */
+/**
+ * Compares what servers say of their writes with what this run wrote to them, and which start of them
+ * it is: one that lost its disk may be back before anybody misses it.
+ */
 export class QuietWatch {
   readonly #servers: readonly Endpoint[];
+  readonly #asIs: ReadonlySet<number>;
   #before: readonly Count[] | undefined;
 
-  /** @param servers Those that clients write to, by the as-is list. */
-  constructor(servers: readonly Endpoint[]) {
+  /**
+   * @param servers Those of both lists.
+   * @param asIs Which of them clients write to. Writes to the others do not matter: there is nothing
+   * that the owners hold to be copied after them.
+   */
+  constructor(servers: readonly Endpoint[], asIs: readonly number[]) {
     this.#servers = servers;
+    this.#asIs = new Set(asIs);
   }
 
-  /** Whether nobody but this run wrote since the call before; `undefined` if servers do not tell. */
+  /**
+   * Whether nobody but this run wrote to the as-is servers, and no server started anew, since the
+   * call before; `undefined` if servers do not tell.
+   */
   async isQuiet(): Promise<boolean | undefined> {
     const stats = await Promise.all(this.#servers.map((server) => server.stats()));
     return this.compare(stats);
@@ -156,6 +168,7 @@ export class QuietWatch {
   compare(stats: readonly (ServerStats | undefined)[]): boolean | undefined {
     const now = this.#servers.map(({ ownWrites }, index): Count => {
       const { start, writes } = stats[index] ?? {};
+      if (!this.#asIs.has(index)) return { start, others: 0 };
       const others = writes === undefined || ownWrites === undefined
         ? undefined
         : writes - ownWrites;
@@ -163,13 +176,17 @@ export class QuietWatch {
     });
     const before = this.#before;
     this.#before = now;
+    // What a server held before it started anew may be gone, whatever it tells of its writes.
+    const isAnew = ({ start }: Count, index: number) => {
+      const old = before?.[index]?.start;
+      return start !== undefined && old !== undefined && start !== old;
+    };
+    if (now.some(isAnew)) return false;
     if (now.some(({ start, others }) => start === undefined || others === undefined)) {
       return undefined;
     }
     return before !== undefined &&
-      now.every(({ start, others }, index) =>
-        before[index]?.start === start && before[index]?.others === others
-      );
+      now.every(({ others }, index) => before[index]?.others === others);
   }
 }
 

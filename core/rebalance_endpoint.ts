@@ -62,6 +62,10 @@ export interface ServerStats {
   readonly usedBytes: number | undefined;
   readonly freeFiles: number | undefined;
   readonly blockBytes: number;
+  /** Servers that tell the same share what is free; `undefined` where it does not tell. */
+  readonly fileSystem?: string | undefined;
+  /** What its journal takes at most besides the files. */
+  readonly journalBytes?: number | undefined;
 }
 
 /** How servers are spoken to. */

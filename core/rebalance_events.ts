@@ -126,7 +126,7 @@ export interface Summary {
   seconds: number;
   /** Seconds of each phase. */
   readonly phases: Partial<Record<Phase, number>>;
-  /** Whether clients still wrote to the as-is servers when it ended. */
+  /** Whether clients still wrote to the as-is servers, or servers still started anew, at its end. */
   busy: boolean;
   /** Whether the user stopped it. */
   interrupted: boolean;

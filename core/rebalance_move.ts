@@ -3,6 +3,7 @@ import { RebalanceError } from "./errors.ts";
 import { BulkCopy, BY_ITSELF } from "./rebalance_bulk.ts";
 import { type Endpoint, type Entry, type Loaded, sameCopy } from "./rebalance_endpoint.ts";
 import { type MovedEvent } from "./rebalance_events.ts";
+import { type Pace } from "./rebalance_pace.ts";
 import { type Copy } from "./remote.ts";
 
 /** A key of an as-is server on its way to its target. */
@@ -24,9 +25,17 @@ export interface BatchOutcome {
   readonly failure: { readonly error: unknown } | undefined;
 }
 
-/** Moves keys. Values that are too large for a batch go one at a time, which bounds memory. */
+/**
+ * Moves keys, at the pace that is allowed: what is there already costs no time of it. Values that are
+ * too large for a batch go one at a time, which bounds memory.
+ */
 export class Mover {
+  readonly #pace: Pace;
   #large: Promise<unknown> = Promise.resolve();
+
+  constructor(pace: Pace) {
+    this.#pace = pace;
+  }
 
   /**
    * Brings keys of one server to their targets. Never rejects: what was done before a failure counts.
@@ -92,6 +101,7 @@ export class Mover {
         entries.push({ key, copy, move });
       }
     }
+    await this.#pace.take(entries.length);
     const saved = entries.length === 0 ? [] : await to.saveMany(entries);
     for (const [index, { move, copy }] of entries.entries()) {
       const { held, answer } = saved[index] ?? { held: undefined, answer: undefined };
@@ -99,8 +109,22 @@ export class Mover {
       outcomes.set(move, movedEvent(move, copy, answer));
     }
     for (const move of alone) {
-      outcomes.set(move, await this.#alone(() => moveKey(move)));
+      outcomes.set(move, await this.#alone(() => this.#moveKey(move)));
     }
+  }
+
+  /** Moves one key, whatever its size. @throws {RebalanceError} If it cannot be. */
+  async #moveKey(move: Move): Promise<Outcome> {
+    const { key, from, to } = move;
+    const copy = await from.load(key);
+    if (copy === undefined) return "gone";
+    if (move.mayBeThere && sameCopy(copy, await to.load(key))) return "there";
+    checkFits(move, copy);
+    await this.#pace.take(1);
+    const answer = await to.save(key, copy);
+    const held = await to.load(key);
+    if (!sameCopy(copy, held)) throw changedError(move, held);
+    return movedEvent(move, copy, answer);
   }
 
   #alone<T>(work: () => Promise<T>): Promise<T> {
@@ -122,19 +146,6 @@ async function loadAll(
   if (keys.length === 0) return new Map();
   const copies = await endpoint.loadMany(keys);
   return new Map(keys.map((key, index) => [key, copies[index]]));
-}
-
-/** Moves one key, whatever its size. @throws {RebalanceError} As {@link Mover} tells. */
-async function moveKey(move: Move): Promise<Outcome> {
-  const { key, from, to } = move;
-  const copy = await from.load(key);
-  if (copy === undefined) return "gone";
-  if (move.mayBeThere && sameCopy(copy, await to.load(key))) return "there";
-  checkFits(move, copy);
-  const answer = await to.save(key, copy);
-  const held = await to.load(key);
-  if (!sameCopy(copy, held)) throw changedError(move, held);
-  return movedEvent(move, copy, answer);
 }
 
 function movedEvent({ key, from, to }: Move, copy: Copy, answer: string | undefined): MovedEvent {

@@ -111,16 +111,22 @@ function toStats(json: object | undefined): ServerStats | undefined {
     const field: unknown = Reflect.get(json, name);
     return typeof field === "number" ? field : undefined;
   };
+  const text = (name: string): string | undefined => {
+    const field: unknown = Reflect.get(json, name);
+    return typeof field === "string" ? field : undefined;
+  };
   const freeBytes = number("freeBytes");
   const blockBytes = number("blockBytes");
   if (freeBytes === undefined || blockBytes === undefined) return undefined;
   return {
-    start: "start" in json && typeof json.start === "string" ? json.start : undefined,
+    start: text("start"),
     writes: number("writes"),
     freeBytes,
     usedBytes: number("usedBytes"),
     freeFiles: number("freeFiles"),
     blockBytes,
+    fileSystem: text("fileSystem"),
+    journalBytes: number("journalBytes"),
   };
 }
 

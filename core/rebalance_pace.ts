@@ -1,7 +1,7 @@
 /** How patient and how fast a rebalance is: repeated requests, and a limit of keys a second. */
 import { delay } from "@std/async/delay";
 import { backoffMs } from "./backoff.ts";
-import { RemoteError } from "./errors.ts";
+import { RemoteError, StoppedError } from "./errors.ts";
 
 /** Statuses of a server, or of what stands before it, that is about to be back. */
 const PASSING: ReadonlySet<number> = new Set([429, 502, 503, 504]);
@@ -31,6 +31,7 @@ export class Patience {
    *
    * @param onRepeat Called before each repetition: the server may have done it all the same.
    * @throws {RemoteError} The last failure.
+   * @throws {StoppedError} If the signal fires before that, or has fired: then nothing is repeated.
    */
   async run<T>(work: () => Promise<T>, onRepeat: () => void = () => {}): Promise<T> {
     try {
@@ -51,7 +52,7 @@ export class Patience {
       for (let attempt = 0;; attempt++) {
         const pauseMs = Math.min(backoffMs(attempt, Math.random), end - performance.now());
         await delay(pauseMs, { signal }).catch(() => {});
-        if (signal.aborted) throw failure;
+        if (signal.aborted) throw new StoppedError(failure.message, { cause: failure });
         onRepeat();
         try {
           return await work();
@@ -93,12 +94,19 @@ export class Pace {
     return Math.max(1, Math.floor(this.#keysPerSecond / 4));
   }
 
-  /** Waits until it is time for `keys` more keys, or the signal fires. */
+  /**
+   * Waits until it is time for `keys` more keys.
+   *
+   * @throws {StoppedError} If the signal fires before that.
+   */
   async take(keys: number): Promise<void> {
-    if (this.#keysPerSecond === Infinity) return;
+    if (this.#keysPerSecond === Infinity || keys === 0) return;
     const now = performance.now();
     const start = Math.max(now, this.#next);
     this.#next = start + 1000 * keys / this.#keysPerSecond;
-    if (start > now) await delay(start - now, { signal: this.#signal }).catch(() => {});
+    if (start <= now) return;
+    await delay(start - now, { signal: this.#signal }).catch(() => {
+      throw new StoppedError("Stopped while it kept to its pace");
+    });
   }
 }

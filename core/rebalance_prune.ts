@@ -62,14 +62,11 @@ async function* batchesOf(
       const losers = servers.map((server) => work.endpoint(server));
       batch.push({ key: decision.key, owner, target, servers: losers });
       if (batch.length < work.batcher.mostKeys) continue;
-      await work.take(batch.length);
       yield batch;
       batch = [];
     }
   }
-  if (batch.length === 0) return;
-  await work.take(batch.length);
-  yield batch;
+  if (batch.length > 0) yield batch;
 }
 
 function losersOf(decision: Decision, pass: "left-overs" | "owners"): readonly number[] {

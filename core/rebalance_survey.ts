@@ -9,6 +9,12 @@ const LEAST_KEYS = 20;
 /** How many keys are tried with the other placements. */
 const SAMPLE_KEYS = 1000;
 
+/** Which share of the sample has to be where a placement puts it for this to be the one meant. */
+const FITS_SHARE = 0.95;
+
+/** With a smaller share a placement does not fit where another one does. */
+const MISFIT_SHARE = 0.75;
+
 /** How many keys without a copy on their owner are remembered by name; bounds memory. */
 const MOST_REMEMBERED = 50_000;
 
@@ -68,20 +74,38 @@ export class Survey {
 
   /**
    * Notices that the data was placed in another way: most keys are not on their owner, and not where
-   * a run that was completed and pruned would have left them either.
+   * a run that was completed and pruned would have left them either; or another placement fits, and
+   * this one does not. Of two servers half of the keys are on their owner by any placement.
    *
    * @throws {RebalanceError} With the question which placement was meant.
    */
   checkPlacement(): void {
     if (this.#keys < LEAST_KEYS) return;
-    if (this.#astray <= this.#keys / 2 || this.#orphans <= this.#keys / 10) return;
-    const fits = [...this.#fits].filter(([, count]) => count > this.#sampled / 2);
-    const named = fits.map(([name]) => `--placement ${name}`).join(" or ");
+    const other = this.#otherThatFits();
+    const isAstray = this.#astray > this.#keys / 2 && this.#orphans > this.#keys / 10;
+    if (!isAstray && other === undefined) return;
+    const fits = other === undefined
+      ? [...this.#fits.keys()].filter((name) => this.#shareOf(name) > 0.5)
+      : [other];
+    const named = fits.map((name) => `--placement ${name}`).join(" or ");
     throw new RebalanceError(
       `${this.#astray} of ${this.#keys} keys are not on the server that owns them by this list and ` +
         `placement: which placement was meant` +
         (named === "" ? ", and which list?" : `? ${named} fits.`) + " --force goes on",
     );
+  }
+
+  #otherThatFits(): PlacementName | undefined {
+    const names = [...this.#fits.keys()];
+    const isMeant = (name: PlacementName) => PLACEMENTS[name] === this.#layout.placement;
+    if (names.some((name) => isMeant(name) && this.#shareOf(name) >= MISFIT_SHARE)) {
+      return undefined;
+    }
+    return names.find((name) => !isMeant(name) && this.#shareOf(name) >= FITS_SHARE);
+  }
+
+  #shareOf(name: PlacementName): number {
+    return (this.#fits.get(name) ?? 0) / this.#sampled;
   }
 
   #sample({ key, holders }: Decision): void {

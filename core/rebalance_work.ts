@@ -28,7 +28,7 @@ export interface RebalanceOptions {
   readonly force: boolean;
   /** The most batches under way at once. */
   readonly concurrency: number;
-  /** The most keys a second; without it as many as possible. */
+  /** The most keys to be copied in a second; without it as many as possible. */
   readonly keysPerSecond?: number;
   /** The most keys of a batch, besides the limits that values and pace set. */
   readonly batchKeys?: number;
@@ -42,18 +42,18 @@ export class Work {
   readonly options: RebalanceOptions;
   readonly pool: MapOptions;
   readonly summary: Summary = emptySummary();
-  readonly mover = new Mover();
+  readonly mover: Mover;
   /** To be told what batches came to. */
   readonly batcher: Batcher;
-  readonly #pace: Pace;
 
   constructor(options: RebalanceOptions) {
     this.options = options;
     const { endpoints, concurrency, keysPerSecond, signal } = options;
     const bound = endpoints.every(({ native }) => native) ? concurrency : BOOK_CONCURRENCY;
     this.pool = { concurrency: Math.min(concurrency, bound), signal };
-    this.#pace = new Pace(keysPerSecond, signal);
-    this.batcher = new Batcher(Math.min(options.batchKeys ?? Infinity, this.#pace.mostAtOnce));
+    const pace = new Pace(keysPerSecond, signal);
+    this.mover = new Mover(pace);
+    this.batcher = new Batcher(Math.min(options.batchKeys ?? Infinity, pace.mostAtOnce));
   }
 
   /** The server that the lists name by `index`. */
@@ -79,7 +79,7 @@ export class Work {
   }
 
   /**
-   * The keys that have to be moved, in batches of one owner each, at the pace that is allowed.
+   * The keys that have to be moved, in batches of one owner each.
    *
    * @param onOther Called for each other key.
    */
@@ -95,10 +95,11 @@ export class Work {
         }
         const mayBeThere = holders.includes(target);
         const [from, to] = [this.endpoint(owner), this.endpoint(target)];
-        yield* this.#paced(this.batcher.add({ key, from, to, mayBeThere }));
+        const batch = this.batcher.add({ key, from, to, mayBeThere });
+        if (batch !== undefined) yield batch;
       }
     }
-    for (const batch of this.batcher.takeRest()) yield* this.#paced(batch);
+    yield* this.batcher.takeRest();
   }
 
   /** The keys that as-is server `server` lists and owns, as far as wanted, in its own order. */
@@ -115,23 +116,11 @@ export class Work {
         const move = { key, from, to, mayBeThere: true };
         if (!wanted(move)) continue;
         // Keeps the order, where one of the targets takes keys one by one.
-        if (!move.to.native) {
-          for (const batch of this.batcher.takeRest()) yield* this.#paced(batch);
-        }
-        yield* this.#paced(this.batcher.add(move));
+        if (!move.to.native) yield* this.batcher.takeRest();
+        const batch = this.batcher.add(move);
+        if (batch !== undefined) yield batch;
       }
     }
-    for (const batch of this.batcher.takeRest()) yield* this.#paced(batch);
-  }
-
-  /** Waits until it is time for so many keys. */
-  take(keys: number): Promise<void> {
-    return this.#pace.take(keys);
-  }
-
-  async *#paced(batch: readonly Move[] | undefined): AsyncGenerator<readonly Move[]> {
-    if (batch === undefined) return;
-    await this.take(batch.length);
-    yield batch;
+    yield* this.batcher.takeRest();
   }
 }

@@ -2,6 +2,7 @@
 import { delay } from "@std/async/delay";
 import { DataDir } from "./data_dir.ts";
 import { diskRoom } from "./disk_room.ts";
+import { fileSystemId } from "./file_system_id.ts";
 import { messageOf, type StorageFailedError } from "./errors.ts";
 import { Guard, type TokenSource } from "./guard.ts";
 import { createHandler } from "./handler.ts";
@@ -82,6 +83,8 @@ export class Shard {
       lifecycle,
       guard,
       room,
+      fileSystem: await fileSystemId(path),
+      journalBytes: options.journalBytes,
       requests,
       metrics: () => metrics.page(),
       maxValueBytes: options.maxValueBytes,

@@ -5,6 +5,7 @@ import { headersOf } from "../../core/http_headers.ts";
 import { type HttpBody, type HttpRequest, type HttpResponse } from "../../core/http_types.ts";
 import { DataDir } from "../../core/data_dir.ts";
 import { diskRoom } from "../../core/disk_room.ts";
+import { fileSystemId } from "../../core/file_system_id.ts";
 import { type JournalStore } from "../../core/journal_store.ts";
 import { Lifecycle } from "../../core/lifecycle.ts";
 import { openJournalStore } from "../../core/open_journal_store.ts";
@@ -49,6 +50,8 @@ async function withShard(
     requests: new RequestMetrics(),
     metrics: () => Promise.resolve({ contentType: "text/plain", text: "" }),
     room: () => diskRoom(dir.path),
+    fileSystem: await fileSystemId(dir.path),
+    journalBytes: 1000,
     maxValueBytes,
     log: (_level, message, facts) => logged.push(`${message} ${JSON.stringify(facts)}`),
   });
@@ -374,11 +377,12 @@ Deno.test("GET /save refuses a word over the largest value and keeps the old one
 });
 
 Deno.test("GET /v1/stats counts keys and tells the room on the disk", async () => {
-  await withShard(async (ask) => {
+  await withShard(async (ask, dir) => {
     await ask("/save/a/1");
     await ask("/save/b/1");
     const { status, body } = await ask("/v1/stats");
-    const { keys, start, writes, freeBytes, freeFiles, blockBytes } = JSON.parse(body);
+    const { keys, start, writes, freeBytes, freeFiles, blockBytes, ...more } = JSON.parse(body);
+    assertEquals([more.fileSystem, more.journalBytes], [await fileSystemId(dir.path), 1000]);
     assertEquals([status, keys, writes], [200, 2, 2]);
     await ask("/save/b/2");
     const again = JSON.parse((await ask("/v1/stats")).body);

@@ -63,6 +63,8 @@ export class MemoryEndpoint implements Endpoint {
   saves = 0;
   /** What it tells of its disk. */
   room: ServerStats | undefined;
+  /** Which start of it this is. */
+  start = 1;
   /** How often clients wrote; `undefined` where it does not count. */
   clientWrites: number | undefined;
   readonly #corrupt: (word: string) => string;
@@ -77,6 +79,14 @@ export class MemoryEndpoint implements Endpoint {
 
   get ownWrites(): number | undefined {
     return this.clientWrites === undefined ? undefined : this.saves;
+  }
+
+  /** Starts anew on an empty disk, so quickly that no request fails. */
+  loseDisk(): void {
+    this.values.clear();
+    this.start++;
+    // It counts from its start.
+    this.clientWrites = -this.saves;
   }
 
   get #map(): Map<string, string> {
@@ -146,7 +156,7 @@ export class MemoryEndpoint implements Endpoint {
   async stats(): Promise<ServerStats | undefined> {
     if (this.clientWrites === undefined) return await Promise.resolve(this.room);
     const writes = this.clientWrites + this.saves;
-    return { ...PLENTY, ...this.room, start: "once", writes };
+    return { ...PLENTY, ...this.room, start: String(this.start), writes };
   }
 }
 

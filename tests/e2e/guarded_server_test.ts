@@ -233,8 +233,10 @@ Deno.test("client and rebalance work with token and TLS, and say what is wrong w
       assertStringIncludes(stderr, message);
       assertMatch(stderr, /; nothing was changed\n$/);
     }
-    const moved = await kvs([...moving, ...ca, "--token-file", token]);
-    assertEquals([moved.code, moved.stderr], [0, ""]);
+    const lines = [...moving.slice(0, 3), "--output", "lines"];
+    const moved = await kvs([...lines, ...ca, "--token-file", token]);
+    assertEquals(moved.code, 0, moved.stderr);
+    assertStringIncludes(moved.stdout, `\nhttps://${one.address}/save/a/`);
     const keys = await (await fetched(one, "/allKeys")).text();
     assertEquals(keys, [".%2E", ..."abcdefghijklmnopqrstuvwxyz"].join(",").replace(".%2E", ".."));
   } finally {

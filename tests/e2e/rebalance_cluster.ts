@@ -1,6 +1,7 @@
 /** Three servers of ours with many small keys on them, for tests of what can go wrong in a move. */
 import { modulo } from "../../core/placement.ts";
 import { Remote } from "../../core/remote.ts";
+import { type Doorman, Doorway } from "./doorway.ts";
 import { Running, Server, TempDir } from "./kvs.ts";
 
 const encoder = new TextEncoder();
@@ -12,6 +13,8 @@ export class ManyKeys implements AsyncDisposable {
   readonly expected = new Map<string, string>();
   readonly #dir: TempDir;
   readonly #servers: Server[];
+  /** By server; from then on rebalance goes through them. */
+  readonly #doorways = new Map<number, Doorway>();
 
   private constructor(dir: TempDir, servers: Server[]) {
     this.#dir = dir;
@@ -39,7 +42,13 @@ export class ManyKeys implements AsyncDisposable {
 
   /** The first `count` servers as a server list. */
   list(count: number): string {
-    return this.#servers.slice(0, count).map(({ address }) => address).join(",");
+    return this.#servers.slice(0, count)
+      .map(({ address }, index) => this.#doorways.get(index)?.address ?? address).join(",");
+  }
+
+  /** Has a doorman in front of a server, whom everyone passes who goes by {@link list}. */
+  guard(index: number, doorman: Doorman): void {
+    this.#doorways.set(index, new Doorway(this.#server(index).address, doorman));
   }
 
   get size(): number {
@@ -81,6 +90,7 @@ export class ManyKeys implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    for (const doorway of this.#doorways.values()) await doorway[Symbol.asyncDispose]();
     for (const server of this.#servers) await server[Symbol.asyncDispose]();
     await this.#dir[Symbol.asyncDispose]();
   }

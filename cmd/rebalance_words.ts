@@ -1,0 +1,127 @@
+/** What `kvs rebalance` says to people: notes on the way, plans, and the summary. */
+import { type RebalanceEvent, type Summary } from "../core/rebalance_events.ts";
+import { displayKey } from "./rebalance_text.ts";
+
+/** What a run was asked to do, as far as its words depend on it. */
+export interface Asked {
+  readonly dryRun: boolean;
+  readonly prune: boolean;
+}
+
+/** How many copies of a kind are told one by one. */
+const MAX_NOTES = 10;
+
+/** What a user has to know besides the moves: a line each, up to a bound, and then how many more. */
+export class Notes {
+  readonly #print: (line: string) => void;
+  readonly #counts = { stale: 0, unclear: 0, orphan: 0 };
+
+  constructor(print: (line: string) => void) {
+    this.#print = print;
+  }
+
+  event(event: RebalanceEvent): void {
+    switch (event.kind) {
+      case "book":
+        this.#print(`${event.server} speaks only the book routes: text values only, no pruning`);
+        break;
+      case "unchecked":
+        this.#print(`${event.server} does not tell what room it has: not checked`);
+        break;
+      case "changing":
+        this.#print(
+          `Changing: ${displayKey(event.key)} was written on ${event.owner} again and again; ` +
+            `${event.target} may not have its newest value`,
+        );
+        break;
+      case "deleted":
+        this.#print(
+          `Deleted: ${displayKey(event.key)} went from ${event.owner} during the run; ` +
+            `${event.target} still has a copy`,
+        );
+        break;
+      case "stale":
+      case "unclear":
+      case "orphan": {
+        if (++this.#counts[event.kind] > MAX_NOTES) return;
+        const key = displayKey(event.key);
+        const { server, owner } = event;
+        const tells = {
+          stale: `Stale: ${key} on ${server}, left by an earlier move; ${owner} owns it`,
+          unclear:
+            `Unclear: ${key} on ${server}, but not on its owner ${owner}: moved and pruned ` +
+            "earlier, or deleted since; left as it is",
+          orphan: `Orphan: ${key} on ${server}, but not on its owner ${owner}; left as it is`,
+        };
+        this.#print(tells[event.kind]);
+      }
+    }
+  }
+
+  end(summary: Summary, { prune, dryRun }: Asked): void {
+    for (const [kind, count] of Object.entries(this.#counts)) {
+      if (count > MAX_NOTES) this.#print(`... and ${count - MAX_NOTES} more ${kind} copies`);
+    }
+    if (summary.stale > 0 && !prune && !dryRun) {
+      this.#print(
+        `${summary.stale} copies are on servers that will not own them: --prune deletes them`,
+      );
+    }
+  }
+}
+
+/** What a dry run would move from one server to another, in a line. */
+export function planLine(plan: { from: string; to: string; keys: number; bytes: number }): string {
+  const { from, to, keys, bytes } = plan;
+  return `${from} -> ${to}: ${counted(keys, "key")}, ${counted(bytes, "byte")}\n`;
+}
+
+function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}
+
+/** The summary, as a person reads it. */
+export function summaryLines(summary: Summary, options: Asked): readonly string[] {
+  const { keys, moved, inPlace, left, stale, pruned, unclear, orphans, bytes } = summary;
+  const { recopied, changing, deleted, gone } = summary;
+  const counts = [
+    `${keys} keys seen`,
+    `${moved} ${options.dryRun ? "to move" : "moved"}`,
+    `${inPlace} already in place`,
+    `${stale} stale`,
+    `${pruned} pruned`,
+  ];
+  if (unclear > 0) counts.push(`${unclear} unclear`);
+  if (orphans > 0) counts.push(`${orphans} orphans`);
+  if (recopied > 0) counts.push(`${recopied} copied again`);
+  const seconds = summary.seconds.toFixed(2);
+  const perSecond = summary.seconds > 0 ? Math.round(moved / summary.seconds) : 0;
+  const rate = `${bytes} bytes, ${seconds} seconds, ${keysPerSecond(summary)} keys per second ` +
+    `(${perSecond} moved)`;
+  const lines = [`${counts.join(", ")}; ${rate}`];
+  if (changing + deleted + gone > 0) {
+    lines.push(
+      `${changing} keys went on changing, ${deleted} were deleted behind their copy, ${gone} went ` +
+        "before they were moved: stop the clients that write, and run it again",
+    );
+  }
+  if (summary.busy) {
+    lines.push(
+      "Clients still write to the servers as they were: what they wrote last may not have been " +
+        "moved; stop them, and run it again",
+    );
+  }
+  if (!summary.interrupted) return lines;
+  if (options.dryRun || (moved === 0 && pruned === 0)) {
+    lines.push("Interrupted: nothing was changed");
+  } else {
+    const rest = left > 0 ? `${left} keys have yet to be moved` : "all keys are moved";
+    lines.push(`Interrupted: ${rest}; run it again to complete it`);
+  }
+  return lines;
+}
+
+/** All keys that were looked at, by the time that it took. */
+export function keysPerSecond({ keys, seconds }: Summary): number {
+  return seconds > 0 ? Math.round(keys / seconds) : 0;
+}
