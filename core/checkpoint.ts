@@ -24,6 +24,9 @@ const FULL_CONCURRENCY = 8;
 // And how many times as long as they took the disk is left to writers then.
 const GENTLE_PAUSES = 6;
 
+// How long nothing may be to be written before the thread for many files is given back (milliseconds).
+const REST_MS = 3000;
+
 /** What the checkpoint works on. */
 export interface CheckpointParts extends SegmentParts {
   readonly journal: Journal;
@@ -53,6 +56,7 @@ export class Checkpointer {
   readonly #parts: CheckpointParts;
   readonly #queue: CommitQueue;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #restTimer: ReturnType<typeof setTimeout> | undefined;
   #running: Promise<void> | undefined;
   #waitedMs = 0;
   /** Whether anything was committed since the last look. */
@@ -138,6 +142,7 @@ export class Checkpointer {
 
   #disarm(): void {
     clearTimeout(this.#timer);
+    clearTimeout(this.#restTimer);
     this.#timer = undefined;
   }
 
@@ -161,11 +166,13 @@ export class Checkpointer {
 
   #start(): void {
     this.#waitedMs = 0;
+    clearTimeout(this.#restTimer);
     this.#running ??= this.#sealAndRun().finally(() => {
       this.#running = undefined;
       if (this.#isClosing) return;
       if (this.#retryMs > 0) this.#arm(this.#retryMs);
       else if (this.#parts.journal.bytes > 0) this.#arm(this.#pauseMs);
+      else this.#restTimer = setTimeout(() => this.#writer.close(), REST_MS);
     });
   }
 
