@@ -261,8 +261,9 @@ export async function peakBytes(pid: number): Promise<number> {
   return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
 }
 
-const SETTLE_WINDOW_MS = 100;
-const SETTLE_TIMEOUT_MS = 10_000;
+// Longer than kvs waits with its checkpoint for more to come.
+const SETTLE_WINDOW_MS = 500;
+const SETTLE_TIMEOUT_MS = 20_000;
 
 /**
  * Waits until processes are idle, so that what one does behind its answers (a checkpoint, a rewrite
@@ -274,8 +275,8 @@ export async function settle(pids: readonly number[]): Promise<number> {
   while (performance.now() - start < SETTLE_TIMEOUT_MS) {
     await delay(SETTLE_WINDOW_MS);
     const now = await cpuSeconds(pids);
-    // Two ticks of a hundredth each: what idle event loops of ten programs may come to.
-    if (now - before <= 0.02) break;
+    // Some ticks of a hundredth each: what idle event loops of ten programs may come to.
+    if (now - before <= 0.05) break;
     before = now;
   }
   return performance.now() - start;
