@@ -1,11 +1,11 @@
 /** The checkpoint: turns the journal into plain key files in the background. */
-import { messageOf, StorageFailedError, StorageFullError } from "./errors.ts";
+import { messageOf, StoppedError, StorageFailedError, StorageFullError } from "./errors.ts";
 import type { CommitQueue } from "./commit_queue.ts";
 import type { Journal } from "./journal.ts";
 import type { Log } from "./log.ts";
 import { bytesOf, type OverlayEntry } from "./overlay.ts";
 import { PendingCarry } from "./pending_write.ts";
-import { type SegmentParts, SegmentWriter, StoppedError } from "./segment_writer.ts";
+import { type SegmentParts, SegmentWriter } from "./segment_writer.ts";
 
 // How long a save may wait to become a file (milliseconds), so that who looks with `ls` finds it.
 const DELAY_MS = 200;

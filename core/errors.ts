@@ -59,7 +59,7 @@ export class ShuttingDownError extends KvsError {}
  */
 export class StorageFailedError extends KvsError {}
 
-/** Thrown when the user stops a run while it waits: for a server that is away, or for its turn. */
+/** Thrown where work ends before it is done, because it was told to stop. */
 export class StoppedError extends KvsError {}
 
 /** Thrown when another server cannot be reached or answers with an error. */

@@ -100,9 +100,9 @@ export class SharedHeaders implements HeaderBlock {
 export const NO_HEADERS = new SharedHeaders({});
 
 /** The headers of `response` as lines. @throws {TypeError} If one cannot be sent. */
-export function headersOf({ headers = NO_HEADERS, etag }: HttpResponse): HeaderBlock {
+export function headersOf({ headers = NO_HEADERS, etag = "" }: HttpResponse): HeaderBlock {
   const block = headers instanceof SharedHeaders ? headers : formatHeaders(headers);
-  if (etag === undefined) return block;
+  if (etag === "") return block;
   const { close, contentLength } = block;
   return { text: block.text + formatHeaders({ etag }).text, close, contentLength };
 }

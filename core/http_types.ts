@@ -67,7 +67,7 @@ export interface HttpResponse {
    * the answer has no body (HEAD, 304).
    */
   readonly headers?: HeaderRecord | SharedHeaders;
-  /** The `etag` header, quotes included; besides `headers`, so that these can be shared. */
+  /** The `etag` header, quotes included, none if empty; besides `headers`, so that these can be shared. */
   readonly etag?: string;
   /**
    * Must not change until it is sent. A stream goes out as it comes, in chunks where `content-length`

@@ -1,7 +1,8 @@
 /**
  * The few calls of the C library that the runtime has no other way to: listing a folder of a million
  * files in a second, small files without a thread for each step, flushing a file system once for
- * thousands of files, and ending a TLS connection whose client is silent.
+ * thousands of files, the release of the kernel where /proc is out of reach, and ending a TLS connection
+ * whose client is silent.
  */
 
 /** The C library's functions, or `undefined` where there is none of the kind that is known. */

@@ -109,6 +109,11 @@ export class Overlay {
     return this.#entries.get(entry.key) === entry;
   }
 
+  /** Whether the file of `entry` is still to be made. */
+  isPending(entry: OverlayEntry): boolean {
+    return !entry.isFile && this.isNewest(entry);
+  }
+
   /**
    * Records that the key's file holds what `entry` does: readers find it there from now on, and its
    * memory is free long before the whole segment is dropped.

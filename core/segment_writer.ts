@@ -1,37 +1,26 @@
 /** Turns one segment of the journal into key files. */
-import { delay } from "@std/async/delay";
-import { StorageFailedError } from "./errors.ts";
+import { StoppedError, StorageFailedError } from "./errors.ts";
 import type { ContentTypes, TypeChange } from "./content_type_file.ts";
 import {
   type Files,
   type FileSystem,
   isDiskFull,
   isFolderInTheWay,
-  type NewFile,
   type OpenFile,
-  type Renaming,
 } from "./files.ts";
 import { failedError, writeAll } from "./journal.ts";
 import type { KeyFiles } from "./key_files.ts";
 import { LargeFile, type Overlay, type OverlayEntry } from "./overlay.ts";
-import { DEFAULT_CONTENT_TYPE, Value } from "./store.ts";
+import { type GroupHost, SegmentGroup } from "./segment_group.ts";
+import { DEFAULT_CONTENT_TYPE, type Value } from "./store.ts";
 
 /** On-disk name: files that become key files. */
 export const SAVE_PREFIX = "save-";
-
-// Not more than this is made together (files, bytes), so that it waits for no long time.
-const MOST_MADE = 64;
-const MOST_MADE_BYTES = 1024 * 1024;
 
 // How many entries become files between two looks at who waits for their memory.
 const PROGRESS_ENTRIES = 64;
 // Not more files than this are flushed with one flush of the file system, so that it is a short one.
 const MOST_TOGETHER = 512;
-
-// How often to look, during a pause, whether writers still need the disk more (milliseconds).
-const PAUSE_STEP_MS = 20;
-
-const NONE: ReadonlySet<number> = new Set();
 
 /** What a {@link SegmentWriter} works on. */
 export interface SegmentParts {
@@ -53,9 +42,6 @@ export interface SegmentPace {
   /** Called when memory has become free. */
   progressed(): void;
 }
-
-/** Thrown when a segment was not finished because it was told to stop. */
-export class StoppedError extends Error {}
 
 /**
  * Writes segments, in this order:
@@ -114,8 +100,8 @@ export class SegmentWriter {
   }
 
   async #writeEntries(entries: readonly OverlayEntry[]): Promise<void> {
-    const { files, hiddenFolder } = this.#parts;
-    const wanted = entries.filter((entry) => this.#isWanted(entry));
+    const { files, hiddenFolder, overlay } = this.#parts;
+    const wanted = entries.filter((entry) => overlay.isPending(entry));
     this.#fileSystem ??= files.openFileSystem(hiddenFolder, wanted.length);
     const fileSystem = this.#fileSystem;
     if (fileSystem === undefined || wanted.length < fileSystem.leastFiles) {
@@ -126,14 +112,14 @@ export class SegmentWriter {
     }
   }
 
-  /** Writes many temporary files, flushes all of them at once, and renames them; or removes files. */
+  /** Writes entries by as few calls as there can be. */
   async #writeTogether(entries: readonly OverlayEntry[], fileSystem: FileSystem): Promise<void> {
     const { files } = this.#parts;
-    const written = new Map<OverlayEntry, string>();
+    const group = new SegmentGroup(entries, fileSystem, this.#groupHost());
+    const { written } = group;
+    this.#isFolderDirty = true;
     try {
-      await this.#create(entries, written, fileSystem);
-      if (written.size > 0) await flush(fileSystem);
-      await this.#place(entries, written, fileSystem);
+      await group.write();
       // What could not be done together: on its own it tells why.
       await this.#forEach(entries, async (entry) => {
         await this.#writeEntry(entry, written.get(entry));
@@ -145,89 +131,6 @@ export class SegmentWriter {
     }
   }
 
-  async #create(
-    entries: readonly OverlayEntry[],
-    written: Map<OverlayEntry, string>,
-    fileSystem: FileSystem,
-  ): Promise<void> {
-    let group: { readonly entry: OverlayEntry; readonly file: NewFile }[] = [];
-    let bytes = 0;
-    const make = () =>
-      this.#inTurn(async () => {
-        const failed = await fileSystem.create(group.map(({ file }) => file));
-        group.forEach(({ entry, file }, index) => {
-          if (!failed.has(index)) written.set(entry, file.path);
-        });
-        group = [];
-        bytes = 0;
-      });
-    for (const entry of entries) {
-      // It may be replaced meanwhile.
-      const { state } = entry;
-      if (!(state instanceof Value) || !this.#isWanted(entry)) continue;
-      const path = this.#temporaryPath();
-      const { size } = state;
-      group.push({ entry, file: { path, size, copyTo: (into) => state.copyTo(into) } });
-      bytes += size;
-      if (group.length >= MOST_MADE || bytes >= MOST_MADE_BYTES) await make();
-    }
-    if (group.length > 0) await make();
-  }
-
-  /** Gives files their names, or removes those of deleted keys, as far as that is possible. */
-  async #place(
-    entries: readonly OverlayEntry[],
-    written: Map<OverlayEntry, string>,
-    fileSystem: FileSystem,
-  ): Promise<void> {
-    const { keyFiles } = this.#parts;
-    for (let at = 0; at < entries.length; at += MOST_MADE) {
-      const group = entries.slice(at, at + MOST_MADE).filter((entry) => {
-        return (entry.state === undefined || written.has(entry)) && this.#isWanted(entry);
-      });
-      const renamed = group.filter((entry) => written.has(entry));
-      const removed = group.filter((entry) => !written.has(entry));
-      if (group.length === 0) continue;
-      this.#isFolderDirty = true;
-      await this.#inTurn(async () => {
-        const renamings = renamed.map((entry): Renaming => {
-          return [written.get(entry) ?? "", keyFiles.pathToWrite(entry.key)];
-        });
-        const paths = removed.map(({ key }) => keyFiles.pathToWrite(key));
-        const notRenamed = renamings.length > 0 ? await fileSystem.rename(renamings) : NONE;
-        const notRemoved = paths.length > 0 ? await fileSystem.remove(paths) : NONE;
-        for (const [index, entry] of renamed.entries()) {
-          if (notRenamed.has(index)) continue;
-          written.delete(entry);
-          await this.#placed(entry).catch(() => {});
-        }
-        for (const [index, entry] of removed.entries()) {
-          if (!notRemoved.has(index)) await this.#placed(entry).catch(() => {});
-        }
-      });
-    }
-  }
-
-  /** Does some of the work, and leaves the disk to others afterwards. */
-  async #inTurn(work: () => Promise<void>): Promise<void> {
-    if (this.#pace.isStopped()) throw new StoppedError("Stopped");
-    const start = performance.now();
-    await work();
-    const workMs = performance.now() - start;
-    const restedMs = performance.now();
-    // On a slow disk it is a long one, and it is not to hold up an end, or writers who need memory.
-    while (true) {
-      const ms = this.#pace.pauseMs(workMs) - (performance.now() - restedMs);
-      if (ms <= 0) return;
-      await delay(Math.min(ms, PAUSE_STEP_MS));
-    }
-  }
-
-  /** Whether the file of an entry is still to be made. */
-  #isWanted(entry: OverlayEntry): boolean {
-    return !entry.isFile && this.#parts.overlay.isNewest(entry);
-  }
-
   /**
    * Calls `work` for each entry that is to be written, several at a time. After a failure those under
    * way are finished, then it is thrown.
@@ -236,6 +139,7 @@ export class SegmentWriter {
     entries: readonly OverlayEntry[],
     work: (entry: OverlayEntry) => Promise<void>,
   ): Promise<void> {
+    const { overlay } = this.#parts;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const failures: unknown[] = [];
     let next = 0;
@@ -245,7 +149,7 @@ export class SegmentWriter {
         if (this.#pace.isStopped()) failures.push(new StoppedError("Stopped"));
         const entry = entries[next++];
         if (entry === undefined) break;
-        if (!this.#isWanted(entry)) continue;
+        if (!overlay.isPending(entry)) continue;
         active++;
         work(entry).catch((error) => {
           // One key whose file cannot be written must not hold up the others.
@@ -330,6 +234,17 @@ export class SegmentWriter {
     large.path = path;
   }
 
+  #groupHost(): GroupHost {
+    const { overlay, keyFiles } = this.#parts;
+    return {
+      isPending: (entry) => overlay.isPending(entry),
+      temporaryPath: () => this.#temporaryPath(),
+      pathOf: ({ key }) => keyFiles.pathToWrite(key),
+      placed: (entry) => this.#placed(entry),
+      pace: this.#pace,
+    };
+  }
+
   #temporaryPath(): string {
     return `${this.#parts.hiddenFolder}/${SAVE_PREFIX}${this.#fileCount++}`;
   }
@@ -337,7 +252,7 @@ export class SegmentWriter {
 
 function* typeChanges(entries: readonly OverlayEntry[], overlay: Overlay): Generator<TypeChange> {
   for (const entry of entries) {
-    if (entry.isFile || !overlay.isNewest(entry)) continue;
+    if (!overlay.isPending(entry)) continue;
     yield [entry.key, entry.state?.contentType ?? DEFAULT_CONTENT_TYPE];
   }
 }
@@ -356,14 +271,6 @@ async function syncFile(file: OpenFile): Promise<void> {
   } catch (error) {
     // Without room the file is written again later: the journal still has the value.
     throw isDiskFull(error) ? error : failedError("Cannot flush a key file", error);
-  }
-}
-
-async function flush(fileSystem: FileSystem): Promise<void> {
-  try {
-    await fileSystem.flush();
-  } catch (error) {
-    throw failedError("Cannot flush key files", error);
   }
 }
 

@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import { stripAnsiCode } from "@std/fmt/colors";
 import { KVS } from "./kvs.ts";
 import { ManyKeys } from "./rebalance_cluster.ts";
 
@@ -53,8 +54,7 @@ Deno.test({
     assertEquals(run.code, 0, text);
     assertMatch(text, /Moving {2}\[#+-+\] +\d+% {2}\d+\/\d+ keys, \d+ keys\/s, \d+:\d\d left/);
     // The bar is wiped out before the summary, which begins a line.
-    // deno-lint-ignore no-control-regex
-    const shown = text.replaceAll(/\x1b(?:\[[?0-9;]*[A-Za-z]|[78])/g, "").split(/[\r\n]+/);
+    const shown = stripAnsiCode(text).split(/[\r\n]+/);
     const summary = shown.filter((line) => line.startsWith("1500 keys seen, "));
     assert(summary.length === 1 && summary[0]?.endsWith(" moved)"), text);
     assertEquals(await cluster.view(2), cluster.expected);
