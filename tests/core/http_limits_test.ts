@@ -3,10 +3,17 @@ import { delay } from "@std/async/delay";
 import { BodyTimeoutError } from "../../core/errors.ts";
 import { serveHttp } from "../../core/http_server.ts";
 import { type HttpHandler } from "../../core/http_types.ts";
-import { Client, DEADLINE_MS, echo, RELAXED, text, until, withServer } from "./http_testing.ts";
-
-const GET = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
-const hello: HttpHandler = () => text("hello");
+import {
+  Client,
+  DEADLINE_MS,
+  echo,
+  GET,
+  hello,
+  RELAXED,
+  text,
+  until,
+  withServer,
+} from "./http_testing.ts";
 
 /** Sends a byte now and then until the connection ends, and returns what came back. */
 async function drip(client: Client, bytes: string): Promise<string> {

@@ -20,6 +20,12 @@ export const RELAXED = {
   maxTargetBytes: 4096,
 };
 
+/** The request that most tests send. */
+export const GET = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+
+/** What most tests serve. */
+export const hello: HttpHandler = () => text("hello");
+
 /** A server under test. */
 export interface Subject {
   readonly server: HttpServer;
@@ -217,4 +223,13 @@ export async function echo(request: HttpRequest): Promise<HttpResponse> {
   const body = await request.body?.bytes(1 << 24) ?? new Uint8Array();
   const target = request.path + (request.query === "" ? "" : `?${request.query}`);
   return text(`${request.method} ${target} ${new TextDecoder().decode(body)}`);
+}
+
+/** Sends one request on a connection of its own and returns the raw answer without its date. */
+export async function raw(handler: HttpHandler, request: string): Promise<string> {
+  let answer = "";
+  await withServer(handler, {}, async ({ port }) => {
+    answer = (await talk(port, request)).replace(/date: [^\r]*\r\n/, "");
+  });
+  return answer;
 }

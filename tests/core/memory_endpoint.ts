@@ -15,6 +15,9 @@ import { type Copy } from "../../core/remote.ts";
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
+/** One-letter keys, which modulo spreads evenly. */
+export const LETTERS = [..."abcdefghijklmnopqrstuvwxyz"];
+
 /** What a request throws once the process that sends it is "dead". No error that core knows. */
 export class Killed extends Error {}
 
@@ -263,4 +266,9 @@ export class Cluster {
       for (const server of this.servers) server.fuse = ENDLESS;
     }
   }
+}
+
+/** Servers without keys. */
+export function servers(count: number): MemoryEndpoint[] {
+  return Array.from({ length: count }, (_, index) => new MemoryEndpoint(`server-${index}`));
 }
