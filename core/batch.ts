@@ -8,11 +8,12 @@
  *     {"op":"delete","key":"a","ifMatch":"\"…\""}       {"status":204,"key":"a"}
  */
 import { decodeBase64, encodeBase64 } from "@std/encoding/base64";
-import { STATUS_CODE, type StatusCode } from "@std/http/status";
+import { STATUS_CODE } from "@std/http/status";
 import { writeCondition } from "./conditions.ts";
 import { splitLines } from "./batch_lines.ts";
 import { checkContentType } from "./content_type.ts";
 import { InvalidOperationError, KvsError, messageOf, ValueTooLargeError } from "./errors.ts";
+import { isObject, isOptionalText } from "./json.ts";
 import { checkKey } from "./key.ts";
 import { type Log } from "./log.ts";
 import { errorName, SHUTTING_DOWN, statusOf } from "./protocol.ts";
@@ -131,33 +132,38 @@ class Batch {
   /** Starts the operation of a line; returns whether the window is full then. */
   start(line: string): boolean {
     let result: Result | Promise<Result>;
-    let key = "";
+    let key: string | undefined;
     let bytes = 0;
     try {
       const operation = parseOperation(line);
       key = operation.key;
       const before = this.#turns.get(key)?.done;
-      const begin = () => this.#run(operation);
-      result = before === undefined ? begin() : before.then(begin);
+      result = before === undefined
+        ? this.#run(operation)
+        : before.then(() => this.#run(operation));
       bytes = OPERATION_BYTES + (operation.op === "put" ? line.length : LARGE_VALUE_BYTES);
     } catch (error) {
-      result = failure(error, this.#options.log);
+      result = failure(error, this.#options.log, key);
     }
+    const started: Started = { key: key ?? "", bytes, line: undefined, done: undefined };
+    this.#queue.push(started);
     if (!(result instanceof Promise)) {
-      const text = this.#lineOf(result);
-      this.#queue.push({ key, bytes: 0, line: text, done: undefined });
+      started.line = this.#lineOf(result);
       return false;
     }
-    const started: Started = { key, bytes, line: undefined, done: undefined };
-    started.done = result.then((value) => {
-      started.line = this.#lineOf(value);
-      this.#windowBytes -= bytes;
-      if (this.#turns.get(key) === started) this.#turns.delete(key);
-    });
-    this.#turns.set(key, started);
+    started.done = result.then(
+      (value) => this.#settle(started, value),
+      (error) => this.#settle(started, failure(error, this.#options.log, started.key)),
+    );
+    this.#turns.set(started.key, started);
     this.#windowBytes += bytes;
-    this.#queue.push(started);
     return this.#windowBytes >= WINDOW_BYTES;
+  }
+
+  #settle(started: Started, result: Result): void {
+    started.line = this.#lineOf(result);
+    this.#windowBytes -= started.bytes;
+    if (this.#turns.get(started.key) === started) this.#turns.delete(started.key);
   }
 
   /** The results, in order, as far as they are known. */
@@ -194,28 +200,17 @@ class Batch {
     return line;
   }
 
-  /** Runs one operation; never rejects, and is no promise where memory has the answer. */
+  /** Runs one operation; no promise where memory has the answer. Throws and rejects if it fails. */
   #run(operation: Operation): Result | Promise<Result> {
-    const { store, serving, log } = this.#options;
+    const { store, serving } = this.#options;
     const { op, key } = operation;
-    const failed = (error: unknown): Result => ({ ...failure(error, log), key });
-    try {
-      checkKey(key);
-      if (!serving()) {
-        return { status: STATUS_CODE.ServiceUnavailable, key, error: SHUTTING_DOWN };
-      }
-      if (op === "get" && this.#answerSize > MAX_ANSWER) {
-        throw new InvalidOperationError("Answer too long: get the rest in another batch");
-      }
-      const result = op === "put"
-        ? put(this.#options, operation)
-        : op === "delete"
-        ? remove(store, operation)
-        : read(store, operation);
-      return result instanceof Promise ? result.catch(failed) : result;
-    } catch (error) {
-      return failed(error);
+    checkKey(key);
+    if (!serving()) return { status: STATUS_CODE.ServiceUnavailable, key, error: SHUTTING_DOWN };
+    if (op === "get" && this.#answerSize > MAX_ANSWER) {
+      throw new InvalidOperationError("Answer too long: get the rest in another batch");
     }
+    if (op === "put") return put(this.#options, operation);
+    return op === "delete" ? remove(store, operation) : read(store, operation);
   }
 }
 
@@ -248,36 +243,39 @@ function got(key: string, value: Value | LargeValue | undefined): Result {
   };
 }
 
-async function put(
-  { store, maxValueBytes }: BatchOptions,
-  operation: Operation,
-): Promise<Result> {
-  const { key, value, base64, type = DEFAULT_CONTENT_TYPE } = operation;
-  const whole = value === undefined
-    ? new Value(decode(base64 ?? ""), checkContentType(type))
-    : Value.fromText(wellFormed(value), checkContentType(type));
+function put({ store, maxValueBytes }: BatchOptions, operation: Operation): Promise<Result> {
+  const { key, value, base64, type } = operation;
+  const contentType = type === undefined ? DEFAULT_CONTENT_TYPE : checkContentType(type);
+  const whole = new Value(
+    value === undefined ? decode(base64 ?? "") : wellFormed(value),
+    contentType,
+  );
   const maxBytes = Math.min(maxValueBytes, LARGE_VALUE_BYTES);
   if (whole.size > maxBytes) throw new ValueTooLargeError(whole.size, maxBytes);
-  const { created, etag } = await store.set(key, whole, condition(operation));
-  return { status: created ? STATUS_CODE.Created : STATUS_CODE.NoContent, key, etag };
+  return store.set(key, whole, condition(operation)).then(({ created, etag }) => {
+    return { status: created ? STATUS_CODE.Created : STATUS_CODE.NoContent, key, etag };
+  });
 }
 
-async function remove(store: Store, operation: Operation): Promise<Result> {
+function remove(store: Store, operation: Operation): Promise<Result> {
   const { key } = operation;
-  const found = await store.delete(key, condition(operation));
-  return { status: found ? STATUS_CODE.NoContent : STATUS_CODE.NotFound, key };
+  return store.delete(key, condition(operation)).then((found) => {
+    return { status: found ? STATUS_CODE.NoContent : STATUS_CODE.NotFound, key };
+  });
 }
 
 function condition({ ifMatch, ifNoneMatch }: Operation) {
   return writeCondition(ifMatch ?? null, ifNoneMatch ?? null);
 }
 
-function failure(error: unknown, log: Log): Result & { readonly status: StatusCode } {
+/** The result of an operation that failed; `key` where it is known. */
+function failure(error: unknown, log: Log, key?: string): Result {
   const status = statusOf(error);
   const known = error instanceof KvsError;
   if (!known) log("error", "operation failed", { error: messageOf(error) });
   const detail = known ? error.message : "Internal error: the server's log tells more";
-  return { status, error: errorName(status), detail };
+  const what = { status, error: errorName(status), detail };
+  return key === undefined ? what : { ...what, key };
 }
 
 const FIELDS = new Set(["op", "key", "value", "base64", "type", "ifMatch", "ifNoneMatch"]);
@@ -299,19 +297,23 @@ function parseOperation(line: string): Operation {
   return parsed;
 }
 
-function isOperation(value: unknown): value is Operation {
-  if (typeof value !== "object" || value === null) return false;
-  for (const name in value) {
-    if (!FIELDS.has(name) || typeof Reflect.get(value, name) !== "string") return false;
+function isOperation(parsed: unknown): parsed is Operation {
+  if (!isObject(parsed)) return false;
+  for (const name in parsed) if (!FIELDS.has(name)) return false;
+  const { op, key, value, base64, type, ifMatch, ifNoneMatch } = parsed;
+  if (typeof key !== "string") return false;
+  if (!isOptionalText(type) || !isOptionalText(ifMatch) || !isOptionalText(ifNoneMatch)) {
+    return false;
   }
-  if (!("key" in value) || !("op" in value)) return false;
-  switch (value.op) {
+  switch (op) {
     case "put":
-      return ("value" in value) !== ("base64" in value);
+      return value === undefined
+        ? typeof base64 === "string"
+        : typeof value === "string" && base64 === undefined;
     case "get":
     case "head":
     case "delete":
-      return !("value" in value) && !("base64" in value);
+      return value === undefined && base64 === undefined;
     default:
       return false;
   }

@@ -1,6 +1,7 @@
 /** The lines of `POST /v1/batch` as rebalance writes and reads them. */
 import { decodeBase64, encodeBase64 } from "@std/encoding/base64";
 import { RemoteError } from "./errors.ts";
+import { isObject, isOptionalText } from "./json.ts";
 import { type Copy, type Remote } from "./remote.ts";
 import { DEFAULT_CONTENT_TYPE } from "./store.ts";
 
@@ -170,15 +171,10 @@ function parseResult(text: string): Result | undefined {
   }
 }
 
-function isResult(value: unknown): value is Result {
-  if (typeof value !== "object" || value === null) return false;
-  if (!("status" in value) || typeof value.status !== "number") return false;
-  for (const name in value) {
-    const field: unknown = Reflect.get(value, name);
-    const isFit = name === "status" || name === "size"
-      ? typeof field === "number"
-      : typeof field === "string";
-    if (!isFit) return false;
-  }
-  return true;
+function isResult(parsed: unknown): parsed is Result {
+  if (!isObject(parsed)) return false;
+  const { status, value, base64, etag, type, size, detail } = parsed;
+  return typeof status === "number" && (size === undefined || typeof size === "number") &&
+    isOptionalText(value) && isOptionalText(base64) && isOptionalText(etag) &&
+    isOptionalText(type) && isOptionalText(detail);
 }
