@@ -36,7 +36,7 @@ export function save(
   wordSegment: string,
   maxBytes: number,
 ): Promise<HttpResponse> {
-  const word = Value.fromText(decodeSegment(wordSegment));
+  const word = new Value(decodeSegment(wordSegment));
   if (word.size > maxBytes) throw new ValueTooLargeError(word.size, maxBytes);
   return store.set(keyFromSegment(keySegment), word).then(() => answerValue(word));
 }

@@ -13,11 +13,12 @@ const BOOT_ID = "/proc/sys/kernel/random/boot_id";
  */
 export async function fileSystemId(path: string): Promise<string | undefined> {
   // Through the C library: the runtime keeps /proc from those who may not do everything.
-  const boot = readAtOnce(BOOT_ID, 64);
+  const bytes = readAtOnce(BOOT_ID, 64);
+  if (bytes === undefined) return undefined;
+  const boot = new TextDecoder().decode(bytes);
   const { dev } = await Deno.stat(path);
-  if (boot === undefined) return undefined;
   // Hashed, since it names the machine to others.
-  const text = new TextEncoder().encode(`${new TextDecoder().decode(boot)} ${dev}`);
+  const text = new TextEncoder().encode(`${boot} ${dev}`);
   const hash = await crypto.subtle.digest("SHA-256", text);
   return encodeHex(hash).slice(0, 16);
 }

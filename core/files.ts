@@ -72,7 +72,7 @@ export interface Files {
   open(path: string, options?: { readonly write?: boolean }): Promise<OpenFile>;
   /**
    * The content of a file of 1 to `most` bytes, if that can be had at once without holding up the
-   * event loop; `undefined` if not, and for everything else.
+   * event loop; `undefined` if not, and for everything else. Valid until the next call.
    */
   readAtOnce(path: string, most: number): Uint8Array<ArrayBuffer> | undefined;
   /** Renames in one step, replacing a file that is there. Durable after `syncFolder` of both folders. */

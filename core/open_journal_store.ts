@@ -23,7 +23,7 @@ export interface JournalStoreOptions {
   readonly cacheBytes?: number;
   /**
    * Bytes that the journal may have on the disk, and about the memory for what is in it and not yet
-   * in files; 128 MiB by default. Writers are slowed to the pace of the files when either is full.
+   * in files; 256 MiB by default. Writers are slowed to the pace of the files when either is full.
    */
   readonly journalBytes?: number;
   /**
@@ -156,9 +156,7 @@ class Replay {
       this.#overlay.put(key, undefined, segment);
       this.#index.delete(key);
     } else if (kind === RecordKind.SET) {
-      const kept = new Value(value.slice(), contentType);
-      kept.compact();
-      this.#put(key, kept, segment);
+      this.#put(key, Value.copyOf(value, contentType), segment);
     } else {
       throw new RangeError(`Unknown kind of record: ${kind}`);
     }

@@ -52,7 +52,7 @@ function put(name: string, into: Uint8Array): boolean {
   return true;
 }
 
-/** Returns the content of the file at `name` if it has from 1 to `most` bytes. */
+/** Returns the content of the file at `name` if it has from 1 to `most` bytes; valid until the next call. */
 export function readAtOnce(name: string, most: number): Uint8Array<ArrayBuffer> | undefined {
   const libc = reading.isDeclining() ? undefined : loadLibC();
   if (libc === undefined || !put(name, path)) return undefined;
@@ -64,5 +64,5 @@ export function readAtOnce(name: string, most: number): Uint8Array<ArrayBuffer> 
   const length = Number(libc.read(file, content, BigInt(most + 1)));
   libc.close(file);
   reading.took(performance.now() - start);
-  return length > 0 && length <= most ? content.slice(0, length) : undefined;
+  return length > 0 && length <= most ? content.subarray(0, length) : undefined;
 }

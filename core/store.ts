@@ -2,7 +2,7 @@
  * What a shard keeps: keys and values behind one small interface. Handlers know only this; how it is
  * kept on disk, or that it is only in memory, is the business of the implementation.
  */
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 
 /** The content type of a value that was saved without one. */
 export const DEFAULT_CONTENT_TYPE = "application/octet-stream";
@@ -28,18 +28,31 @@ export class Value {
   #text: string | null | undefined;
   #etag: string | undefined;
 
-  constructor(bytes: Uint8Array<ArrayBuffer>, contentType: string = DEFAULT_CONTENT_TYPE) {
-    this.#bytes = bytes;
-    this.size = bytes.length;
+  /** @param content Bytes, which are the value's from now on, or text whose UTF-8 is meant. */
+  constructor(
+    content: Uint8Array<ArrayBuffer> | string,
+    contentType: string = DEFAULT_CONTENT_TYPE,
+  ) {
     this.contentType = contentType;
+    if (typeof content !== "string") {
+      this.#bytes = content;
+    } else {
+      this.#text = content;
+      // Nothing is encoded for most of what is small: that takes longer than to look at it.
+      if (content.length > COMPACT_BYTES || !isAscii(content)) {
+        this.#bytes = encoder.encode(content);
+      }
+    }
+    this.size = this.#bytes?.length ?? content.length;
   }
 
-  /** Makes a value of the UTF-8 of `text`. */
-  static fromText(text: string, contentType?: string): Value {
-    const value = new Value(encoder.encode(text), contentType);
-    value.#text = text;
-    value.compact();
-    return value;
+  /** Makes a value of bytes that stay the caller's. */
+  static copyOf(bytes: Uint8Array<ArrayBuffer>, contentType?: string): Value {
+    if (bytes.length <= COMPACT_BYTES) {
+      const text = decode(bytes);
+      if (text?.length === bytes.length) return new Value(text, contentType);
+    }
+    return new Value(bytes.slice(), contentType);
   }
 
   /** The value as bytes. Owned by the value: must not be changed by anyone. */
@@ -75,13 +88,7 @@ export class Value {
    * a quarter less than one with bytes.
    */
   get text(): string | null {
-    if (this.#text === undefined) {
-      try {
-        this.#text = decoder.decode(this.bytes);
-      } catch {
-        this.#text = null;
-      }
-    }
+    if (this.#text === undefined) this.#text = decode(this.bytes);
     return this.#text;
   }
 
@@ -95,11 +102,25 @@ export class Value {
   }
 
   #digest(): string {
-    const digest = createHash("sha256").update(this.body).digest("hex");
+    const digest = hash("sha256", this.body, "hex");
     return this.contentType === DEFAULT_CONTENT_TYPE
       ? digest
-      : createHash("sha256").update(digest + this.contentType).digest("hex");
+      : hash("sha256", digest + this.contentType, "hex");
   }
+}
+
+/** Returns the text that `bytes` are the UTF-8 of, or `null` if they are not UTF-8. */
+function decode(bytes: Uint8Array<ArrayBuffer>): string | null {
+  try {
+    return decoder.decode(bytes);
+  } catch {
+    return null;
+  }
+}
+
+function isAscii(text: string): boolean {
+  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) >= 0x80) return false;
+  return true;
 }
 
 /**

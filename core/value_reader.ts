@@ -58,7 +58,7 @@ export class ValueReader {
     const { files, keyFiles, contentTypes } = this.#sources;
     const bytes = files.readAtOnce(keyFiles.pathToRead(key), LARGE_VALUE_BYTES);
     if (bytes === undefined) return undefined;
-    const value = new Value(bytes, contentTypes.get(key));
+    const value = Value.copyOf(bytes, contentTypes.get(key));
     this.#cache.set(key, value);
     return value;
   }

@@ -59,10 +59,10 @@ async function names(folder: string): Promise<string[]> {
 
 Deno.test("JournalStore.close() leaves plain files and no journal", async () => {
   await withStore(async ({ folder, store, reopen }) => {
-    await store().set("a", Value.fromText("1"));
-    await store().set("c/d", Value.fromText("2"));
+    await store().set("a", new Value("1"));
+    await store().set("c/d", new Value("2"));
     await store().set("large", new Value(pattern(LARGE_VALUE_BYTES + 1)));
-    await store().set("gone", Value.fromText("3"));
+    await store().set("gone", new Value("3"));
     await store().delete("gone");
     assertEquals(await names(folder), [".kvs"]);
     await reopen?.();
@@ -76,7 +76,7 @@ Deno.test("JournalStore.close() leaves plain files and no journal", async () => 
 Deno.test("JournalStore makes files by itself", async () => {
   await withStore(async ({ folder, store }) => {
     const watcher = Deno.watchFs(folder);
-    await store().set("a", Value.fromText("1"));
+    await store().set("a", new Value("1"));
     for await (const event of watcher) {
       if (event.paths.some((path) => path.endsWith("/a"))) break;
     }
@@ -101,7 +101,7 @@ Deno.test("JournalStore serves files that were there before, also with odd names
     assertEquals(await loadText(store(), "100%"), "odd");
     assertEquals(await loadText(store(), "both%"), "canonical");
     assertEquals(await loadText(store(), "line\nbreak"), "odd");
-    await store().set("100%", Value.fromText("new"));
+    await store().set("100%", new Value("new"));
     assertEquals(await loadText(store(), "100%"), "new");
     await store().delete("both%");
     await reopen?.();
@@ -118,7 +118,7 @@ Deno.test("JournalStore serves large files that were there before", async () => 
     await reopen?.();
     const found = await load(store(), "large");
     assertEquals(found?.bytes, pattern(200_000));
-    assertEquals((await store().set("large", Value.fromText("small"))).created, false);
+    assertEquals((await store().set("large", new Value("small"))).created, false);
     await reopen?.();
     assertEquals(await loadText(store(), "large"), "small");
   });
@@ -147,11 +147,11 @@ Deno.test("JournalStore slows writers down when the journal is full, and refuses
 
 Deno.test("JournalStore answers undefined for a file that was removed by hand", async () => {
   await withStore(async ({ folder, store, reopen }) => {
-    await store().set("a", Value.fromText("1"));
+    await store().set("a", new Value("1"));
     await reopen?.();
     await Deno.remove(`${folder}/a`);
     assertEquals(await store().get("a"), undefined);
-    await store().set("a", Value.fromText("2"));
+    await store().set("a", new Value("2"));
     assertEquals(await loadText(store(), "a"), "2");
   });
 });

@@ -63,7 +63,7 @@ async function prepare(disk: SimulatedDisk) {
     progressed() {},
   };
   const fill = (segment: number, count: number) => {
-    for (let i = 0; i < count; i++) overlay.put(`k${segment}-${i}`, Value.fromText(TEXT), segment);
+    for (let i = 0; i < count; i++) overlay.put(`k${segment}-${i}`, new Value(TEXT), segment);
   };
   return { parts, pace, overlay, fill };
 }
@@ -95,7 +95,7 @@ Deno.test("SegmentWriter writes all others where the old file of a key cannot be
   disk.blocked.add("/data/100%").add("/data/50%");
   const { parts, pace, overlay, fill } = await prepare(disk);
   fill(1, LEAST_FILES);
-  overlay.put("100%", Value.fromText(TEXT), 1);
+  overlay.put("100%", new Value(TEXT), 1);
   overlay.put("50%", undefined, 1);
   fill(1, 2 * LEAST_FILES);
   const writer = new SegmentWriter(parts, pace);

@@ -66,7 +66,7 @@ export async function* chunked(
   }
 }
 
-const text = (word: string) => Value.fromText(word);
+const text = (word: string) => new Value(word);
 const LARGE = LARGE_VALUE_BYTES + 1;
 
 /** Registers the suite for the stores that `open` makes. */
@@ -134,11 +134,11 @@ export function testStore(name: string, open: () => Promise<StoreUnderTest>): vo
   test("keeps content types", async (under, store) => {
     const large = { chunks: chunked(pattern(LARGE)), contentType: "image/png" };
     await store.set("plain", text("1"));
-    await store.set("json", Value.fromText("{}", "application/json"));
+    await store.set("json", new Value("{}", "application/json"));
     await store.set("large", large);
-    await store.set("was", Value.fromText("", "text/html"));
+    await store.set("was", new Value("", "text/html"));
     await store.set("was", text("plain now"));
-    await store.set("gone", Value.fromText("", "text/html"));
+    await store.set("gone", new Value("", "text/html"));
     await store.delete("gone");
     const check = async () => {
       const types = [];

@@ -12,7 +12,11 @@ Deno.test("Value holds the same after compact(), from bytes and from text", () =
   fc.assert(fc.property(text, (text) => {
     const bytes = encoder.encode(text);
     const plain = new Value(bytes, "text/plain");
-    const values = [new Value(bytes, "text/plain"), Value.fromText(text, "text/plain")];
+    const values = [
+      new Value(bytes, "text/plain"),
+      new Value(text, "text/plain"),
+      Value.copyOf(bytes, "text/plain"),
+    ];
     for (const value of values) {
       value.compact();
       assertEquals(value.bytes, bytes);
@@ -37,4 +41,13 @@ Deno.test("Value takes less memory after compact() where it is short ASCII, and 
   const before = value.memoryBytes;
   value.compact();
   assertGreater(before, 3 * value.memoryBytes);
+});
+
+Deno.test("Value.copyOf() holds what the bytes were when they are changed afterwards", () => {
+  for (const content of [encoder.encode("x"), encoder.encode("é"), new Uint8Array([0xff, 1])]) {
+    const before = content.slice();
+    const value = Value.copyOf(content);
+    content.fill(0);
+    assertEquals(value.bytes, before);
+  }
 });

@@ -24,10 +24,10 @@ Deno.test("JournalStore writes all other keys while a folder is in the way of on
   const disk = new BlockedDisk(new Random(1));
   disk.blocked.add("/data/a").add("/data/large");
   const { store, fatal, logged } = await openOn(disk, JOURNAL_BYTES);
-  await store.set("a", Value.fromText("kept"));
+  await store.set("a", new Value("kept"));
   await store.set("large", new Value(pattern(LARGE_VALUE_BYTES + 1)));
   // Many times what the journal holds.
-  for (let i = 0; i < 1000; i++) await store.set(`k${i}`, Value.fromText(`${i}`));
+  for (let i = 0; i < 1000; i++) await store.set(`k${i}`, new Value(`${i}`));
   assertEquals(await loadText(store, "a"), "kept");
   assertEquals(logged.length, 1);
   assert(/data.(a|large).*is not a file: move it away/.test(logged[0] ?? ""), logged[0]);
@@ -49,13 +49,13 @@ Deno.test("JournalStore never brings an older value back when it keeps one for l
   disk.blocked.add("/data/a");
   const { store } = await openOn(disk, JOURNAL_BYTES);
   let written = 0;
-  await store.set("a", Value.fromText("0"));
+  await store.set("a", new Value("0"));
   // Its entry is in a segment that is being written while the next values come.
   while (written < 300) {
     const fill = store.set(`k${written}`, new Value(pattern(500)));
     written++;
     if (written > 1 && store.list({ prefix: "a" }).length === 0) throw new Error("a is gone");
-    await Promise.all([fill, writeUnlessBlocked(store.set("a", Value.fromText(`${written}`)))]);
+    await Promise.all([fill, writeUnlessBlocked(store.set("a", new Value(`${written}`)))]);
   }
   const last = await loadText(store, "a");
   const again = await openOn(disk.afterKill(), JOURNAL_BYTES);

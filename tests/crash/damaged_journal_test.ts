@@ -48,7 +48,7 @@ async function record(segments: number): Promise<Recorded> {
       () => Promise.all([store.set("a", text(count++)), store.set("b", text(count++))]),
       () => store.set("a", text(count++)),
       () => store.delete("b"),
-      () => store.set("c", Value.fromText(`a longer value ${count++}`, "text/html")),
+      () => store.set("c", new Value(`a longer value ${count++}`, "text/html")),
     ];
     for (const step of steps) {
       await step();
@@ -64,7 +64,7 @@ async function record(segments: number): Promise<Recorded> {
   return { segments: new Map(paths), last, ends, history };
 }
 
-const text = (count: number) => Value.fromText(`value ${count}`);
+const text = (count: number) => new Value(`value ${count}`);
 
 function diskWith(files: Iterable<readonly [string, Uint8Array<ArrayBuffer>]>): SimulatedDisk {
   const disk = new SimulatedDisk(new Random(3));
@@ -154,7 +154,7 @@ async function recycle(oldSizes: readonly number[], sizes: readonly number[]): P
   const journal = new Journal(folder, { files: disk, found: new Map(), leastSpareBytes: 1 });
   const append = async (key: string, size: number) => {
     const frame = new FrameBuffer();
-    frame.putValue(key, Value.fromText(key.slice(0, 1).repeat(size)));
+    frame.putValue(key, new Value(key.slice(0, 1).repeat(size)));
     await journal.append(frame);
   };
   for (const size of oldSizes) await append("old", size);

@@ -115,7 +115,7 @@ Deno.test("JournalStore ends at every flush that fails, and nothing acknowledged
     assert(fatal[0]?.message.includes("os error 5"), label);
     for (
       const call of [
-        () => store.set("a", Value.fromText("")),
+        () => store.set("a", new Value("")),
         () => store.delete("a"),
         async () => await store.get("a"),
       ]
@@ -147,7 +147,7 @@ Deno.test("JournalStore refuses writes rather than hang when journal and disk ar
   assert(saved.length > 0 && saved.length < 100, `${saved.length} saved`);
   assertEquals(store.list(), saved.toSorted());
   assertEquals(logged.length, 1);
-  await assertRejects(() => store.set("late", Value.fromText("")), Error, "Disk full");
+  await assertRejects(() => store.set("late", new Value("")), Error, "Disk full");
   isFull = false;
   await store.close();
   assertEquals(fatal, []);

@@ -20,7 +20,7 @@ class SlowDisk extends SimulatedDisk {
 
 function frame(key: string): FrameBuffer {
   const frame = new FrameBuffer();
-  frame.putValue(key, Value.fromText(key));
+  frame.putValue(key, new Value(key));
   return frame;
 }
 

@@ -38,7 +38,7 @@ for (const canFlushAll of [false, true]) {
     let next = 0;
     await Promise.all(Array.from({ length: WRITERS }, async () => {
       while (next < SAVES) {
-        await store.set(`k${next++}`, Value.fromText("12345678901234567890"));
+        await store.set(`k${next++}`, new Value("12345678901234567890"));
         acknowledged++;
         sinceSave = 0;
         most.behind = Math.max(most.behind, acknowledged - files);
