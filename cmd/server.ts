@@ -34,7 +34,7 @@ const MAX_VALUE = bytesOption("max-value", "16MiB", "The largest value that is t
 const CACHE = bytesOption("cache", "64MiB", "Memory for values that loads find without the disk");
 const JOURNAL = bytesOption(
   "journal",
-  "128MiB",
+  "256MiB",
   "Disk, and memory, for writes that are not files yet; when full, writers are slowed",
 );
 const MAX_CONNECTIONS = countOption(

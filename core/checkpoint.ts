@@ -9,10 +9,11 @@ import { type SegmentParts, SegmentWriter } from "./segment_writer.ts";
 
 // How long a save may wait to become a file (milliseconds), so that who looks with `ls` finds it.
 const DELAY_MS = 200;
-// While many saves come in it pays to wait: of the saves of one key only the last is written, and the
-// disk is theirs. A burst is over before the files are written; a restart replays what is not.
+// While many saves come in it pays to wait: of the saves of one key only the last is written, and disk
+// and processor are theirs. A burst is over before the files are written; a restart replays what is not.
 const MANY_KEYS = 2000;
-const LONGEST_DELAY_MS = 10_000;
+const QUIET_MS = 1000;
+const LONGEST_DELAY_MS = 60_000;
 // In so many segments the journal comes when it is full.
 const MOST_SEGMENTS = 8;
 // How soon a checkpoint that failed is tried again (milliseconds).
@@ -59,8 +60,8 @@ export class Checkpointer {
   #restTimer: ReturnType<typeof setTimeout> | undefined;
   #running: Promise<void> | undefined;
   #waitedMs = 0;
-  /** Whether anything was committed since the last look. */
-  #isActive = false;
+  /** How long nothing has been committed. */
+  #quietMs = 0;
   #retryMs = 0;
   /** Keys that a folder is in the way of. */
   readonly #blocked = new Set<string>();
@@ -90,7 +91,7 @@ export class Checkpointer {
   /** To be called after each commit, while nothing is written to the journal. */
   committed(): void {
     const { journal, overlay, journalBytes } = this.#parts;
-    this.#isActive = true;
+    this.#quietMs = 0;
     // Small values take much more memory than journal. A segment is dropped as a whole, so none may
     // become a large part of either.
     const segmentBytes = Math.max(journal.activeBytes, overlay.bytesOf(journal.activeSegment));
@@ -149,11 +150,11 @@ export class Checkpointer {
   #tick(delayMs: number): void {
     const { journal, overlay } = this.#parts;
     this.#waitedMs += delayMs;
+    this.#quietMs += delayMs;
     const isMany = journal.oldestSealed !== undefined ||
       overlay.countOf(journal.activeSegment) > MANY_KEYS;
-    const waits = this.#retryMs === 0 && isMany && this.#isActive &&
+    const waits = this.#retryMs === 0 && isMany && this.#quietMs < QUIET_MS &&
       this.#waitedMs < LONGEST_DELAY_MS && !this.#isPressed;
-    this.#isActive = false;
     if (waits) this.#arm(DELAY_MS);
     else this.#start();
   }
