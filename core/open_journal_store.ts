@@ -51,7 +51,7 @@ export async function openJournalStore(
   options: JournalStoreOptions,
 ): Promise<JournalStore> {
   const { log, onFatal, files = denoFiles, cacheBytes = 64 * MEBIBYTE } = options;
-  const { journalBytes = 128 * MEBIBYTE, closeTimeoutMs = Infinity } = options;
+  const { journalBytes = 256 * MEBIBYTE, closeTimeoutMs = Infinity } = options;
   const hiddenFolder = join(path, HIDDEN_DIR);
   await makeHidden(files, path, hiddenFolder);
   const keyFiles = new KeyFiles(path);
