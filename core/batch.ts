@@ -101,7 +101,7 @@ export async function* runBatch(
 /** An operation that was started; `line` is its result once that is known. */
 interface Started {
   readonly key: string;
-  /** What it counts for in the window; 0 where it was done at once. */
+  /** What it counts for in the window, as long as it is under way. */
   readonly bytes: number;
   line: string | undefined;
   done: Promise<void> | undefined;
