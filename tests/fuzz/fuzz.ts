@@ -183,7 +183,13 @@ function plan(dice: Dice, keys: KnownKeys, aborts: boolean): Piece[] {
     pieces.push(piece);
     // What follows a refusal is never carried out, so the model must not hear of it.
     if (piece.outcome === "answer") continue;
-    for (; dice.chance(0.5);) pieces.push(badRequest(dice, "mut"));
+    while (dice.chance(0.5)) {
+      const next = badRequest(dice, "mut");
+      // Noise may take the beginning of what follows for its own end, or be two requests: behind it
+      // nobody can say which answer is to a HEAD and so has no body.
+      if (next.toHead && pieces.some(({ outcome }) => outcome === "noise")) continue;
+      pieces.push(next);
+    }
     break;
   }
   return pieces;
