@@ -14,8 +14,10 @@ const DELAY_MS = 200;
 const MANY_KEYS = 2000;
 const QUIET_MS = 1000;
 const LONGEST_DELAY_MS = 60_000;
-// In so many segments the journal comes when it is full.
+// In so many segments the journal comes when it is full, and with so many the files are made at once:
+// two are left to the writers meanwhile.
 const MOST_SEGMENTS = 8;
+const PRESSING_SEGMENTS = 6;
 // How soon a checkpoint that failed is tried again (milliseconds).
 const FIRST_RETRY_MS = 250;
 const LONGEST_RETRY_MS = 4000;
@@ -162,7 +164,8 @@ export class Checkpointer {
   /** Whether writers would soon have to wait. */
   get #isPressed(): boolean {
     const { journal, overlay, journalBytes } = this.#parts;
-    return this.#queue.hasWaiting || Math.max(journal.bytes, overlay.bytes) >= journalBytes / 2;
+    return this.#queue.hasWaiting ||
+      Math.max(journal.bytes, overlay.bytes) >= journalBytes * PRESSING_SEGMENTS / MOST_SEGMENTS;
   }
 
   #start(): void {
