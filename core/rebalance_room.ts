@@ -143,7 +143,14 @@ export async function measureRoom(work: Work, disks: readonly Disk[]): Promise<v
     const from = wanted[0]?.from;
     if (from === undefined) return moves.length;
     const facts = await from.factsMany(wanted.map(({ key }) => key));
-    for (const [index, { to }] of wanted.entries()) needs.get(to)?.add(facts[index]?.size ?? 0);
+    let bytes = 0;
+    for (const [index, { to }] of wanted.entries()) {
+      const size = facts[index]?.size ?? 0;
+      needs.get(to)?.add(size);
+      bytes += size;
+    }
+    // Else every batch would stay as small as the first guess makes it.
+    work.batcher.learn(wanted.length, bytes);
     return moves.length;
   };
   let done = 0;

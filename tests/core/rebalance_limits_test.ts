@@ -1,5 +1,5 @@
 /** Room on the targets, and the pace that is asked for. */
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertLess, assertRejects } from "@std/assert";
 import { RebalanceError } from "../../core/errors.ts";
 import { Cluster, LETTERS, servers } from "./memory_endpoint.ts";
 
@@ -32,6 +32,25 @@ Deno.test("a target without room for what it will get stops the run before it ch
   // What is there already takes no more room.
   target.room = { ...disk, freeBytes: 0, freeFiles: 0 };
   assertEquals((await cluster.rebalance([0])).inPlace, 26);
+});
+
+Deno.test("sizes of small values are asked for in large batches, once some are known", async () => {
+  const cluster = new Cluster(servers(2), [1]);
+  for (let index = 0; index < 5000; index++) cluster.write(`key-${index}`, "small");
+  const [target, source] = cluster.servers;
+  assert(target !== undefined && source !== undefined);
+  // More is used there than is free here: only the sizes can tell.
+  const disk = { start: "1", writes: 0, blockBytes: 1, freeBytes: 1e9, freeFiles: 1e9 };
+  source.room = { ...disk, usedBytes: 2e9 };
+  target.room = { ...disk, usedBytes: 0 };
+  const steps: number[] = [];
+  const { moved } = await cluster.rebalance([0], {
+    onEvent(event) {
+      if (event.kind === "progress" && event.phase === "room") steps.push(event.done);
+    },
+  });
+  assertEquals([moved, steps.at(-1)], [5000, 5000]);
+  assertLess(steps.length, 50);
 });
 
 Deno.test("targets that share a disk are told together what room it lacks", async () => {
