@@ -61,9 +61,9 @@ export class Checkpointer {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #restTimer: ReturnType<typeof setTimeout> | undefined;
   #running: Promise<void> | undefined;
-  #waitedMs = 0;
-  /** How long nothing has been committed. */
-  #quietMs = 0;
+  /** When the oldest write was committed that no run has taken up, and the newest of all. */
+  #oldestMs: number | undefined;
+  #newestMs = 0;
   #retryMs = 0;
   /** Keys that a folder is in the way of. */
   readonly #blocked = new Set<string>();
@@ -93,7 +93,8 @@ export class Checkpointer {
   /** To be called after each commit, while nothing is written to the journal. */
   committed(): void {
     const { journal, overlay, journalBytes } = this.#parts;
-    this.#quietMs = 0;
+    this.#newestMs = performance.now();
+    this.#oldestMs ??= this.#newestMs;
     // Small values take much more memory than journal. A segment is dropped as a whole, so none may
     // become a large part of either.
     const segmentBytes = Math.max(journal.activeBytes, overlay.bytesOf(journal.activeSegment));
@@ -120,7 +121,7 @@ export class Checkpointer {
       ? setTimeout(() => this.#isStopped = true, limitMs)
       : undefined;
     await this.#running;
-    this.#queue.seal();
+    await this.#queue.seal();
     this.#running = this.#run();
     await this.#running;
     clearTimeout(limit);
@@ -139,7 +140,7 @@ export class Checkpointer {
   #arm(delayMs: number): void {
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
-      this.#tick(delayMs);
+      this.#tick();
     }, delayMs);
   }
 
@@ -149,14 +150,13 @@ export class Checkpointer {
     this.#timer = undefined;
   }
 
-  #tick(delayMs: number): void {
+  #tick(): void {
     const { journal, overlay } = this.#parts;
-    this.#waitedMs += delayMs;
-    this.#quietMs += delayMs;
+    const nowMs = performance.now();
     const isMany = journal.oldestSealed !== undefined ||
       overlay.countOf(journal.activeSegment) > MANY_KEYS;
-    const waits = this.#retryMs === 0 && isMany && this.#quietMs < QUIET_MS &&
-      this.#waitedMs < LONGEST_DELAY_MS && !this.#isPressed;
+    const waits = this.#retryMs === 0 && isMany && nowMs - this.#newestMs < QUIET_MS &&
+      nowMs - (this.#oldestMs ?? nowMs) < LONGEST_DELAY_MS && !this.#isPressed;
     if (waits) this.#arm(DELAY_MS);
     else this.#start();
   }
@@ -169,7 +169,6 @@ export class Checkpointer {
   }
 
   #start(): void {
-    this.#waitedMs = 0;
     clearTimeout(this.#restTimer);
     this.#running ??= this.#sealAndRun().finally(() => {
       this.#running = undefined;
@@ -186,7 +185,14 @@ export class Checkpointer {
   }
 
   async #sealAndRun(): Promise<void> {
-    if (this.#parts.journal.oldestSealed === undefined) this.#queue.seal();
+    // Where writers are about to wait, what is sealed is enough to make room for them; and a disk that
+    // fails must not have the journal cut into ever more segments.
+    const isEnough = this.#parts.journal.oldestSealed !== undefined &&
+      (this.#isPressed || this.#retryMs > 0);
+    if (!isEnough) {
+      this.#oldestMs = undefined;
+      await this.#queue.seal();
+    }
     await this.#run();
   }
 
@@ -203,7 +209,7 @@ export class Checkpointer {
         overlay.forget(segment);
         this.#succeeded();
         // Under load there is always a next one that is being filled: it has to be sealed as well.
-        if (this.#queue.hasWaiting && journal.oldestSealed === undefined) this.#queue.seal();
+        if (this.#queue.hasWaiting && journal.oldestSealed === undefined) await this.#queue.seal();
       }
     } catch (error) {
       this.#handle(error);

@@ -72,7 +72,8 @@ export class CommitQueue {
   /** Called when a write that waited does not any more. */
   #onRelease: (() => void) | undefined;
   #running: Promise<void> | undefined;
-  #sealRequested = false;
+  /** Whoever waits for the segment to be sealed. */
+  #sealing: PromiseWithResolvers<void> | undefined;
 
   constructor(journal: Journal, host: CommitHost) {
     this.#journal = journal;
@@ -133,10 +134,11 @@ export class CommitQueue {
     for (const write of this.#takeWaiting()) write.fail(refusal);
   }
 
-  /** Seals the journal's segment as soon as no flush is under way. */
-  seal(): void {
-    if (this.#running === undefined) this.#journal.seal();
-    else this.#sealRequested = true;
+  /** Seals the journal's segment as soon as no flush is under way; resolves when that is done. */
+  async seal(): Promise<void> {
+    if (this.#running === undefined) return this.#journal.seal();
+    this.#sealing ??= Promise.withResolvers<void>();
+    await this.#sealing.promise;
   }
 
   /** Resolves when nothing is under way and nothing waits. */
@@ -201,20 +203,22 @@ export class CommitQueue {
         if (await writing) durable = this.#apply(batch);
         batch.clear();
         if (this.#failure !== undefined) break;
-        if (this.#sealRequested) this.#sealNow();
+        this.#sealIfAsked();
         this.#host.committed();
         this.release();
       }
     } finally {
       acknowledge(durable);
       this.#running = undefined;
-      if (this.#sealRequested) this.#sealNow();
+      this.#sealIfAsked();
     }
   }
 
-  #sealNow(): void {
-    this.#sealRequested = false;
+  #sealIfAsked(): void {
+    if (this.#sealing === undefined) return;
     this.#journal.seal();
+    this.#sealing.resolve();
+    this.#sealing = undefined;
   }
 
   /** Makes a batch durable; resolves to whether it is. Where not, its writes have failed. */

@@ -17,11 +17,15 @@ const FIRST_GUESS_BYTES = 4096;
 export class Batcher {
   readonly #waiting = new Map<unknown, Move[]>();
   readonly #mostKeys: number;
-  #averageBytes = FIRST_GUESS_BYTES;
+  #averageBytes: number;
 
-  /** @param mostKeys A limit besides the one that values set. */
-  constructor(mostKeys: number) {
+  /**
+   * @param mostKeys A limit besides the one that values set.
+   * @param guessBytes What a value is taken to have before any was seen; 0 where none is carried.
+   */
+  constructor(mostKeys: number, guessBytes = FIRST_GUESS_BYTES) {
     this.#mostKeys = Math.min(mostKeys, MOST_KEYS);
+    this.#averageBytes = guessBytes;
   }
 
   /** The most keys of a batch, by the values seen so far. */

@@ -1,6 +1,7 @@
 /** Whether targets have room for what they will get, asked before anything is moved. */
 import { format } from "@std/fmt/bytes";
 import { RebalanceError } from "./errors.ts";
+import { Batcher } from "./rebalance_batches.ts";
 import { type ServerStats } from "./rebalance_endpoint.ts";
 import { type Move } from "./rebalance_move.ts";
 import { mapInOrder } from "./rebalance_streams.ts";
@@ -143,18 +144,13 @@ export async function measureRoom(work: Work, disks: readonly Disk[]): Promise<v
     const from = wanted[0]?.from;
     if (from === undefined) return moves.length;
     const facts = await from.factsMany(wanted.map(({ key }) => key));
-    let bytes = 0;
-    for (const [index, { to }] of wanted.entries()) {
-      const size = facts[index]?.size ?? 0;
-      needs.get(to)?.add(size);
-      bytes += size;
-    }
-    // Else every batch would stay as small as the first guess makes it.
-    work.batcher.learn(wanted.length, bytes);
+    for (const [index, { to }] of wanted.entries()) needs.get(to)?.add(facts[index]?.size ?? 0);
     return moves.length;
   };
+  // Sizes take little room, however large the values are.
+  const batcher = new Batcher(work.options.batchKeys ?? Infinity, 0);
   let done = 0;
-  for await (const keys of mapInOrder(work.batches(), measure, work.pool)) {
+  for await (const keys of mapInOrder(work.batches(undefined, batcher), measure, work.pool)) {
     work.progress("room", done += keys);
   }
   if (work.options.signal.aborted) return;

@@ -82,9 +82,11 @@ export class Work {
    * The keys that have to be moved, in batches of one owner each.
    *
    * @param onOther Called for each other key.
+   * @param batcher What gathers them.
    */
   async *batches(
     onOther: (decision: Decision) => void = () => {},
+    batcher = this.batcher,
   ): AsyncGenerator<readonly Move[]> {
     for await (const decisions of this.decisions()) {
       for (const decision of decisions) {
@@ -95,11 +97,11 @@ export class Work {
         }
         const mayBeThere = holders.includes(target);
         const [from, to] = [this.endpoint(owner), this.endpoint(target)];
-        const batch = this.batcher.add({ key, from, to, mayBeThere });
+        const batch = batcher.add({ key, from, to, mayBeThere });
         if (batch !== undefined) yield batch;
       }
     }
-    yield* this.batcher.takeRest();
+    yield* batcher.takeRest();
   }
 
   /** The keys that as-is server `server` lists and owns, as far as wanted, in its own order. */

@@ -305,6 +305,27 @@ Deno.test("POST /v1/batch answers each line in order, refusals among them", asyn
     assertEquals([results[3].base64, results[3].type], ["AP8=", "x/y"]);
     const { etag } = results[2];
     assertEquals(results[4], { status: 200, key: "b", etag, size: 2, type: "x/y" });
+    assertEquals(results.map(({ key }) => key).join(" "), "a a b b b none .. a none none a a");
+    const malformed = [
+      { op: "put", key: "a", value: 5 },
+      { op: "put", key: "a", value: null },
+      { op: "put", key: "a", base64: ["AA=="] },
+      { op: "put", key: 7, value: "x" },
+      { op: "put", key: "a", value: "x", type: null },
+      { op: "put", key: "a", value: "x", type: 5 },
+      { op: "put", key: "a", value: "x", ifMatch: {} },
+      { op: "put", key: "a", value: "x", ifNoneMatch: true },
+      { op: "get", key: "b", value: "x" },
+      { op: "head", key: "b", value: "x" },
+      { op: "delete", key: "b", base64: "AA==" },
+      '{"op":"get","key":"b","__proto__":{}}',
+      '{"__proto__":{"op":"get","key":"b"}}',
+      "null",
+      '"get"',
+    ];
+    for (const { status, error } of await run(...malformed)) {
+      assertEquals([status, error], [400, "bad_request"]);
+    }
     const refused = await run(
       "not json",
       "[]",
@@ -324,6 +345,18 @@ Deno.test("POST /v1/batch answers each line in order, refusals among them", asyn
       413,
       400,
       201,
+    ]);
+    // Those that are operations are told by their key.
+    assertEquals(refused.map(({ key }) => key), [
+      ...Array(4).fill(undefined),
+      "a",
+      "a",
+      "",
+      undefined,
+      undefined,
+      "big",
+      "a",
+      "last",
     ]);
     assertEquals(JSON.parse((await ask("/v1/keys")).body).keys, ["..", "b", "last"]);
   });

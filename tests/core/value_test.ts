@@ -44,7 +44,10 @@ Deno.test("Value takes less memory after compact() where it is short ASCII, and 
 });
 
 Deno.test("Value.copyOf() holds what the bytes were when they are changed afterwards", () => {
-  for (const content of [encoder.encode("x"), encoder.encode("é"), new Uint8Array([0xff, 1])]) {
+  const long = encoder.encode("x".repeat(5000));
+  for (
+    const content of [encoder.encode("x"), encoder.encode("é"), new Uint8Array([255, 1]), long]
+  ) {
     const before = content.slice();
     const value = Value.copyOf(content);
     content.fill(0);

@@ -1,5 +1,6 @@
 /** When the checkpoint begins: soon after a few saves, behind a burst of many, and not too late for the journal. */
 import { assertEquals, assertGreater, assertLess } from "@std/assert";
+import type { OpenFile } from "../../core/files.ts";
 // @ts-types="npm:@types/sinonjs__fake-timers@15.0.1"
 import { type Clock, install } from "@sinonjs/fake-timers";
 import { Value } from "../../core/store.ts";
@@ -12,6 +13,27 @@ const VALUE = new Value("v".repeat(100));
 /** More than the checkpoint takes for few. */
 const MANY = 2500;
 const STEP_MS = 100;
+/** On a slow disk: most of the time one is under way. */
+const FLUSH_MS = 70;
+
+/** A disk whose flushes take their time. */
+class SlowDisk extends SimulatedDisk {
+  override async create(path: string): Promise<OpenFile> {
+    return slowed(await super.create(path));
+  }
+
+  override async open(path: string): Promise<OpenFile> {
+    return slowed(await super.open(path));
+  }
+}
+
+function slowed(file: OpenFile): OpenFile {
+  const syncData = async () => {
+    await new Promise((resolve) => setTimeout(resolve, FLUSH_MS));
+    await file.syncData();
+  };
+  return { ...file, syncData };
+}
 
 /** A store whose time stands still but for `pass`. */
 class TimedStore {
@@ -30,14 +52,19 @@ class TimedStore {
     };
   }
 
-  static async use(journalBytes: number, run: (store: TimedStore) => Promise<void>): Promise<void> {
-    const disk = new SimulatedDisk(new Random(1));
+  static async use(
+    journalBytes: number,
+    run: (store: TimedStore) => Promise<void>,
+    disk = new SimulatedDisk(new Random(1)),
+  ): Promise<void> {
     const opened = await openOn(disk, journalBytes);
-    const time = install({ toFake: ["setTimeout", "clearTimeout"] });
+    const time = install({ toFake: ["setTimeout", "clearTimeout", "performance"] });
     const timed = new TimedStore(opened, time, disk);
     try {
       await run(timed);
-      await opened.store.close();
+      const closed = opened.store.close();
+      await time.runAllAsync();
+      await closed;
     } finally {
       time.uninstall();
     }
@@ -46,10 +73,13 @@ class TimedStore {
 
   /** Saves `count` new keys. */
   async save(count: number): Promise<void> {
-    const saves = Array.from({ length: count }, () => {
-      return this.#opened.store.set(`k${this.#saved++}`, VALUE);
-    });
+    const saves = Array.from({ length: count }, () => this.begin());
     await Promise.all(saves);
+  }
+
+  /** Begins to save a new key. */
+  async begin(): Promise<void> {
+    await this.#opened.store.set(`k${this.#saved++}`, VALUE);
   }
 
   /** Lets `ms` pass; with `perStep`, so many keys are saved every tenth of a second. */
@@ -57,7 +87,6 @@ class TimedStore {
     for (let passed = 0; passed < ms; passed += STEP_MS) {
       await this.save(perStep);
       await this.#time.tickAsync(STEP_MS);
-      await this.#time.runMicrotasks();
     }
   }
 }
@@ -74,26 +103,40 @@ Deno.test("A few saves become files a fifth of a second later, also while more c
   });
 });
 
+Deno.test("A few saves become files soon also where a flush is nearly always under way", async () => {
+  await TimedStore.use(MEBIBYTE, async (store) => {
+    const saves: Promise<void>[] = [];
+    for (let saved = 1; saved <= 200; saved++) {
+      saves.push(store.begin());
+      await store.pass(STEP_MS);
+      // A fifth of a second and two flushes: the older ones have their files.
+      assertGreater(store.files, saved - 10);
+    }
+    await Promise.all(saves);
+  }, new SlowDisk(new Random(1)));
+});
+
 Deno.test("A burst of saves becomes files when it has been quiet for a second, not before", async () => {
   await TimedStore.use(16 * MEBIBYTE, async (store) => {
     await store.save(MANY);
     await store.pass(20_000, 1);
     assertEquals(store.files, 0);
-    // Time is looked at every fifth of a second.
-    await store.pass(600);
+    // The last save is a tenth of a second old, and time is looked at every fifth.
+    await store.pass(800);
     assertEquals(store.files, 0);
-    await store.pass(600);
+    await store.pass(400);
     assertEquals(store.files, MANY + 200);
   });
 });
 
-Deno.test("A burst without end begins to become files after a minute", async () => {
-  await TimedStore.use(16 * MEBIBYTE, async (store) => {
-    await store.save(MANY);
-    await store.pass(59_000, 1);
+Deno.test("A burst without end begins to become files after a minute, all of it", async () => {
+  await TimedStore.use(10 * MEBIBYTE, async (store) => {
+    await store.save(2 * MANY);
+    await store.pass(59_000, 4);
     assertEquals(store.files, 0);
-    await store.pass(2000, 1);
-    assertGreater(store.files, MANY);
+    // Also what is in no sealed segment yet: it is as old.
+    await store.pass(2000, 4);
+    assertGreater(store.files, 2 * MANY + 590 * 4);
   });
 });
 
