@@ -30,17 +30,53 @@ Deno.test("Value holds the same after compact(), from bytes and from text", () =
 });
 
 Deno.test("Value holds the same after compact() where the bytes are no text", () => {
-  const bytes = new Uint8Array([0xff, 0, 0xc3]);
-  const value = new Value(bytes);
-  value.compact();
-  assertEquals([value.bytes, value.text, value.size], [bytes, null, 3]);
+  fc.assert(fc.property(fc.uint8Array({ maxLength: 600 }), (bytes) => {
+    const plain = new Value(bytes.slice());
+    for (const value of [new Value(bytes.slice()), Value.copyOf(bytes.slice())]) {
+      value.compact();
+      assertEquals([value.bytes, value.text, value.size], [bytes, plain.text, bytes.length]);
+      assertEquals(value.etag, plain.etag);
+      const into = new Uint8Array(bytes.length + 1);
+      value.copyTo(into);
+      assertEquals(into.subarray(0, -1), bytes);
+      assertEquals(typeof value.body === "string" ? encoder.encode(value.body) : value.body, bytes);
+    }
+  }));
 });
 
-Deno.test("Value takes less memory after compact() where it is short ASCII, and says so", () => {
-  const value = new Value(encoder.encode("x".repeat(20)));
-  const before = value.memoryBytes;
-  value.compact();
-  assertGreater(before, 3 * value.memoryBytes);
+Deno.test("Value tells text from what is none as a strict decoder does", () => {
+  const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+  const textOf = (bytes: Uint8Array): string | null => {
+    try {
+      return strict.decode(bytes);
+    } catch {
+      return null;
+    }
+  };
+  // Valid UTF-8 with some bytes replaced: U+FFFD, byte order marks, surrogates, what is too long.
+  const odd = fc.constantFrom("\ufffd", "\ufeff", "é", "字", "😀", "a");
+  const damage = fc.array(
+    fc.tuple(fc.nat(20), fc.constantFrom(0xed, 0xa0, 0x80, 0xc0, 0xf5, 0xef)),
+    {
+      maxLength: 3,
+    },
+  );
+  fc.assert(fc.property(fc.array(odd, { maxLength: 8 }), damage, (parts, damage) => {
+    const bytes = encoder.encode(parts.join(""));
+    for (const [at, byte] of damage) if (at < bytes.length) bytes[at] = byte;
+    assertEquals(new Value(bytes).text, textOf(bytes));
+  }));
+});
+
+Deno.test("Value takes less memory after compact() where it is short, and says so", () => {
+  for (
+    const content of [encoder.encode("x".repeat(20)), "ж".repeat(50), new Uint8Array(99).fill(255)]
+  ) {
+    const value = new Value(content);
+    const before = value.memoryBytes;
+    value.compact();
+    assertGreater(before, 3 * value.memoryBytes);
+  }
 });
 
 Deno.test("Value.copyOf() holds what the bytes were when they are changed afterwards", () => {
