@@ -9,9 +9,10 @@ import { type SegmentParts, SegmentWriter } from "./segment_writer.ts";
 
 // How long a save may wait to become a file (milliseconds), so that who looks with `ls` finds it.
 const DELAY_MS = 200;
-// While many saves come in it pays to wait: of the saves of one key only the last is written, and disk
-// and processor are theirs. A burst is over before the files are written; a restart replays what is not.
-const MANY_KEYS = 2000;
+// To make a file costs disk and processor several times what the save did. So while more keys than this
+// come in within the delay, it pays to wait: of the saves of one key only the last is written, and most
+// bursts are over before the files are begun. A restart replays what is none.
+const MANY_KEYS = 50;
 const QUIET_MS = 1000;
 const LONGEST_DELAY_MS = 60_000;
 // In so many segments the journal comes when it is full, and with so many the files are made at once:
