@@ -29,6 +29,8 @@ export function readValue(
   if (contentLength === undefined || contentLength > LARGE_VALUE_BYTES) {
     return readLarge(body, contentType, maxBytes);
   }
+  const view = body.view(maxBytes);
+  if (view !== undefined) return Value.copyOf(view, contentType);
   const bytes = body.bytes(maxBytes);
   return bytes instanceof Uint8Array
     ? new Value(bytes, contentType)

@@ -50,16 +50,22 @@ export class SocketBody implements HttpBody {
     if (contentLength === undefined) this.#decoder = new ChunkedDecoder(maxHeaderBytes);
   }
 
-  bytes(maxBytes: number): Uint8Array<ArrayBuffer> | Promise<Uint8Array<ArrayBuffer>> {
-    this.#begin(maxBytes);
-    const { buffer, start } = this.#socket;
+  view(maxBytes: number): Uint8Array<ArrayBuffer> | undefined {
+    const { buffer, buffered, start } = this.#socket;
     const size = this.#left;
-    if (this.#decoder === undefined && size <= this.#socket.buffered) {
-      this.#socket.start += size;
-      this.#left = 0;
-      this.#state = "read";
-      return buffer.slice(start, start + size);
-    }
+    if (this.#decoder !== undefined || size > buffered) return undefined;
+    this.#begin(maxBytes);
+    this.#socket.start += size;
+    this.#left = 0;
+    this.#state = "read";
+    return buffer.subarray(start, start + size);
+  }
+
+  bytes(maxBytes: number): Uint8Array<ArrayBuffer> | Promise<Uint8Array<ArrayBuffer>> {
+    const view = this.view(maxBytes);
+    if (view !== undefined) return view.slice();
+    this.#begin(maxBytes);
+    const size = this.#left;
     const sized = this.#decoder === undefined && size <= PIECE_BYTES;
     const whole = sized ? this.#sized(size) : this.#collect(maxBytes);
     // A handler that answered meanwhile no longer waits; its client may still fail.

@@ -49,6 +49,14 @@ export interface HttpBody {
    */
   bytes(maxBytes: number): Uint8Array<ArrayBuffer> | Promise<Uint8Array<ArrayBuffer>>;
   /**
+   * The whole body if it came along with the header, instead of {@link bytes}: the connection's own
+   * memory, which holds it until the handler has returned or awaits something. `undefined`, and nothing
+   * was read, where it did not.
+   *
+   * @throws {ValueTooLargeError} If it has over `maxBytes` bytes.
+   */
+  view(maxBytes: number): Uint8Array<ArrayBuffer> | undefined;
+  /**
    * The body piece by piece, each piece (at most 64 KiB) the caller's own. Nothing is read ahead.
    * Throws what {@link bytes} throws.
    */

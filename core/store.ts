@@ -14,8 +14,10 @@ const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 const REPLACEMENT = "\ufffd";
 
 // Measured with both runtimes: an array of bytes takes some 600 bytes of memory besides what is in it,
-// a string 24. So small values are better kept as strings: as text, or of a character a byte.
+// a string 24. So small values are better kept as strings: as text, or of a character a byte; what is
+// not ASCII only as long as it takes no time to make bytes of it.
 const COMPACT_BYTES = 512;
+const COMPACT_ASCII_BYTES = 4096;
 // Value and ETag; and an array of bytes.
 const VALUE_BYTES = 150;
 const ARRAY_BYTES = 650;
@@ -32,10 +34,14 @@ export class Value {
   #packed: string | undefined;
   #etag: string | undefined;
 
-  /** @param content Bytes, which are the value's from now on, or text whose UTF-8 is meant. */
+  /**
+   * @param content Bytes, which are the value's from now on, or text whose UTF-8 is meant.
+   * @param ascii Whether text is known to be ASCII: to look costs time.
+   */
   constructor(
     content: Uint8Array<ArrayBuffer> | string,
     contentType: string = DEFAULT_CONTENT_TYPE,
+    ascii = false,
   ) {
     this.contentType = contentType;
     if (typeof content !== "string") {
@@ -43,7 +49,7 @@ export class Value {
     } else {
       this.#text = content;
       // Nothing is encoded for most of what is small: that takes longer than to look at it.
-      if (content.length > COMPACT_BYTES || !isAscii(content)) {
+      if (!ascii && (content.length > COMPACT_ASCII_BYTES || !isAscii(content))) {
         this.#bytes = encoder.encode(content);
       }
     }
@@ -52,11 +58,11 @@ export class Value {
 
   /** Makes a value of bytes that stay the caller's. */
   static copyOf(bytes: Uint8Array<ArrayBuffer>, contentType?: string): Value {
-    if (bytes.length <= COMPACT_BYTES) {
-      const text = decode(bytes);
-      if (text?.length === bytes.length) return new Value(text, contentType);
-    }
-    return new Value(bytes.slice(), contentType);
+    const text = bytes.length <= COMPACT_ASCII_BYTES ? decode(bytes) : undefined;
+    if (text?.length === bytes.length) return new Value(text, contentType, true);
+    const value = new Value(bytes.slice(), contentType);
+    value.#text = text;
+    return value;
   }
 
   /** The value as bytes. Owned by the value: must not be changed by anyone. */
@@ -90,9 +96,12 @@ export class Value {
 
   /** Makes it take less memory, if it can: to be called on what is kept for long. */
   compact(): void {
-    if (this.#bytes === undefined || this.size > COMPACT_BYTES) return;
-    if (this.text === null) {
-      this.#packed = Reflect.apply(String.fromCharCode, undefined, this.#bytes);
+    if (this.#bytes === undefined || this.size > COMPACT_ASCII_BYTES) return;
+    if (this.text?.length !== this.size) {
+      if (this.size > COMPACT_BYTES) return;
+      if (this.text === null) {
+        this.#packed = Reflect.apply(String.fromCharCode, undefined, this.#bytes);
+      }
     }
     this.#bytes = undefined;
   }

@@ -88,6 +88,7 @@ function request(
 function fakeBody(bytes: Uint8Array<ArrayBuffer>): HttpBody {
   return {
     bytes: () => bytes,
+    view: () => bytes,
     async *chunks() {
       for (let at = 0; at < bytes.length; at += 1000) {
         yield await Promise.resolve(bytes.slice(at, at + 1000));

@@ -114,6 +114,41 @@ Deno.test("HttpBody.chunks() gives pieces that stay as they are", async () => {
   });
 });
 
+Deno.test("HttpBody.view() is the whole body where that came along, and nothing where not", async () => {
+  const handler: HttpHandler = async ({ body, path }) => {
+    try {
+      const view = body?.view(10);
+      const seen = view === undefined ? "none" : new TextDecoder().decode(view);
+      if (path === "/twice") await body?.bytes(10);
+      const rest = view === undefined ? new TextDecoder().decode(await body?.bytes(10)) : "";
+      return text(`${seen}|${rest}`);
+    } catch (error) {
+      return text(error instanceof Error ? error.constructor.name : String(error));
+    }
+  };
+  const put = (path: string, body: string) =>
+    `PUT ${path} HTTP/1.1\r\nHost: x\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+  await withServer(handler, {}, async ({ port }) => {
+    using client = await Client.connect(port);
+    const answers = async (sent: string, count: number) => {
+      await client.send(sent);
+      const bodies: (string | undefined)[] = [];
+      while (bodies.length < count) bodies.push((await client.response())?.body);
+      return bodies;
+    };
+    const together = put("/", "one") + put("/", "two") + put("/twice", "xy") + put("/", "z");
+    assertEquals(await answers(together, 4), ["one|", "two|", "TypeError", "z|"]);
+    assertEquals(await answers(put("/", "much too long"), 1), ["ValueTooLargeError"]);
+    const chunked =
+      "PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+    assertEquals(await answers(chunked, 1), ["none|abc"]);
+    const asking = "PUT / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";
+    await client.send(asking);
+    assertEquals((await client.response())?.status, 100);
+    assertEquals(await answers("later", 1), ["none|later"]);
+  });
+});
+
 Deno.test("HttpBody can be read once, and only until the answer", async () => {
   const wrong: unknown[] = [];
   let late: (() => unknown) | undefined;
