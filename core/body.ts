@@ -31,10 +31,11 @@ export function readValue(
   }
   const view = body.view(maxBytes);
   if (view !== undefined) return Value.copyOf(view, contentType);
-  const bytes = body.bytes(maxBytes);
-  return bytes instanceof Uint8Array
-    ? new Value(bytes, contentType)
-    : bytes.then((whole) => new Value(whole, contentType));
+  return readSmall(body, contentType, maxBytes);
+}
+
+async function readSmall(body: HttpBody, contentType: string, maxBytes: number): Promise<Value> {
+  return new Value(await body.bytes(maxBytes), contentType);
 }
 
 /** Reads what may turn out to be small: up to the size from which a value is never held whole. */

@@ -9,10 +9,10 @@ import { type SegmentParts, SegmentWriter } from "./segment_writer.ts";
 
 // How long a save may wait to become a file (milliseconds), so that who looks with `ls` finds it.
 const DELAY_MS = 200;
-// To make a file costs disk and processor several times what the save did. So while more keys than this
-// come in within the delay, it pays to wait: of the saves of one key only the last is written, and most
-// bursts are over before the files are begun. A restart replays what is none.
-const MANY_KEYS = 50;
+// To make a file costs disk and processor several times what the save did. So while more than this comes
+// in within the delay, it pays to wait until that has been over for a while: of the saves of one key only
+// the last is written, and most bursts are over before the files are begun. A restart replays what is none.
+const MANY_SAVES = 50;
 const QUIET_MS = 1000;
 const LONGEST_DELAY_MS = 60_000;
 // In so many segments the journal comes when it is full, and with so many the files are made at once:
@@ -62,9 +62,12 @@ export class Checkpointer {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #restTimer: ReturnType<typeof setTimeout> | undefined;
   #running: Promise<void> | undefined;
-  /** When the oldest write was committed that no run has taken up, and the newest of all. */
+  /** When the oldest write was committed that no run has taken up. */
   #oldestMs: number | undefined;
-  #newestMs = 0;
+  /** When many saves came in last, and when and at what count of writes that was looked at. */
+  #burstMs = -Infinity;
+  #lookedMs = performance.now();
+  #lookedPuts = 0;
   #retryMs = 0;
   /** Keys that a folder is in the way of. */
   readonly #blocked = new Set<string>();
@@ -94,8 +97,7 @@ export class Checkpointer {
   /** To be called after each commit, while nothing is written to the journal. */
   committed(): void {
     const { journal, overlay, journalBytes } = this.#parts;
-    this.#newestMs = performance.now();
-    this.#oldestMs ??= this.#newestMs;
+    this.#oldestMs ??= performance.now();
     // Small values take much more memory than journal. A segment is dropped as a whole, so none may
     // become a large part of either.
     const segmentBytes = Math.max(journal.activeBytes, overlay.bytesOf(journal.activeSegment));
@@ -154,9 +156,14 @@ export class Checkpointer {
   #tick(): void {
     const { journal, overlay } = this.#parts;
     const nowMs = performance.now();
+    const puts = overlay.puts - this.#lookedPuts;
+    if (puts * DELAY_MS > MANY_SAVES * (nowMs - this.#lookedMs)) this.#burstMs = nowMs;
+    this.#lookedMs = nowMs;
+    this.#lookedPuts = overlay.puts;
+    // Few keys cost little, however often they are saved.
     const isMany = journal.oldestSealed !== undefined ||
-      overlay.countOf(journal.activeSegment) > MANY_KEYS;
-    const waits = this.#retryMs === 0 && isMany && nowMs - this.#newestMs < QUIET_MS &&
+      overlay.countOf(journal.activeSegment) > MANY_SAVES;
+    const waits = this.#retryMs === 0 && isMany && nowMs - this.#burstMs < QUIET_MS &&
       nowMs - (this.#oldestMs ?? nowMs) < LONGEST_DELAY_MS && !this.#isPressed;
     if (waits) this.#arm(DELAY_MS);
     else this.#start();
@@ -191,8 +198,8 @@ export class Checkpointer {
     const isEnough = this.#parts.journal.oldestSealed !== undefined &&
       (this.#isPressed || this.#retryMs > 0);
     if (!isEnough) {
-      this.#oldestMs = undefined;
       await this.#queue.seal();
+      this.#oldestMs = undefined;
     }
     await this.#run();
   }

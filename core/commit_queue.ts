@@ -15,7 +15,7 @@ export interface CommitHost {
   apply(write: PendingWrite, segment: number): boolean;
   /** Called when a batch is done; nothing is being written to the journal then. */
   committed(): void;
-  /** Called when a write has to wait for the checkpoint. */
+  /** Called when a write has to wait for the checkpoint, or the disk had no room for it. */
   full(): void;
   /** Called when the disk failed. */
   failed(error: StorageFailedError): void;
@@ -200,11 +200,13 @@ export class CommitQueue {
         // The answers go out while the disk is at the next batch.
         acknowledge(durable);
         durable = [];
-        if (await writing) durable = this.#apply(batch);
+        const isWritten = await writing;
+        if (isWritten) durable = this.#apply(batch);
         batch.clear();
         if (this.#failure !== undefined) break;
         this.#sealIfAsked();
-        this.#host.committed();
+        if (isWritten) this.#host.committed();
+        else this.#host.full();
         this.release();
       }
     } finally {

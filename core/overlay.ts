@@ -49,6 +49,7 @@ export class Overlay {
   /** By segment, what it holds; entries that a later segment replaced stay until it is dropped. */
   readonly #bySegment = new Map<number, OverlayEntry[]>();
   #bytes = 0;
+  #puts = 0;
   #current: OverlayEntry[] = [];
   #currentSegment = -1;
   #currentBytes = 0;
@@ -56,6 +57,11 @@ export class Overlay {
   /** About how many bytes of memory it takes. */
   get bytes(): number {
     return this.#bytes;
+  }
+
+  /** How many writes were put here since it was made. */
+  get puts(): number {
+    return this.#puts;
   }
 
   /** About how many bytes of memory the entries of `segment` take, if it is the one put to last. */
@@ -73,6 +79,7 @@ export class Overlay {
    * newest write is in it already.
    */
   put(key: string, state: State, segment: number): State {
+    this.#puts++;
     const previous = this.#entries.get(key);
     const replaced = previous?.state;
     const bytes = bytesOf(key, state);

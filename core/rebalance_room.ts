@@ -14,6 +14,9 @@ const JOURNAL_BYTES = 256 * 1024 * 1024;
 /** What a value takes in the journal besides its bytes, about (bytes). */
 const RECORD_BYTES = 300;
 
+/** How many sizes are asked for at once: so many reads a slow disk can do within a time-out. */
+const MOST_SIZES = 100;
+
 /** What a target will get, and what its disk has. */
 export interface Demand {
   readonly target: number;
@@ -147,8 +150,8 @@ export async function measureRoom(work: Work, disks: readonly Disk[]): Promise<v
     for (const [index, { to }] of wanted.entries()) needs.get(to)?.add(facts[index]?.size ?? 0);
     return moves.length;
   };
-  // Sizes take little room, however large the values are.
-  const batcher = new Batcher(work.options.batchKeys ?? Infinity, 0);
+  // Sizes take little room, however large the values are; but the server reads these to tell.
+  const batcher = new Batcher(Math.min(work.options.batchKeys ?? Infinity, MOST_SIZES), 0);
   let done = 0;
   for await (const keys of mapInOrder(work.batches(undefined, batcher), measure, work.pool)) {
     work.progress("room", done += keys);

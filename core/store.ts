@@ -97,11 +97,13 @@ export class Value {
   /** Makes it take less memory, if it can: to be called on what is kept for long. */
   compact(): void {
     if (this.#bytes === undefined || this.size > COMPACT_ASCII_BYTES) return;
-    if (this.text?.length !== this.size) {
-      if (this.size > COMPACT_BYTES) return;
-      if (this.text === null) {
-        this.#packed = Reflect.apply(String.fromCharCode, undefined, this.#bytes);
-      }
+    if (this.text?.length !== this.size && this.size > COMPACT_BYTES) {
+      // Both would take more than what is accounted.
+      if (this.#text !== null) this.#text = undefined;
+      return;
+    }
+    if (this.#text === null) {
+      this.#packed = Reflect.apply(String.fromCharCode, undefined, this.#bytes);
     }
     this.#bytes = undefined;
   }

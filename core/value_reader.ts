@@ -59,6 +59,7 @@ export class ValueReader {
     const bytes = files.readAtOnce(keyFiles.pathToRead(key), LARGE_VALUE_BYTES);
     if (bytes === undefined) return undefined;
     const value = Value.copyOf(bytes, contentTypes.get(key));
+    value.compact();
     this.#cache.set(key, value);
     return value;
   }

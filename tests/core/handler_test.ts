@@ -88,7 +88,8 @@ function request(
 function fakeBody(bytes: Uint8Array<ArrayBuffer>): HttpBody {
   return {
     bytes: () => bytes,
-    view: () => bytes,
+    // As if the others came later than the header.
+    view: () => bytes.length % 2 === 0 ? bytes : undefined,
     async *chunks() {
       for (let at = 0; at < bytes.length; at += 1000) {
         yield await Promise.resolve(bytes.slice(at, at + 1000));

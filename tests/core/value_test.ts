@@ -68,6 +68,25 @@ Deno.test("Value tells text from what is none as a strict decoder does", () => {
   }));
 });
 
+Deno.test("Value is the same on both sides of the sizes from which it is kept in another form", () => {
+  for (const size of [511, 512, 513, 4095, 4096, 4097]) {
+    for (const filler of [encoder.encode("a"), encoder.encode("é"), new Uint8Array([255])]) {
+      const bytes = new Uint8Array(size).fill(97);
+      bytes.set(filler, 5);
+      for (const value of [new Value(bytes.slice()), Value.copyOf(bytes)]) {
+        value.compact();
+        const { memoryBytes } = value;
+        const { text, body } = value;
+        value.compact();
+        assertEquals(value.memoryBytes, memoryBytes);
+        assertEquals([value.bytes, value.size], [bytes, size]);
+        assertEquals(text, filler[0] === 255 ? null : new TextDecoder().decode(bytes));
+        assertEquals(typeof body === "string" ? encoder.encode(body) : body, bytes);
+      }
+    }
+  }
+});
+
 Deno.test("Value takes less memory after compact() where it is short, and says so", () => {
   for (
     const content of [encoder.encode("x".repeat(20)), "ж".repeat(50), new Uint8Array(99).fill(255)]

@@ -13,6 +13,8 @@ const VALUE = new Value("v".repeat(100));
 /** More than the checkpoint takes for few. */
 const MANY = 2500;
 const STEP_MS = 100;
+/** Saves a step that are a burst which goes on. */
+const FAST = 40;
 /** On a slow disk: most of the time one is under way. */
 const FLUSH_MS = 70;
 
@@ -118,25 +120,80 @@ Deno.test("A few saves become files soon also where a flush is nearly always und
 
 Deno.test("A burst of saves becomes files when it has been quiet for a second, not before", async () => {
   await TimedStore.use(16 * MEBIBYTE, async (store) => {
-    await store.save(MANY);
-    await store.pass(20_000, 1);
+    await store.pass(20_000, FAST);
     assertEquals(store.files, 0);
     // The last save is a tenth of a second old, and time is looked at every fifth.
     await store.pass(800);
     assertEquals(store.files, 0);
-    await store.pass(400);
-    assertEquals(store.files, MANY + 200);
+    await store.pass(600);
+    assertEquals(store.files, 200 * FAST);
   });
 });
 
+Deno.test("Fifty keys at once are few, sixty are a burst", async () => {
+  for (const [count, files] of [[50, 50], [60, 0]] as const) {
+    await TimedStore.use(MEBIBYTE, async (store) => {
+      await store.save(count);
+      await store.pass(200);
+      assertEquals(store.files, files);
+      await store.pass(1200);
+      assertEquals(store.files, count);
+    });
+  }
+});
+
+Deno.test("Saves at a light pace become files soon, also behind a burst whose files take long", async () => {
+  await TimedStore.use(16 * MEBIBYTE, async (store) => {
+    const saves = Array.from({ length: 200 }, () => store.begin());
+    for (let step = 0; step < 300; step++) {
+      saves.push(store.begin());
+      await store.pass(STEP_MS);
+    }
+    // What came in while the files of the burst were made is no burst.
+    assertGreater(store.files, 200 + 300 - 20);
+    await store.pass(1000);
+    await Promise.all(saves);
+  }, new SlowDisk(new Random(1)));
+});
+
+Deno.test("A full disk gets the room at once that deletes give, whoever keeps trying to save", async () => {
+  const disk = new SimulatedDisk(new Random(1));
+  const opened = await openOn(disk, MEBIBYTE);
+  const { store } = opened;
+  const keys = Array.from({ length: 100 }, (_, i) => `k${i}`);
+  await Promise.all(keys.map((key) => store.set(key, VALUE)));
+  const time = install({ toFake: ["setTimeout", "clearTimeout", "performance"] });
+  try {
+    await time.tickAsync(5000);
+    await Promise.all(keys.map((key) => store.delete(key)));
+    let removed = 0;
+    disk.fault = ({ kind, path }) => {
+      if (kind === "remove" && path.includes("/k")) removed++;
+      return kind === "write" && removed === 0 ? "full" : undefined;
+    };
+    let refused = 0;
+    for (; removed === 0 && refused < 100; refused++) {
+      await store.set("new", VALUE).catch(() => {});
+      await time.tickAsync(STEP_MS);
+    }
+    assertLess(refused, 5);
+    await store.set("new", VALUE);
+    const closed = store.close();
+    await time.runAllAsync();
+    await closed;
+    assertEquals(opened.fatal, []);
+  } finally {
+    time.uninstall();
+  }
+});
+
 Deno.test("A burst without end begins to become files after a minute, all of it", async () => {
-  await TimedStore.use(10 * MEBIBYTE, async (store) => {
-    await store.save(2 * MANY);
-    await store.pass(59_000, 4);
+  await TimedStore.use(32 * MEBIBYTE, async (store) => {
+    await store.pass(59_000, FAST);
     assertEquals(store.files, 0);
     // Also what is in no sealed segment yet: it is as old.
-    await store.pass(2000, 4);
-    assertGreater(store.files, 2 * MANY + 590 * 4);
+    await store.pass(2000, FAST);
+    assertGreater(store.files, 590 * FAST);
   });
 });
 
