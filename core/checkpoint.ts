@@ -67,7 +67,7 @@ export class Checkpointer {
   /** When many saves came in last, and when and at what count of writes that was looked at. */
   #burstMs = -Infinity;
   #lookedMs = performance.now();
-  #lookedPuts = 0;
+  #lookedPuts: number;
   #retryMs = 0;
   /** Keys that a folder is in the way of. */
   readonly #blocked = new Set<string>();
@@ -81,6 +81,8 @@ export class Checkpointer {
   constructor(parts: CheckpointParts, queue: CommitQueue) {
     this.#parts = parts;
     this.#queue = queue;
+    // What was replayed is no burst.
+    this.#lookedPuts = parts.overlay.puts;
     this.#writer = new SegmentWriter(parts, {
       concurrency: () => this.#concurrency(),
       pauseMs: (workMs) => this.#isGentle ? GENTLE_PAUSES * workMs : 0,
@@ -102,8 +104,13 @@ export class Checkpointer {
     // become a large part of either.
     const segmentBytes = Math.max(journal.activeBytes, overlay.bytesOf(journal.activeSegment));
     if (segmentBytes >= journalBytes / MOST_SEGMENTS) journal.seal();
-    if (this.#isPressed) this.hurry();
-    else if (this.#timer === undefined && this.#running === undefined) this.#arm(DELAY_MS);
+    if (this.#isPressed) {
+      this.hurry();
+    } else if (this.#timer === undefined && this.#running === undefined) {
+      // A pace counts from here: the time before, without writes, says nothing of it.
+      this.#lookedMs = performance.now();
+      this.#arm(DELAY_MS);
+    }
   }
 
   /** Begins at once, unless it has to wait after a failure. */
@@ -183,8 +190,14 @@ export class Checkpointer {
       if (this.#isClosing) return;
       if (this.#retryMs > 0) this.#arm(this.#retryMs);
       else if (this.#parts.journal.bytes > 0) this.#arm(this.#pauseMs);
-      else this.#restTimer = setTimeout(() => this.#writer.close(), REST_MS);
+      else this.#rest();
     });
+  }
+
+  /** Until something is committed. */
+  #rest(): void {
+    this.#lookedPuts = this.#parts.overlay.puts;
+    this.#restTimer = setTimeout(() => this.#writer.close(), REST_MS);
   }
 
   get #pauseMs(): number {
