@@ -147,7 +147,15 @@ export class Connection {
       const body = this.#body();
       const request = new ParsedRequest(socket.buffer, head, body);
       let response = this.#call(request);
-      if (response instanceof Promise) response = await this.#settle(response);
+      if (response instanceof Promise) {
+        // Answers that are ready do not wait for this one. Where they cannot be sent, neither can it.
+        if (out.size > 0) await this.#flushBeside(response);
+        try {
+          response = await response;
+        } catch (error) {
+          response = responder.failed(error);
+        }
+      }
       request.end();
       this.#served++;
       const rest = body === undefined ? "none" : body.end();
@@ -195,11 +203,9 @@ export class Connection {
     }
   }
 
-  /** Waits for an answer; those that are ready meanwhile do not wait for it. Never rejects. */
-  #settle(response: Promise<HttpResponse>): Promise<HttpResponse> {
-    const settled = response.catch((error) => this.#responder.failed(error));
-    if (this.#out.size === 0) return settled;
-    return this.#out.flush().then(() => settled, () => settled);
+  /** Sends what is ready. Never rejects; nor does it leave a rejection of `response` unseen. */
+  async #flushBeside(response: Promise<HttpResponse>): Promise<void> {
+    await Promise.allSettled([this.#out.flush(), response]);
   }
 
   /** Answers a head that does not come to its end, while the read for it is still under way. */

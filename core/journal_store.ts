@@ -23,15 +23,15 @@ import {
   type Store,
   Value,
 } from "./store.ts";
-import { ValueCache } from "./value_cache.ts";
+import type { ValueCache } from "./value_cache.ts";
 import { ValueReader } from "./value_reader.ts";
 import { decideConditions } from "./write_conditions.ts";
 
 /** What a {@link JournalStore} is made of. */
 export interface JournalStoreParts extends Omit<CheckpointParts, "failed"> {
   readonly index: KeyIndex;
-  /** Bytes of memory for values that are on the disk as well. */
-  readonly cacheBytes: number;
+  /** The values in memory that are in key files as well. */
+  readonly cache: ValueCache;
   /** How long `close` may wait for writes and write key files, milliseconds. */
   readonly closeTimeoutMs: number;
   readonly onFatal: (error: StorageFailedError) => void;
@@ -44,7 +44,6 @@ export interface JournalStoreParts extends Omit<CheckpointParts, "failed"> {
 export class JournalStore implements Store {
   readonly #parts: JournalStoreParts;
   readonly #index: KeyIndex;
-  readonly #cache: ValueCache;
   readonly #queue: CommitQueue;
   readonly #checkpointer: Checkpointer;
   readonly #reader: ValueReader;
@@ -64,10 +63,9 @@ export class JournalStore implements Store {
     const failed = (error: StorageFailedError) => this.#fail(error);
     this.#parts = parts;
     this.#index = parts.index;
-    this.#cache = new ValueCache(parts.cacheBytes);
     this.#queue = new CommitQueue(parts.journal, this.#commitHost());
     this.#checkpointer = new Checkpointer({ ...parts, failed }, this.#queue);
-    this.#reader = new ValueReader(parts, this.#cache);
+    this.#reader = new ValueReader(parts);
     this.#largeWriter = new LargeWriter(parts.hiddenFolder, parts.files);
     this.#queue.release();
     if (parts.journal.bytes > 0) this.#checkpointer.hurry();
@@ -101,12 +99,12 @@ export class JournalStore implements Store {
   get(
     key: string,
   ): Value | LargeValue | undefined | Promise<Value | LargeValue | undefined> {
-    const cached = this.#cache.get(key);
-    if (cached !== undefined && this.#failure === undefined) {
-      this.#hits++;
-      return cached;
-    }
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    const value = this.#reader.inMemory(key);
+    if (value !== undefined) {
+      this.#hits++;
+      return value;
+    }
     this.#misses++;
     return this.#reader.get(key);
   }
@@ -262,7 +260,6 @@ export class JournalStore implements Store {
         return decideConditions(writes, {
           has: (key) => this.#index.has(key),
           etagOf: (key) => this.#reader.etagOf(key),
-          isNewest: (entry) => overlay.isNewest(entry),
         });
       },
       apply: (write, segment) => this.#apply(write, segment),
@@ -277,9 +274,9 @@ export class JournalStore implements Store {
     const replaced = this.#parts.overlay.put(key, state, segment);
     if (replaced instanceof LargeFile && replaced !== state) this.#removeReplaced(replaced);
     this.#reader.changed(key);
-    if (state instanceof Value) this.#cache.set(key, state);
-    else this.#cache.delete(key);
-    return state === undefined ? this.#index.delete(key) : !this.#index.add(key);
+    if (state === undefined) return this.#index.delete(key);
+    // What has a state there is in the index, whose look-up costs a miss of the processor's cache or two.
+    return replaced !== undefined || !this.#index.add(key);
   }
 
   #removeReplaced(large: LargeFile): void {

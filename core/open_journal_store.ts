@@ -16,6 +16,7 @@ import type { Log } from "./log.ts";
 import { LargeFile, Overlay } from "./overlay.ts";
 import { SAVE_PREFIX } from "./segment_writer.ts";
 import { Value } from "./store.ts";
+import { ValueCache } from "./value_cache.ts";
 
 /** How a store is opened. */
 export interface JournalStoreOptions {
@@ -60,7 +61,8 @@ export async function openJournalStore(
     listHidden(files, hiddenFolder),
   ]);
   const contentTypes = await ContentTypes.open(hiddenFolder, files, log);
-  const overlay = new Overlay();
+  const cache = new ValueCache(cacheBytes);
+  const overlay = new Overlay(cache);
   const replay = new Replay(hiddenFolder, hidden.large, index, overlay);
   const found = await replayJournal(
     hidden.segments,
@@ -77,12 +79,12 @@ export async function openJournalStore(
     files,
     journal: new Journal(hiddenFolder, { files, found, leastSpareBytes: journalBytes / 16 }),
     overlay,
+    cache,
     keyFiles,
     contentTypes,
     index,
     log,
     journalBytes,
-    cacheBytes,
     closeTimeoutMs,
     onFatal,
   });

@@ -1,6 +1,6 @@
 /** What is durable in the journal and not yet in key files. */
 import { Value } from "./store.ts";
-import { memoryOf } from "./value_cache.ts";
+import { memoryOf, type ValueCache } from "./value_cache.ts";
 
 /** A large value in a file of its own, on its way to the key's file. */
 export class LargeFile {
@@ -29,8 +29,10 @@ export interface OverlayEntry {
   state: State;
   /** Number of the journal segment that holds the write. */
   readonly segment: number;
-  /** Whether the checkpoint has brought it into the key's file. */
-  isFile: boolean;
+  /** Whether it is still the newest write of its key, and not in the key's file. */
+  isPending: boolean;
+  /** About how many bytes of memory it takes with its value: to ask that costs a look at it. */
+  bytes: number;
 }
 
 // An entry with its place in the map and in its segment, measured with both runtimes; and what stays
@@ -43,8 +45,12 @@ export function bytesOf(key: string, state: State): number {
   return ENTRY_BYTES + (state instanceof Value ? memoryOf(key, state) : key.length);
 }
 
-/** The newest durable write of each key that the journal holds. */
+/**
+ * The newest durable write of each key that the journal holds. What it has of a key is newer than what
+ * the cache has; when it is in the key's file it moves to the cache.
+ */
 export class Overlay {
+  readonly #cache: ValueCache;
   readonly #entries = new Map<string, OverlayEntry>();
   /** By segment, what it holds; entries that a later segment replaced stay until it is dropped. */
   readonly #bySegment = new Map<number, OverlayEntry[]>();
@@ -53,6 +59,10 @@ export class Overlay {
   #current: OverlayEntry[] = [];
   #currentSegment = -1;
   #currentBytes = 0;
+
+  constructor(cache: ValueCache) {
+    this.#cache = cache;
+  }
 
   /** About how many bytes of memory it takes. */
   get bytes(): number {
@@ -84,10 +94,11 @@ export class Overlay {
     const replaced = previous?.state;
     const bytes = bytesOf(key, state);
     if (previous !== undefined && previous.segment === segment) {
-      const more = bytes - bytesOf(key, replaced);
+      const more = bytes - previous.bytes;
       this.#bytes += more;
       if (segment === this.#currentSegment) this.#currentBytes += more;
       previous.state = state;
+      previous.bytes = bytes;
       return replaced;
     }
     // The checkpoint of the older segment sees that this one is not the newest any more.
@@ -95,7 +106,7 @@ export class Overlay {
     if (segment !== this.#currentSegment) this.#begin(segment);
     this.#bytes += bytes;
     this.#currentBytes += bytes;
-    const entry = { key, state, segment, isFile: false };
+    const entry = { key, state, segment, isPending: true, bytes };
     this.#entries.set(key, entry);
     this.#current.push(entry);
     return replaced;
@@ -111,31 +122,23 @@ export class Overlay {
     return this.#bySegment.get(segment)?.length ?? 0;
   }
 
-  /** Whether `entry` is still the newest write of its key. */
-  isNewest(entry: OverlayEntry): boolean {
-    return this.#entries.get(entry.key) === entry;
-  }
-
-  /** Whether the file of `entry` is still to be made. */
-  isPending(entry: OverlayEntry): boolean {
-    return !entry.isFile && this.isNewest(entry);
-  }
-
   /**
    * Records that the key's file holds what `entry` does: readers find it there from now on, and its
    * memory is free long before the whole segment is dropped.
    */
   placed(entry: OverlayEntry): void {
-    entry.isFile = true;
-    if (!this.isNewest(entry)) return;
+    if (!entry.isPending) return;
+    const { key, state } = entry;
     this.#strip(entry);
-    this.#entries.delete(entry.key);
+    this.#entries.delete(key);
+    if (state instanceof Value) this.#cache.set(key, state);
+    else this.#cache.delete(key);
   }
 
   /** Forgets a segment that was dropped. */
   forget(segment: number): void {
     for (const entry of this.entriesOf(segment)) {
-      if (this.isNewest(entry)) this.placed(entry);
+      this.placed(entry);
       this.#bytes -= REST_BYTES;
     }
     this.#bySegment.delete(segment);
@@ -143,7 +146,8 @@ export class Overlay {
   }
 
   #strip(entry: OverlayEntry): void {
-    this.#bytes -= bytesOf(entry.key, entry.state) - REST_BYTES;
+    this.#bytes -= entry.bytes - REST_BYTES;
+    entry.isPending = false;
     entry.state = undefined;
   }
 

@@ -17,8 +17,6 @@ const NONE: ReadonlySet<number> = new Set();
 
 /** What a group needs of whoever writes the segment. */
 export interface GroupHost {
-  /** Whether the file of an entry is still to be made. */
-  isPending(entry: OverlayEntry): boolean;
   /** The path of a file that there is not yet. */
   temporaryPath(): string;
   /** The path of the file of an entry's key. */
@@ -82,7 +80,7 @@ export class SegmentGroup {
     for (const entry of this.#entries) {
       // It may be replaced meanwhile.
       const { state } = entry;
-      if (!(state instanceof Value) || !this.#host.isPending(entry)) continue;
+      if (!(state instanceof Value) || !entry.isPending) continue;
       const path = this.#host.temporaryPath();
       const { size } = state;
       group.push({ entry, file: { path, size, copyTo: (into) => state.copyTo(into) } });
@@ -97,7 +95,7 @@ export class SegmentGroup {
     for (let at = 0; at < this.#entries.length; at += MOST_MADE) {
       const group = this.#entries.slice(at, at + MOST_MADE).filter((entry) => {
         return (entry.state === undefined || this.written.has(entry)) &&
-          this.#host.isPending(entry);
+          entry.isPending;
       });
       const renamed = group.filter((entry) => this.written.has(entry));
       const removed = group.filter((entry) => !this.written.has(entry));

@@ -79,7 +79,7 @@ export class SegmentWriter {
   async write(segment: number): Promise<readonly OverlayEntry[]> {
     const { overlay, files, folder, contentTypes } = this.#parts;
     const entries = overlay.entriesOf(segment);
-    await putTypes(contentTypes, typeChanges(entries, overlay));
+    await putTypes(contentTypes, typeChanges(entries));
     this.#blocked = [];
     await this.#writeEntries(entries);
     if (this.#isFolderDirty) {
@@ -90,7 +90,7 @@ export class SegmentWriter {
       }
       this.#isFolderDirty = false;
     }
-    return this.#blocked.filter((entry) => overlay.isNewest(entry));
+    return this.#blocked.filter((entry) => entry.isPending);
   }
 
   /** Lets go of what it holds open. */
@@ -100,8 +100,8 @@ export class SegmentWriter {
   }
 
   async #writeEntries(entries: readonly OverlayEntry[]): Promise<void> {
-    const { files, hiddenFolder, overlay } = this.#parts;
-    const wanted = entries.filter((entry) => overlay.isPending(entry));
+    const { files, hiddenFolder } = this.#parts;
+    const wanted = entries.filter((entry) => entry.isPending);
     this.#fileSystem ??= files.openFileSystem(hiddenFolder, wanted.length);
     const fileSystem = this.#fileSystem;
     if (fileSystem === undefined || wanted.length < fileSystem.leastFiles) {
@@ -139,7 +139,6 @@ export class SegmentWriter {
     entries: readonly OverlayEntry[],
     work: (entry: OverlayEntry) => Promise<void>,
   ): Promise<void> {
-    const { overlay } = this.#parts;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const failures: unknown[] = [];
     let next = 0;
@@ -149,7 +148,7 @@ export class SegmentWriter {
         if (this.#pace.isStopped()) failures.push(new StoppedError("Stopped"));
         const entry = entries[next++];
         if (entry === undefined) break;
-        if (!overlay.isPending(entry)) continue;
+        if (!entry.isPending) continue;
         active++;
         work(entry).catch((error) => {
           // One key whose file cannot be written must not hold up the others.
@@ -219,7 +218,7 @@ export class SegmentWriter {
   }
 
   async #placeLarge(entry: OverlayEntry, large: LargeFile, path: string): Promise<void> {
-    const { files, overlay } = this.#parts;
+    const { files } = this.#parts;
     if (large.isPlaced) return;
     const from = large.path;
     large.isPlaced = true;
@@ -228,16 +227,15 @@ export class SegmentWriter {
     } catch (error) {
       large.isPlaced = false;
       // Whoever replaced it meanwhile has left the file to us.
-      if (!overlay.isNewest(entry)) return await files.remove(from).catch(() => {});
+      if (!entry.isPending) return await files.remove(from).catch(() => {});
       throw error;
     }
     large.path = path;
   }
 
   #groupHost(): GroupHost {
-    const { overlay, keyFiles } = this.#parts;
+    const { keyFiles } = this.#parts;
     return {
-      isPending: (entry) => overlay.isPending(entry),
       temporaryPath: () => this.#temporaryPath(),
       pathOf: ({ key }) => keyFiles.pathToWrite(key),
       placed: (entry) => this.#placed(entry),
@@ -250,9 +248,9 @@ export class SegmentWriter {
   }
 }
 
-function* typeChanges(entries: readonly OverlayEntry[], overlay: Overlay): Generator<TypeChange> {
+function* typeChanges(entries: readonly OverlayEntry[]): Generator<TypeChange> {
   for (const entry of entries) {
-    if (!overlay.isPending(entry)) continue;
+    if (!entry.isPending) continue;
     yield [entry.key, entry.state?.contentType ?? DEFAULT_CONTENT_TYPE];
   }
 }

@@ -13,6 +13,7 @@ export interface ValueSources {
   readonly files: Files;
   readonly index: KeyIndex;
   readonly overlay: Overlay;
+  readonly cache: ValueCache;
   readonly keyFiles: KeyFiles;
   readonly contentTypes: ContentTypes;
 }
@@ -28,16 +29,22 @@ interface Watch {
 /** Reads values; never waits for a write. */
 export class ValueReader {
   readonly #sources: ValueSources;
-  readonly #cache: ValueCache;
   /** Keys whose files are being read. */
   readonly #watches = new Map<string, Watch>();
 
-  constructor(sources: ValueSources, cache: ValueCache) {
+  constructor(sources: ValueSources) {
     this.#sources = sources;
-    this.#cache = cache;
   }
 
-  /** Returns the value of a key that is not in the cache; as `Store.get`. */
+  /** Returns the value of `key` if it is in memory. */
+  inMemory(key: string): Value | undefined {
+    const { cache, overlay } = this.#sources;
+    const entry = overlay.get(key);
+    if (entry === undefined) return cache.get(key);
+    return entry.state instanceof Value ? entry.state : undefined;
+  }
+
+  /** Returns the value of a key for which `inMemory` has none; as `Store.get`. */
   get(
     key: string,
   ): Value | undefined | Promise<Value | LargeValue | undefined> {
@@ -55,18 +62,18 @@ export class ValueReader {
 
   /** Reads a key's file, which no write under way touches, unless that could take a while. */
   #readAtOnce(key: string): Value | undefined {
-    const { files, keyFiles, contentTypes } = this.#sources;
+    const { cache, files, keyFiles, contentTypes } = this.#sources;
     const bytes = files.readAtOnce(keyFiles.pathToRead(key), LARGE_VALUE_BYTES);
     if (bytes === undefined) return undefined;
     const value = Value.copyOf(bytes, contentTypes.get(key));
     value.compact();
-    this.#cache.set(key, value);
+    cache.set(key, value);
     return value;
   }
 
   /** Returns the ETag of the value of `key`. */
   async etagOf(key: string): Promise<string | undefined> {
-    const value = this.#cache.get(key) ?? await this.get(key);
+    const value = this.inMemory(key) ?? await this.get(key);
     if (value !== undefined && !(value instanceof Value)) value.discard();
     return value?.etag;
   }
@@ -81,7 +88,7 @@ export class ValueReader {
   }
 
   async #read(key: string): Promise<Value | LargeValue | undefined> {
-    const { index, overlay, keyFiles, contentTypes } = this.#sources;
+    const { cache, index, overlay, keyFiles, contentTypes } = this.#sources;
     for (let attempt = 1;; attempt++) {
       const state = overlay.get(key)?.state;
       if (state instanceof Value) return state;
@@ -101,7 +108,7 @@ export class ValueReader {
         } else if (!watch.isChanged || isLast) {
           if (value instanceof Value && !watch.isChanged) {
             value.compact();
-            this.#cache.set(key, value);
+            cache.set(key, value);
           }
           return value;
         } else if (!(value instanceof Value)) {

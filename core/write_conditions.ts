@@ -1,6 +1,5 @@
 /** Decides conditional writes in the moment in which their batch is about to be written. */
 import { messageOf, PreconditionFailedError } from "./errors.ts";
-import type { OverlayEntry } from "./overlay.ts";
 import { PendingCarry, type PendingWrite, SupersededError } from "./pending_write.ts";
 import type { Condition } from "./store.ts";
 
@@ -9,8 +8,6 @@ export interface DurableState {
   has(key: string): boolean;
   /** ETag of a value that is there. */
   etagOf(key: string): Promise<string | undefined>;
-  /** Whether `entry` is still the newest write of its key. */
-  isNewest(entry: OverlayEntry): boolean;
 }
 
 /**
@@ -25,7 +22,7 @@ export async function decideConditions(
   const inBatch = new Map<string, PendingWrite>();
   for (const write of writes) {
     const { key, condition } = write;
-    if (write instanceof PendingCarry && (inBatch.has(key) || !durable.isNewest(write.entry))) {
+    if (write instanceof PendingCarry && (inBatch.has(key) || !write.entry.isPending)) {
       write.failure = new SupersededError("A newer write has taken its place");
     }
     if (condition !== undefined) {

@@ -7,6 +7,7 @@ import { KeyFiles } from "../../core/key_files.ts";
 import { Overlay } from "../../core/overlay.ts";
 import { SegmentWriter } from "../../core/segment_writer.ts";
 import { Value } from "../../core/store.ts";
+import { ValueCache } from "../../core/value_cache.ts";
 import { Random } from "../crash/random.ts";
 import { SimulatedDisk } from "../crash/simulated_disk.ts";
 import { DEADLINE_MS } from "./http_testing.ts";
@@ -50,7 +51,7 @@ class GroupingDisk extends SimulatedDisk {
 async function prepare(disk: SimulatedDisk) {
   const folder = "/data";
   const hiddenFolder = "/data/.kvs";
-  const overlay = new Overlay();
+  const overlay = new Overlay(new ValueCache(0));
   const keyFiles = new KeyFiles(folder);
   const log = () => {};
   await keyFiles.load(disk, log);
