@@ -127,7 +127,7 @@ async function createRegistry(sources: MetricsSources): Promise<Registry> {
   counter("kvs_cache_hits_total", "Loads answered from memory", () => store()?.cacheHits ?? 0);
   counter(
     "kvs_cache_misses_total",
-    "Loads not answered from the cache, those of absent keys included",
+    "Loads not answered from memory, those of absent keys included",
     () => store()?.cacheMisses ?? 0,
   );
   gauge("kvs_journal_bytes", "Bytes of the journal", () => store()?.journalBytes);

@@ -191,6 +191,7 @@ class Replay {
   }
 
   #put(key: string, value: Value, segment: number): void {
+    value.compact();
     this.#overlay.put(key, value, segment);
     this.#index.add(key);
   }
