@@ -16,14 +16,8 @@ import { InvalidOperationError, KvsError, messageOf, ValueTooLargeError } from "
 import { isObject, isOptionalText } from "./json.ts";
 import { checkKey } from "./key.ts";
 import { type Log } from "./log.ts";
-import { errorName, SHUTTING_DOWN, statusOf } from "./protocol.ts";
-import {
-  DEFAULT_CONTENT_TYPE,
-  LARGE_VALUE_BYTES,
-  type LargeValue,
-  type Store,
-  Value,
-} from "./store.ts";
+import { DEFAULT_CONTENT_TYPE, errorName, SHUTTING_DOWN, statusOf } from "./protocol.ts";
+import { LARGE_VALUE_BYTES, type LargeValue, type Store, Value } from "./store.ts";
 
 /**
  * What operations under way at the same time may take in memory (bytes); a value that is being read

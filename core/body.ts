@@ -2,7 +2,8 @@
 import { checkContentType } from "./content_type.ts";
 import { LengthRequiredError, ValueTooLargeError } from "./errors.ts";
 import { type HttpBody, type HttpRequest } from "./http_types.ts";
-import { DEFAULT_CONTENT_TYPE, type IncomingValue, LARGE_VALUE_BYTES, Value } from "./store.ts";
+import { type IncomingValue, LARGE_VALUE_BYTES, Value } from "./store.ts";
+import { DEFAULT_CONTENT_TYPE } from "./wire.ts";
 
 /**
  * Reads the body of a request as a value; without a promise where it came along with the header.

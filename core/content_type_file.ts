@@ -4,7 +4,7 @@ import { join } from "@std/path";
 import { failedError, writeAll } from "./journal.ts";
 import type { Files, OpenFile } from "./files.ts";
 import type { Log } from "./log.ts";
-import { DEFAULT_CONTENT_TYPE } from "./store.ts";
+import { DEFAULT_CONTENT_TYPE } from "./wire.ts";
 
 /** On-disk name in the hidden folder. */
 const FILE_NAME = "content-types";

@@ -15,7 +15,8 @@
  * same file can look like a sound frame.
  */
 import { crc32 } from "node:zlib";
-import { DEFAULT_CONTENT_TYPE, Value } from "./store.ts";
+import { Value } from "./store.ts";
+import { DEFAULT_CONTENT_TYPE } from "./wire.ts";
 
 /** What a record does to its key. On-disk format. */
 export const RecordKind = {

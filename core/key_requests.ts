@@ -7,8 +7,7 @@ import { RemoteError } from "./errors.ts";
 import { toSegment } from "./key.ts";
 import { type Page, parsePage, type Remote } from "./remote.ts";
 import { type RequestTiming, Watch } from "./request_watch.ts";
-import { DEFAULT_CONTENT_TYPE } from "./store.ts";
-import { V1_KEYS } from "./wire.ts";
+import { DEFAULT_CONTENT_TYPE, V1_KEYS } from "./wire.ts";
 
 /** Bytes in memory. */
 export type Bytes = Uint8Array<ArrayBuffer>;

@@ -54,7 +54,7 @@ import { mergeListings } from "./rebalance_streams.ts";
 import { equalBytes, type Remote } from "./remote.ts";
 import { parseServerList, type Scheme, type ServerAddress } from "./server_list.ts";
 import { Shards } from "./shards.ts";
-import { DEFAULT_CONTENT_TYPE } from "./store.ts";
+import { DEFAULT_CONTENT_TYPE } from "./wire.ts";
 
 export { Access } from "./access.ts";
 export { DiscoveryError, InvalidKeyError, UsageError } from "./errors.ts";

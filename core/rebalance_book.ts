@@ -4,8 +4,8 @@ import { type Facts } from "./rebalance_bulk.ts";
 import { type Endpoint, type Entry, type Loaded, type Saved } from "./rebalance_endpoint.ts";
 import { type Patience } from "./rebalance_pace.ts";
 import { type Copy, equalBytes, type Remote } from "./remote.ts";
-import { DEFAULT_CONTENT_TYPE, Value } from "./store.ts";
-import { KEY_NOT_FOUND, TEXT_TYPE } from "./wire.ts";
+import { Value } from "./store.ts";
+import { DEFAULT_CONTENT_TYPE, KEY_NOT_FOUND, TEXT_TYPE } from "./wire.ts";
 
 /** The longest path that is sent to a server of another make, in bytes; most take 64 KiB at most. */
 const MAX_BOOK_PATH = 60 * 1024;

@@ -3,7 +3,7 @@ import { decodeBase64, encodeBase64 } from "@std/encoding/base64";
 import { RemoteError } from "./errors.ts";
 import { isObject, isOptionalText } from "./json.ts";
 import { type Copy, type Remote } from "./remote.ts";
-import { DEFAULT_CONTENT_TYPE } from "./store.ts";
+import { DEFAULT_CONTENT_TYPE } from "./wire.ts";
 
 /** Stands for a value that a batch does not carry: it is loaded and saved by itself. */
 export const BY_ITSELF: unique symbol = Symbol("by itself");

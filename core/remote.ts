@@ -4,8 +4,14 @@ import { messageOf, RemoteError } from "./errors.ts";
 import { bytesToSegment, toSegment } from "./key.ts";
 import { hasDotSegment, rawRequest } from "./raw_http.ts";
 import { type ServerAddress } from "./server_list.ts";
-import { DEFAULT_CONTENT_TYPE } from "./store.ts";
-import { KEY_NOT_FOUND, KEY_SEPARATOR, V1_BATCH, V1_KEYS, V1_STATS } from "./wire.ts";
+import {
+  DEFAULT_CONTENT_TYPE,
+  KEY_NOT_FOUND,
+  KEY_SEPARATOR,
+  V1_BATCH,
+  V1_KEYS,
+  V1_STATS,
+} from "./wire.ts";
 
 /** How a {@link Remote} asks. */
 export interface RemoteOptions {

@@ -12,7 +12,8 @@ import { failedError, writeAll } from "./journal.ts";
 import type { KeyFiles } from "./key_files.ts";
 import { LargeFile, type Overlay, type OverlayEntry } from "./overlay.ts";
 import { type GroupHost, SegmentGroup } from "./segment_group.ts";
-import { DEFAULT_CONTENT_TYPE, type Value } from "./store.ts";
+import { type Value } from "./store.ts";
+import { DEFAULT_CONTENT_TYPE } from "./wire.ts";
 
 /** On-disk name: files that become key files. */
 export const SAVE_PREFIX = "save-";

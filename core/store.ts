@@ -2,10 +2,8 @@
  * What a shard keeps: keys and values behind one small interface. Handlers know only this; how it is
  * kept on disk, or that it is only in memory, is the business of the implementation.
  */
-import { hash } from "node:crypto";
-
-/** The content type of a value that was saved without one. */
-export const DEFAULT_CONTENT_TYPE = "application/octet-stream";
+import { hashValue } from "./value_hash.ts";
+import { DEFAULT_CONTENT_TYPE } from "./wire.ts";
 
 const encoder = new TextEncoder();
 // ignoreBOM keeps a leading U+FEFF, so that text to bytes to text is exact.
@@ -118,19 +116,13 @@ export class Value {
   }
 
   /**
-   * Strong ETag (RFC 9110, 8.8.3): 16 hex digits of SHA-256, the same on any server. Other bytes or
-   * another content type are another ETag.
+   * Strong ETag (RFC 9110, 8.8.3): 16 hex digits, the same on any server. Other bytes or another
+   * content type are another ETag.
    */
   get etag(): string {
-    this.#etag ??= `"${this.#digest().slice(0, 16)}"`;
+    const type = this.contentType === DEFAULT_CONTENT_TYPE ? "" : this.contentType;
+    this.#etag ??= `"${hashValue(this.body, type)}"`;
     return this.#etag;
-  }
-
-  #digest(): string {
-    const digest = hash("sha256", this.body, "hex");
-    return this.contentType === DEFAULT_CONTENT_TYPE
-      ? digest
-      : hash("sha256", digest + this.contentType, "hex");
   }
 }
 

@@ -10,10 +10,9 @@ import { type HttpRequest, type HttpResponse } from "./http_types.ts";
 import { decodeSegment } from "./key.ts";
 import { streamPages } from "./listing.ts";
 import { errorAnswer, jsonAnswer } from "./respond.ts";
-import { V1_KEYS } from "./protocol.ts";
+import { DEFAULT_CONTENT_TYPE, V1_KEYS } from "./protocol.ts";
 import {
   type Condition,
-  DEFAULT_CONTENT_TYPE,
   type IncomingValue,
   type LargeValue,
   type ListOptions,

@@ -23,3 +23,6 @@ export const METRICS = "/metrics";
 
 /** Content type of every answer of the book routes. Book contract. */
 export const TEXT_TYPE = "text/plain; charset=utf-8";
+
+/** The content type of a value that was saved without one. */
+export const DEFAULT_CONTENT_TYPE = "application/octet-stream";

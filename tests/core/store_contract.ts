@@ -4,12 +4,12 @@ import { InvalidKeyError, PreconditionFailedError } from "../../core/errors.ts";
 import { compareKeys } from "../../core/key.ts";
 import {
   type Condition,
-  DEFAULT_CONTENT_TYPE,
   LARGE_VALUE_BYTES,
   type LargeValue,
   type Store,
   Value,
 } from "../../core/store.ts";
+import { DEFAULT_CONTENT_TYPE } from "../../core/wire.ts";
 
 /** A store under test. */
 export interface StoreUnderTest {
