@@ -234,6 +234,7 @@ export class Checkpointer {
       }
     } catch (error) {
       this.#handle(error);
+      if (this.#retryMs > 0) await journal.removeSpares().catch((error) => this.#handle(error));
     }
   }
 

@@ -1,4 +1,5 @@
 /** The file system of this machine, as {@link Files}. */
+import { openDurable } from "./durable_file.ts";
 import type { FileFacts, Files, OpenFile } from "./files.ts";
 import { openFileSystem } from "./file_system.ts";
 import { listFolder } from "./folder_listing.ts";
@@ -54,6 +55,8 @@ export const denoFiles: Files = {
   async open(path, options) {
     return new DenoFile(await Deno.open(path, { read: true, write: options?.write ?? false }));
   },
+
+  openDurable,
 
   readAtOnce,
 

@@ -31,6 +31,17 @@ export interface OpenFile {
   close(): void;
 }
 
+/** An open file for writes that are durable when they are done. */
+export interface DurableFile {
+  /**
+   * Writes at `offset`; resolves to how many bytes would survive a power cut, -1 where that failed. Then
+   * writing and flushing the same once more through an {@link OpenFile} which was open before tells why:
+   * the system reports what it could not write to each that is open.
+   */
+  write(bytes: Uint8Array<ArrayBuffer>, offset: number): Promise<number>;
+  close(): void;
+}
+
 /** What is to be in a new file. */
 export interface NewFile {
   readonly path: string;
@@ -70,6 +81,11 @@ export interface Files {
   create(path: string): Promise<OpenFile>;
   /** Opens an existing file for reading, or for writing as well. Not to wait for its content. */
   open(path: string, options?: { readonly write?: boolean }): Promise<OpenFile>;
+  /**
+   * Opens an existing file once more. `undefined` where that is not possible: to write and flush in two
+   * steps does the same, but takes longer.
+   */
+  openDurable(path: string): DurableFile | undefined;
   /**
    * The content of a file of 1 to `most` bytes, if that can be had at once without holding up the
    * event loop; `undefined` if not, and for everything else. Valid until the next call.

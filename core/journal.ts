@@ -1,14 +1,19 @@
 /** The journal: an append-only log in segments, each dropped once its writes are in key files. */
 import { join } from "@std/path";
 import { messageOf, StorageFailedError, StorageFullError } from "./errors.ts";
-import { type Files, isDiskFull, type OpenFile } from "./files.ts";
+import { type DurableFile, type Files, isDiskFull, type OpenFile } from "./files.ts";
 import { Histogram } from "./histogram.ts";
 import { encodeHeader, type FrameBuffer, SEGMENT_HEADER_BYTES } from "./journal_record.ts";
 
 /** On-disk name: `journal-` and eight or more digits. */
 const SEGMENT_NAME = /^journal-(\d{8,})$/;
-/** On-disk name of the file that waits to become a segment. */
-export const SPARE_NAME = "spare";
+/** On-disk name of a file that waits to become a segment: `spare-` and the number that it had. */
+const SPARE_NAME = /^spare(-\d+)?$/;
+
+/** Whether a file name is that of a file which waits to become a segment, or of one by an early version. */
+export function isSpareName(name: string): boolean {
+  return SPARE_NAME.test(name);
+}
 
 /** Returns the number of the segment that a file name stands for, if it does. */
 export function segmentNumber(name: string): number | undefined {
@@ -24,6 +29,8 @@ export function segmentName(number: number): string {
 interface ActiveSegment {
   readonly number: number;
   readonly file: OpenFile;
+  /** The same file, where its system has that. */
+  readonly durable: DurableFile | undefined;
   readonly salt: number;
   /** Where the next frame goes. */
   end: number;
@@ -32,6 +39,7 @@ interface ActiveSegment {
 }
 
 interface SpareFile {
+  readonly path: string;
   readonly salt: number;
   /** Where its frames end. */
   readonly end: number;
@@ -51,27 +59,31 @@ export class Journal {
   readonly #files: Files;
   /** Number of each sealed segment and where its frames end; in order. */
   readonly #sealed: Map<number, number>;
-  /** Only a file of so many bytes, from a server that is busy, is kept for the next segment. */
+  /** Only files of so many bytes, from a server that is busy, are kept for next segments. */
   readonly #leastSpareBytes: number;
+  /** And no more than this together, with the segments that there are then. */
+  readonly #mostBytes: number;
   #active: ActiveSegment | undefined;
   #last: { number: number; end: number };
-  /** The file that waits to become a segment: what it holds. */
-  #spare: SpareFile | undefined;
+  /** Files that wait to become segments. */
+  readonly #spares: SpareFile[] = [];
   /** Salts of the sealed segments that this process wrote. */
   readonly #salts = new Map<number, number>();
   #sealedBytes = 0;
-  /** How long flushes of frames took. */
+  /** How long it took to write and flush frames. */
   readonly flushes = new Histogram();
 
   constructor(
     folder: string,
-    { files, found, leastSpareBytes }: {
+    { files, found, leastSpareBytes, mostBytes }: {
       readonly files: Files;
       readonly found: FoundSegments;
       readonly leastSpareBytes: number;
+      readonly mostBytes: number;
     },
   ) {
     this.#leastSpareBytes = leastSpareBytes;
+    this.#mostBytes = mostBytes;
     this.#folder = folder;
     this.#files = files;
     this.#sealed = new Map(found);
@@ -116,27 +128,38 @@ export class Journal {
   async append(frame: FrameBuffer): Promise<void> {
     const active = this.#active ??= await this.#begin();
     const bytes = frame.seal(active.salt, active.sequence);
-    try {
-      await writeAll(active.file, bytes);
-    } catch (error) {
-      await this.#cutBack(active, error);
-      throw fullError(error);
-    }
     const startedAt = performance.now();
-    try {
-      await active.file.syncData();
-    } catch (error) {
-      throw failedError("Cannot flush the journal", error);
-    }
+    // One step instead of two: each is a way to another thread and back.
+    const size = await active.durable?.write(bytes, active.end);
+    if (size !== bytes.length) await this.#writeAndFlush(active, bytes);
     this.flushes.observe(performance.now() - startedAt);
     active.end += bytes.length;
     active.sequence++;
+  }
+
+  async #writeAndFlush(active: ActiveSegment, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+    const { file, end } = active;
+    try {
+      file.seek(end);
+      await writeAll(file, bytes);
+    } catch (error) {
+      await this.#cutBack(active, error);
+      if (!isDiskFull(error) || this.#spares.length === 0) throw fullError(error);
+      await this.removeSpares();
+      return await this.#writeAndFlush(active, bytes);
+    }
+    try {
+      await file.syncData();
+    } catch (error) {
+      throw failedError("Cannot flush the journal", error);
+    }
   }
 
   /** Ends the segment that is active, if there is one: the next frame begins a new one. */
   seal(): void {
     const active = this.#active;
     if (active === undefined) return;
+    active.durable?.close();
     active.file.close();
     this.#sealed.set(active.number, active.end);
     this.#salts.set(active.number, active.salt);
@@ -153,8 +176,10 @@ export class Journal {
     const end = this.#sealed.get(number) ?? 0;
     const path = join(this.#folder, segmentName(number));
     const salt = this.#salts.get(number);
-    const isSpare = salt !== undefined && end >= this.#leastSpareBytes && this.#spare === undefined;
-    if (isSpare) await this.#files.rename(path, join(this.#folder, SPARE_NAME));
+    const spare = this.#isSpare(end) && salt !== undefined
+      ? { path: join(this.#folder, `spare-${number}`), salt, end }
+      : undefined;
+    if (spare !== undefined) await this.#files.rename(path, spare.path);
     else await this.#files.remove(path);
     try {
       await this.#files.syncFolder(this.#folder);
@@ -163,17 +188,27 @@ export class Journal {
     }
     // Not before: until then a power cut gives the file its old name back, and what the next segment
     // has written to it by then would stand in the middle of the journal.
-    if (isSpare) this.#spare = { salt, end };
+    if (spare !== undefined) this.#spares.push(spare);
     this.#salts.delete(number);
     this.#sealed.delete(number);
     this.#sealedBytes -= end;
   }
 
+  #isSpare(bytes: number): boolean {
+    let others = this.bytes - bytes;
+    for (const { end } of this.#spares) others += end;
+    return bytes >= this.#leastSpareBytes && others + bytes <= this.#mostBytes;
+  }
+
   /** Closes the journal and leaves no file behind that is not a sealed segment. */
   async close(): Promise<void> {
     this.abandon();
-    if (this.#spare !== undefined) await this.#files.remove(join(this.#folder, SPARE_NAME));
-    this.#spare = undefined;
+    await this.removeSpares();
+  }
+
+  /** Gives back the room of files that are kept for next segments: others need it now. */
+  async removeSpares(): Promise<void> {
+    for (const { path } of this.#spares.splice(0)) await this.#files.remove(path);
   }
 
   /** Closes the open file and leaves all as it is: after a failure. */
@@ -184,10 +219,9 @@ export class Journal {
   async #begin(): Promise<ActiveSegment> {
     const number = this.#last.number + 1;
     const path = join(this.#folder, segmentName(number));
-    const old = this.#spare;
-    const spare = join(this.#folder, SPARE_NAME);
+    const old = this.#spares.pop();
     const file = old !== undefined
-      ? await this.#files.open(spare, { write: true })
+      ? await this.#files.open(old.path, { write: true })
       : await createFile(this.#files, path);
     const salt = randomSalt();
     const header = { salt, oldSalt: old?.salt, previousEnd: this.#last.end };
@@ -198,26 +232,26 @@ export class Journal {
     } catch (error) {
       file.close();
       if (old === undefined) await this.#files.remove(path);
+      else this.#spares.push(old);
       throw fullError(error);
     }
     try {
       await file.syncData();
-      if (old !== undefined) await this.#files.rename(spare, path);
-      this.#spare = undefined;
+      if (old !== undefined) await this.#files.rename(old.path, path);
       // Before a write in it is acknowledged its name has to be durable.
       await this.#files.syncFolder(this.#folder);
     } catch (error) {
       file.close();
       throw failedError("Cannot flush a new journal segment", error);
     }
-    return { number, file, salt, end: SEGMENT_HEADER_BYTES, sequence: 0 };
+    const durable = this.#files.openDurable(path);
+    return { number, file, durable, salt, end: SEGMENT_HEADER_BYTES, sequence: 0 };
   }
 
   /** Removes what a failed write left, so that no rubbish can ever stand between sound frames. */
   async #cutBack(active: ActiveSegment, cause: unknown): Promise<void> {
     try {
       await active.file.truncate(active.end);
-      active.file.seek(active.end);
     } catch (error) {
       throw failedError(`Cannot undo a failed write (${messageOf(cause)})`, error);
     }

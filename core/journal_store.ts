@@ -66,7 +66,8 @@ export class JournalStore implements Store {
     this.#queue = new CommitQueue(parts.journal, this.#commitHost());
     this.#checkpointer = new Checkpointer({ ...parts, failed }, this.#queue);
     this.#reader = new ValueReader(parts);
-    this.#largeWriter = new LargeWriter(parts.hiddenFolder, parts.files);
+    const giveRoom = () => parts.journal.removeSpares();
+    this.#largeWriter = new LargeWriter(parts.hiddenFolder, parts.files, giveRoom);
     this.#queue.release();
     if (parts.journal.bytes > 0) this.#checkpointer.hurry();
   }

@@ -1,5 +1,6 @@
 /** Large values: written to and read from files piece by piece. */
 import { join } from "@std/path";
+import { StorageFullError } from "./errors.ts";
 import { failedError, fullError, writeAll } from "./journal.ts";
 import type { FileFacts, Files, OpenFile } from "./files.ts";
 import { LargeFile } from "./overlay.ts";
@@ -70,6 +71,7 @@ export class OpenLargeValue implements LargeValue {
 export class LargeWriter {
   readonly #folder: string;
   readonly #files: Files;
+  readonly #giveRoom: () => Promise<void>;
   // A name is never used twice, also not by the next server: the journal may still name the file.
   readonly #prefix = LARGE_PREFIX + crypto.randomUUID().slice(0, 18) + "-";
   #count = 0;
@@ -77,9 +79,11 @@ export class LargeWriter {
   #nextFolderSync: Promise<void> | undefined;
   #folderSync: Promise<void> = Promise.resolve();
 
-  constructor(folder: string, files: Files) {
+  /** @param giveRoom Called when a value found the disk full, so that the next one may find room. */
+  constructor(folder: string, files: Files, giveRoom: () => Promise<void>) {
     this.#folder = folder;
     this.#files = files;
+    this.#giveRoom = giveRoom;
   }
 
   /**
@@ -122,6 +126,7 @@ export class LargeWriter {
     } catch (error) {
       file.close();
       await this.#files.remove(path).catch(() => {});
+      if (error instanceof StorageFullError) await this.#giveRoom();
       throw error;
     }
   }

@@ -1,8 +1,8 @@
 /**
  * The few calls of the C library that the runtime has no other way to: listing a folder of a million
- * files in a second, small files without a thread for each step, flushing a file system once for
- * thousands of files, the release of the kernel where /proc is out of reach, and ending a TLS connection
- * whose client is silent.
+ * files in a second, small files without a thread for each step, writing and flushing in one step,
+ * flushing a file system once for thousands of files, the release of the kernel where /proc is out of
+ * reach, and ending a TLS connection whose client is silent.
  */
 
 /** The C library's functions, or `undefined` where there is none of the kind that is known. */
@@ -27,7 +27,8 @@ function openLibC() {
       read: { parameters: ["i32", "buffer", "usize"], result: "isize" },
       getdents64: { parameters: ["i32", "buffer", "usize"], result: "isize" },
       uname: { parameters: ["buffer"], result: "i32" },
-      // On another thread: it waits for the disk.
+      // On another thread: they wait for the disk.
+      pwrite: { parameters: ["i32", "buffer", "usize", "i64"], result: "isize", nonblocking: true },
       syncfs: { parameters: ["i32"], result: "i32", nonblocking: true },
       close: { parameters: ["i32"], result: "i32" },
       getpeername: { parameters: ["i32", "buffer", "buffer"], result: "i32" },

@@ -5,7 +5,7 @@ import { HIDDEN_DIR } from "./data_dir.ts";
 import { denoFiles } from "./deno_files.ts";
 import { type StorageFailedError } from "./errors.ts";
 import type { Files } from "./files.ts";
-import { failedError, Journal, segmentNumber, SPARE_NAME } from "./journal.ts";
+import { failedError, isSpareName, Journal, segmentNumber } from "./journal.ts";
 import { type JournalRecord, RecordKind } from "./journal_record.ts";
 import { replayJournal } from "./journal_replay.ts";
 import { JournalStore } from "./journal_store.ts";
@@ -77,7 +77,12 @@ export async function openJournalStore(
     folder: path,
     hiddenFolder,
     files,
-    journal: new Journal(hiddenFolder, { files, found, leastSpareBytes: journalBytes / 16 }),
+    journal: new Journal(hiddenFolder, {
+      files,
+      found,
+      leastSpareBytes: journalBytes / 16,
+      mostBytes: journalBytes / 2,
+    }),
     overlay,
     cache,
     keyFiles,
@@ -117,7 +122,7 @@ async function listHidden(files: Files, hiddenFolder: string): Promise<HiddenFil
     const number = segmentNumber(name);
     if (number !== undefined) segments.push(number);
     else if (name.startsWith(LARGE_PREFIX)) large.add(name);
-    else if (name.startsWith(SAVE_PREFIX) || name === SPARE_NAME) leftOver.push(name);
+    else if (name.startsWith(SAVE_PREFIX) || isSpareName(name)) leftOver.push(name);
   });
   segments.sort((a, b) => a - b);
   return { segments, large, leftOver };

@@ -151,7 +151,12 @@ const RECYCLED_PATH = `${FOLDER}/.kvs/journal-00000002`;
 async function recycle(oldSizes: readonly number[], sizes: readonly number[]): Promise<Recycled> {
   const disk = new SimulatedDisk(new Random(1));
   const folder = `${FOLDER}/.kvs`;
-  const journal = new Journal(folder, { files: disk, found: new Map(), leastSpareBytes: 1 });
+  const journal = new Journal(folder, {
+    files: disk,
+    found: new Map(),
+    leastSpareBytes: 1,
+    mostBytes: 1e9,
+  });
   const append = async (key: string, size: number) => {
     const frame = new FrameBuffer();
     frame.putValue(key, new Value(key.slice(0, 1).repeat(size)));

@@ -1,4 +1,5 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertRejects } from "@std/assert";
+import { StorageFullError } from "../../core/errors.ts";
 import { Journal } from "../../core/journal.ts";
 import { FrameBuffer } from "../../core/journal_record.ts";
 import { replayJournal } from "../../core/journal_replay.ts";
@@ -26,7 +27,12 @@ function frame(key: string): FrameBuffer {
 
 Deno.test("Journal does not write over a dropped segment whose old name could come back", async () => {
   const disk = new SlowDisk(new Random(1));
-  const journal = new Journal("/h", { files: disk, found: new Map(), leastSpareBytes: 1 });
+  const journal = new Journal("/h", {
+    files: disk,
+    found: new Map(),
+    leastSpareBytes: 1,
+    mostBytes: 1e9,
+  });
   for (const key of ["a", "b"]) {
     await journal.append(frame(key));
     journal.seal();
@@ -53,6 +59,91 @@ Deno.test("Journal does not write over a dropped segment whose old name could co
   // From then on it may be used.
   journal.seal();
   await journal.append(frame("d"));
-  assertEquals([...disk.contents().keys()].some((path) => path.endsWith("/spare")), false);
+  assertEquals([...disk.contents().keys()].some((path) => path.includes("/spare")), false);
   await journal.close();
 });
+
+/** The spare files on a disk. */
+function sparesOn(disk: SimulatedDisk): string[] {
+  return [...disk.contents().keys()].filter((path) => path.startsWith("/h/spare-")).sort();
+}
+
+/** A journal with so many segments that were filled and dropped. */
+async function withDropped(
+  disk: SimulatedDisk,
+  count: number,
+  mostBytes: number,
+): Promise<Journal> {
+  const options = { files: disk, found: new Map(), leastSpareBytes: 1, mostBytes };
+  const journal = new Journal("/h", options);
+  for (let number = 1; number <= count; number++) {
+    await journal.append(frame(`k${number}`));
+    journal.seal();
+  }
+  for (let number = 1; number <= count; number++) await journal.drop(number);
+  return journal;
+}
+
+Deno.test("Journal keeps the files of dropped segments up to its bound, and writes over each", async () => {
+  const disk = new SimulatedDisk(new Random(2));
+  // A segment with one frame has fewer than 100 bytes.
+  const journal = await withDropped(disk, 5, 200);
+  const spares = sparesOn(disk).length;
+  assertEquals(spares >= 2 && spares < 5, true);
+  let created = 0;
+  disk.fault = ({ kind }) => {
+    if (kind === "create") created++;
+    return undefined;
+  };
+  for (let number = 1; number <= spares; number++) {
+    await journal.append(frame(`l${number}`));
+    journal.seal();
+  }
+  assertEquals(sparesOn(disk), []);
+  assertEquals(created, 0);
+  await journal.append(frame("m"));
+  assertEquals(created, 1);
+  await journal.close();
+  const found: string[] = [];
+  const numbers = Array.from({ length: spares + 1 }, (_, i) => i + 6);
+  const options = { folder: "/h", files: disk, log() {} };
+  await replayJournal(numbers, ({ key }) => found.push(key), options);
+  assertEquals(found, [...Array.from({ length: spares }, (_, i) => `l${i + 1}`), "m"]);
+});
+
+Deno.test("Journal keeps a spare file that could not become a segment for the next attempt", async () => {
+  const disk = new SimulatedDisk(new Random(4));
+  const journal = await withDropped(disk, 1, 1e6);
+  disk.fault = ({ kind }) => kind === "write" ? "full" : undefined;
+  await assertRejects(() => journal.append(frame("a")), StorageFullError);
+  assertEquals(sparesOn(disk), ["/h/spare-1"]);
+  disk.fault = () => undefined;
+  await journal.append(frame("b"));
+  assertEquals(sparesOn(disk), []);
+  await journal.close();
+});
+
+for (const canWriteDurably of [false, true]) {
+  const how = canWriteDurably ? "in one step" : "in two steps";
+  Deno.test(`Journal gives up its spare files where the disk is full, written ${how}`, async () => {
+    const disk = new SimulatedDisk(new Random(3));
+    disk.canWriteDurably = canWriteDurably;
+    const journal = await withDropped(disk, 3, 1e6);
+    assertEquals(sparesOn(disk).length, 3);
+    await journal.append(frame("a"));
+    disk.fault = ({ kind }) => {
+      return kind === "write" && sparesOn(disk).length > 0 ? "full" : undefined;
+    };
+    await journal.append(frame("b"));
+    assertEquals(sparesOn(disk), []);
+    disk.fault = ({ kind }) => kind === "write" ? "full" : undefined;
+    await assertRejects(() => journal.append(frame("c")), StorageFullError);
+    disk.fault = () => undefined;
+    await journal.append(frame("d"));
+    await journal.close();
+    const found: string[] = [];
+    const options = { folder: "/h", files: disk, log() {} };
+    await replayJournal([4], ({ key }) => found.push(key), options);
+    assertEquals(found, ["a", "b", "d"]);
+  });
+}

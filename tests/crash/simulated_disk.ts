@@ -3,7 +3,14 @@
  * Linux file systems promise: a file's content is durable after it was flushed, a name after its
  * folder was flushed, and a rename happens as a whole or not at all, also from folder to folder.
  */
-import type { FileFacts, Files, FileSystem, NewFile, OpenFile } from "../../core/files.ts";
+import type {
+  DurableFile,
+  FileFacts,
+  Files,
+  FileSystem,
+  NewFile,
+  OpenFile,
+} from "../../core/files.ts";
 import { type Random } from "./random.ts";
 
 /** What goes wrong with an operation: no room, no room after half of the bytes, or broken. */
@@ -35,6 +42,8 @@ interface Inode {
   durable: Uint8Array<ArrayBuffer>;
   modifiedMs: number;
   readonly isFolder: boolean;
+  /** How many flushes within a write failed: each other open file is to report them. */
+  failedFlushes: number;
 }
 
 /** A change of names that is not durable yet: each name gets a file, or none. */
@@ -57,6 +66,8 @@ export class SimulatedDisk implements Files {
   operations = 0;
   /** Whether it can flush all files at once. */
   canFlushAll = false;
+  /** Whether files can be opened so that each write is durable. */
+  canWriteDurably = false;
   /** Files that are open. */
   openFiles = 0;
   /** Decides for each operation whether it fails. */
@@ -64,6 +75,12 @@ export class SimulatedDisk implements Files {
 
   constructor(random: Random) {
     this.#random = random;
+  }
+
+  /** Has it able to do more or less, other for each of four numbers in a row. */
+  vary(number: number): void {
+    this.canFlushAll = number % 2 === 0;
+    this.canWriteDurably = number % 4 < 2;
   }
 
   /** Never: all operations are to take their turn and may fail. */
@@ -79,6 +96,7 @@ export class SimulatedDisk implements Files {
       durable: content.slice(),
       modifiedMs: this.#clockMs,
       isFolder: false,
+      failedFlushes: 0,
     };
     this.#inodes.set(path, inode);
     this.#durableNames.set(path, inode);
@@ -144,6 +162,7 @@ export class SimulatedDisk implements Files {
       durable: NOTHING,
       modifiedMs: this.#clockMs++,
       isFolder: false,
+      failedFlushes: 0,
     };
     this.#change(new Map([[path, inode]]));
     return this.#opened(inode, path);
@@ -153,6 +172,36 @@ export class SimulatedDisk implements Files {
     await this.#pass();
     this.#operate("open", path);
     return this.#opened(this.#inode(path), path);
+  }
+
+  openDurable(path: string): DurableFile | undefined {
+    if (!this.canWriteDurably) return undefined;
+    const inode = this.#inode(path);
+    this.openFiles++;
+    return {
+      write: async (bytes, offset) => {
+        await this.#pass();
+        let size = -1;
+        try {
+          size = this.#write(inode, path, bytes, offset);
+        } catch {
+          return -1;
+        }
+        await this.#pass();
+        try {
+          this.#operate("flush", path);
+        } catch {
+          inode.failedFlushes++;
+          return -1;
+        }
+        inode.durable = inode.content;
+        await this.#pass();
+        return size;
+      },
+      close: () => {
+        this.openFiles--;
+      },
+    };
   }
 
   async rename(from: string, to: string): Promise<void> {
@@ -240,6 +289,7 @@ export class SimulatedDisk implements Files {
       durable: NOTHING,
       modifiedMs: this.#clockMs++,
       isFolder: true,
+      failedFlushes: 0,
     };
     this.#change(new Map([[path, inode]]));
   }
@@ -255,6 +305,7 @@ export class SimulatedDisk implements Files {
   #next(): SimulatedDisk {
     const disk = new SimulatedDisk(this.#random);
     disk.canFlushAll = this.canFlushAll;
+    disk.canWriteDurably = this.canWriteDurably;
     disk.#inodeCount = this.#inodeCount;
     disk.#clockMs = this.#clockMs;
     return disk;
@@ -263,23 +314,14 @@ export class SimulatedDisk implements Files {
   #opened(inode: Inode, path: string): OpenFile {
     let position = 0;
     let isOpen = true;
+    let reported = inode.failedFlushes;
     this.openFiles++;
-    const write = (bytes: Uint8Array): number => {
-      const fault = this.#enter("write", path);
-      if (fault === "full" || fault === "short" && bytes.length < 2) throw noSpace();
-      const part = fault === "short" ? bytes.subarray(0, bytes.length >> 1) : bytes;
-      const content = new Uint8Array(Math.max(inode.content.length, position + part.length));
-      content.set(inode.content);
-      content.set(part, position);
-      inode.content = content;
-      inode.modifiedMs = this.#clockMs++;
-      position += part.length;
-      return part.length;
-    };
     return {
       write: async (bytes) => {
         await this.#pass();
-        return write(bytes);
+        const size = this.#write(inode, path, bytes, position);
+        position += size;
+        return size;
       },
       read: async (buffer) => {
         await this.#pass();
@@ -294,6 +336,10 @@ export class SimulatedDisk implements Files {
       },
       syncData: async () => {
         await this.#pass();
+        if (reported !== inode.failedFlushes) {
+          reported = inode.failedFlushes;
+          throw broken();
+        }
         this.#operate("flush", path);
         inode.durable = inode.content;
         await this.#pass();
@@ -318,6 +364,18 @@ export class SimulatedDisk implements Files {
         this.openFiles--;
       },
     };
+  }
+
+  #write(inode: Inode, path: string, bytes: Uint8Array, offset: number): number {
+    const fault = this.#enter("write", path);
+    if (fault === "full" || fault === "short" && bytes.length < 2) throw noSpace();
+    const part = fault === "short" ? bytes.subarray(0, bytes.length >> 1) : bytes;
+    const content = new Uint8Array(Math.max(inode.content.length, offset + part.length));
+    content.set(inode.content);
+    content.set(part, offset);
+    inode.content = content;
+    inode.modifiedMs = this.#clockMs++;
+    return part.length;
   }
 
   #change(change: NameChange): void {
@@ -357,11 +415,13 @@ export class SimulatedDisk implements Files {
 
   #enter(kind: Operation["kind"], path: string): Fault | undefined {
     const fault = this.fault({ index: this.operations++, kind, path });
-    if (fault === "broken") {
-      throw Object.assign(new Error("Input/output error (os error 5)"), { code: "EIO" });
-    }
+    if (fault === "broken") throw broken();
     return fault;
   }
+}
+
+function broken(): Error {
+  return Object.assign(new Error("Input/output error (os error 5)"), { code: "EIO" });
 }
 
 function noSpace(): Error {

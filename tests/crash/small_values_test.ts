@@ -29,7 +29,7 @@ for (const canFlushAll of [false, true]) {
         sinceDrop++;
         most.sinceSave = Math.max(most.sinceSave, sinceSave);
         most.inSegment = Math.max(most.inSegment, sinceDrop);
-      } else if (kind === "rename" && path.endsWith("/spare") || kind === "remove") {
+      } else if (kind === "rename" && path.includes("/spare-") || kind === "remove") {
         sinceDrop = 0;
       }
       return undefined;

@@ -1,0 +1,37 @@
+/** Files whose writes are durable when they are done: the kernel flushes each within the same call. */
+import type { DurableFile } from "./files.ts";
+import { type LibC, loadLibC } from "./libc.ts";
+
+// open(2) on Linux.
+const O_WRONLY = 1;
+const O_DSYNC = 0o10000;
+const O_CLOEXEC = 0o2000000;
+
+const encoder = new TextEncoder();
+
+class DescriptorFile implements DurableFile {
+  readonly #libc: NonNullable<LibC>;
+  readonly #descriptor: number;
+
+  constructor(libc: NonNullable<LibC>, descriptor: number) {
+    this.#libc = libc;
+    this.#descriptor = descriptor;
+  }
+
+  async write(bytes: Uint8Array<ArrayBuffer>, offset: number): Promise<number> {
+    const size = BigInt(bytes.length);
+    return Number(await this.#libc.pwrite(this.#descriptor, bytes, size, BigInt(offset)));
+  }
+
+  close(): void {
+    this.#libc.close(this.#descriptor);
+  }
+}
+
+/** As `Files.openDurable`: `undefined` where there is no such C library, or it cannot open the file. */
+export function openDurable(path: string): DurableFile | undefined {
+  const libc = loadLibC();
+  if (libc === undefined) return undefined;
+  const descriptor = libc.open(encoder.encode(path + "\0"), O_WRONLY | O_DSYNC | O_CLOEXEC, 0);
+  return descriptor < 0 ? undefined : new DescriptorFile(libc, descriptor);
+}

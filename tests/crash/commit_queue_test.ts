@@ -1,0 +1,233 @@
+/** How writes are put together to batches, and that what is taken apart again stays what it was. */
+import { assertEquals, assertRejects } from "@std/assert";
+import fc from "fast-check";
+// @ts-types="npm:@types/sinonjs__fake-timers@15.0.1"
+import { install } from "@sinonjs/fake-timers";
+import { type CommitHost, CommitQueue } from "../../core/commit_queue.ts";
+import { PreconditionFailedError } from "../../core/errors.ts";
+import type { OpenFile } from "../../core/files.ts";
+import { Journal } from "../../core/journal.ts";
+import { FrameBuffer, frameEnd, RecordKind, recordsOf } from "../../core/journal_record.ts";
+import { replayJournal } from "../../core/journal_replay.ts";
+import { bytesOf } from "../../core/overlay.ts";
+import { PendingDelete, PendingSet, type PendingWrite } from "../../core/pending_write.ts";
+import { Value } from "../../core/store.ts";
+import { Random } from "./random.ts";
+import { SimulatedDisk } from "./simulated_disk.ts";
+
+const FOLDER = "/h";
+
+/** A disk whose flushes take as long as `pass` says, of a time that stands still otherwise. */
+class TimedDisk extends SimulatedDisk {
+  pass: () => void = () => {};
+
+  override async create(path: string): Promise<OpenFile> {
+    const file = await super.create(path);
+    return {
+      ...file,
+      syncData: async () => {
+        await file.syncData();
+        this.pass();
+      },
+    };
+  }
+}
+
+/** A queue on a disk, and what it did. */
+class Fixture {
+  readonly disk = new TimedDisk(new Random(1));
+  /** Number of writes in each batch. */
+  readonly batches: number[] = [];
+  readonly queue: CommitQueue;
+  /** Keys in the order in which they became visible. */
+  readonly applied: string[] = [];
+  /** How many bytes there is room for. */
+  room = 1e9;
+  #since = 0;
+
+  constructor() {
+    const options = { files: this.disk, found: new Map(), leastSpareBytes: 1e9, mostBytes: 0 };
+    const host: CommitHost = {
+      room: () => this.room,
+      // Writes whose key begins with "no" have a condition that does not hold.
+      decide: (writes) => {
+        for (const write of writes) {
+          if (!write.key.startsWith("no")) continue;
+          write.failure = new PreconditionFailedError("no");
+        }
+        return Promise.resolve();
+      },
+      apply: ({ key }) => {
+        this.applied.push(key);
+        return false;
+      },
+      committed: () => {
+        this.batches.push(this.applied.length - this.#since);
+        this.#since = this.applied.length;
+      },
+      full() {},
+      failed() {},
+    };
+    this.queue = new CommitQueue(new Journal(FOLDER, options), host);
+    this.queue.release();
+  }
+
+  save(...keys: readonly string[]): Promise<unknown>[] {
+    return keys.map((key) => {
+      const condition = key.startsWith("no") ? "absent" : undefined;
+      return this.#submit(new PendingSet(key, new Value(`value of ${key}`), condition));
+    });
+  }
+
+  delete(key: string): Promise<unknown> {
+    return this.#submit(new PendingDelete(key, undefined));
+  }
+
+  #submit<T extends PendingWrite & { promise: Promise<unknown> }>(write: T): Promise<unknown> {
+    this.queue.submit(write);
+    return write.promise;
+  }
+
+  /** What the journal holds: kind, key and value of each record, in order. */
+  async records(): Promise<string[]> {
+    const found: string[] = [];
+    await replayJournal([1], ({ kind, key, value }) => {
+      found.push(`${kind} ${key} ${new TextDecoder().decode(value)}`);
+    }, { folder: FOLDER, files: this.disk, log() {} });
+    return found;
+  }
+}
+
+function keys(count: number, prefix: string): string[] {
+  return Array.from({ length: count }, (_, i) => `${prefix}${i}`);
+}
+
+/** Saves two, then ten while these are being written, with time standing still but for flushes. */
+async function twoThenTen(flushMs: number): Promise<Fixture> {
+  const clock = install({ toFake: ["performance"] });
+  try {
+    const fixture = new Fixture();
+    let later: Promise<unknown>[] = [];
+    let flushes = 0;
+    fixture.disk.pass = () => {
+      clock.tick(flushMs);
+      // The first is that of the segment's header.
+      if (++flushes === 2) later = fixture.save(...keys(10, "b"));
+    };
+    await Promise.all(fixture.save(...keys(2, "a")));
+    await Promise.all(later);
+    return fixture;
+  } finally {
+    clock.uninstall();
+  }
+}
+
+Deno.test("CommitQueue writes what waits in two parts of one size where flushes are quick", async () => {
+  const { batches, applied } = await twoThenTen(0);
+  // Two are being answered and may come back: six and these, and then four, are as many at a time.
+  assertEquals(batches, [2, 6, 4]);
+  assertEquals(applied, [...keys(2, "a"), ...keys(10, "b")]);
+});
+
+Deno.test("CommitQueue writes all that waits at once where a flush takes its time", async () => {
+  const { batches } = await twoThenTen(5);
+  assertEquals(batches, [2, 10]);
+});
+
+Deno.test("CommitQueue counts what it put off for the room that there is", async () => {
+  const clock = install({ toFake: ["performance"] });
+  try {
+    const fixture = new Fixture();
+    const { disk, queue } = fixture;
+    const later: Promise<unknown>[] = [];
+    const waits: boolean[] = [];
+    let flushes = 0;
+    disk.pass = () => {
+      flushes++;
+      if (flushes === 2) {
+        later.push(...fixture.save(...keys(10, "b")));
+        // For the four that are put off, and seven more.
+        fixture.room = 10.5 * bytesOf("b0", new Value("value of b0"));
+      } else if (flushes === 3) {
+        for (const key of keys(8, "c")) {
+          later.push(...fixture.save(key));
+          waits.push(queue.hasWaiting);
+        }
+        fixture.room = 1e9;
+      }
+    };
+    await Promise.all(fixture.save(...keys(2, "a")));
+    await Promise.all(later);
+    assertEquals(waits, [...Array(7).fill(false), true]);
+  } finally {
+    clock.uninstall();
+  }
+});
+
+Deno.test("CommitQueue keeps out of the journal what is refused, also behind where a batch was parted", async () => {
+  // Time stands still, so that flushes are quick.
+  const clock = install({ toFake: ["performance"] });
+  try {
+    await refuseBehindParting();
+  } finally {
+    clock.uninstall();
+  }
+});
+
+async function refuseBehindParting(): Promise<void> {
+  const fixture = new Fixture();
+  const { disk } = fixture;
+  let later: Promise<unknown>[] = [];
+  let flushes = 0;
+  disk.pass = () => {
+    if (++flushes !== 2) return;
+    later = fixture.save("b1", "no1", "b2", "b3", "b4", "no2", "b5");
+    later.push(fixture.delete("b1"));
+    later.push(...fixture.save("no3", "b6"));
+  };
+  await Promise.all(fixture.save("a1", "a2"));
+  const results = await Promise.allSettled(later);
+  assertEquals(results.map(({ status }) => status === "fulfilled"), [
+    ...[true, false, true, true, true, false, true],
+    ...[true, false, true],
+  ]);
+  await assertRejects(() => later[1] ?? Promise.resolve(), PreconditionFailedError);
+  const set = (key: string) => `${RecordKind.SET} ${key} value of ${key}`;
+  const records = (await fixture.records()).filter((record) => {
+    return !record.startsWith(String(RecordKind.VOID));
+  });
+  assertEquals(records, [
+    ...["a1", "a2", "b1", "b2", "b3", "b4", "b5"].map(set),
+    `${RecordKind.DELETE} b1 `,
+    set("b6"),
+  ]);
+}
+
+Deno.test("FrameBuffer.moveRest() parts records anywhere, and both frames are sound", () => {
+  const record = fc.record({
+    key: fc.string({ unit: "binary", minLength: 1, maxLength: 20 }),
+    value: fc.oneof(fc.string({ unit: "binary" }), fc.constant("long ".repeat(100_000))),
+  });
+  fc.assert(
+    fc.property(fc.array(record, { minLength: 1, maxLength: 12 }), fc.nat(), (records, at) => {
+      const first = new FrameBuffer();
+      const rest = new FrameBuffer();
+      const positions = records.map(({ key, value }) => first.putValue(key, new Value(value)));
+      const count = at % records.length;
+      const position = positions[count] ?? 0;
+      assertEquals(first.moveRest(position, rest), (positions[0] ?? 0) - position);
+      const read = [first, rest].flatMap((frame) => {
+        const bytes = frame.seal(7, 1);
+        assertEquals(frameEnd(bytes, 0, 7, () => true), bytes.length);
+        return Array.from(recordsOf(bytes, 0, bytes.length), ({ key, value }) => {
+          return { key, value: new TextDecoder("utf-8", { ignoreBOM: true }).decode(value) };
+        });
+      });
+      assertEquals(read, records);
+      first.clear();
+      // What comes next begins where it always does.
+      assertEquals(first.putDelete("x"), positions[0]);
+    }),
+    { numRuns: 60 },
+  );
+});
