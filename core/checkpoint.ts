@@ -96,14 +96,18 @@ export class Checkpointer {
     return { done: this.#done, failures: this.#failures, lastMs: this.#lastMs };
   }
 
-  /** To be called after each commit, while nothing is written to the journal. */
-  committed(): void {
+  /** Whether the segment that is being filled is large enough. */
+  get isSegmentFull(): boolean {
     const { journal, overlay, journalBytes } = this.#parts;
-    this.#oldestMs ??= performance.now();
     // Small values take much more memory than journal. A segment is dropped as a whole, so none may
     // become a large part of either.
-    const segmentBytes = Math.max(journal.activeBytes, overlay.bytesOf(journal.activeSegment));
-    if (segmentBytes >= journalBytes / MOST_SEGMENTS) journal.seal();
+    const bytes = Math.max(journal.activeBytes, overlay.bytesOf(journal.activeSegment));
+    return bytes >= journalBytes / MOST_SEGMENTS;
+  }
+
+  /** To be called after each commit. */
+  committed(): void {
+    this.#oldestMs ??= performance.now();
     if (this.#isPressed) {
       this.hurry();
     } else if (this.#timer === undefined && this.#running === undefined) {

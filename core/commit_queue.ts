@@ -1,8 +1,7 @@
 /** Group commit: all writes that arrive while a flush is under way go out in the next one. */
+import { Batch } from "./commit_batch.ts";
 import { type ShuttingDownError, StorageFailedError, StorageFullError } from "./errors.ts";
 import { failedError, type Journal } from "./journal.ts";
-import { FrameBuffer } from "./journal_record.ts";
-import { bytesOf, LargeFile } from "./overlay.ts";
 import type { PendingCarry, PendingWrite } from "./pending_write.ts";
 
 /** What the queue needs of the store. Nothing here may call back into the queue but `release`. */
@@ -13,7 +12,9 @@ export interface CommitHost {
   decide(writes: readonly PendingWrite[]): Promise<void>;
   /** Makes a durable write visible; returns whether the key existed before. */
   apply(write: PendingWrite, segment: number): boolean;
-  /** Called when a batch is done; nothing is being written to the journal then. */
+  /** Whether the next write should go into another segment. */
+  isSegmentFull(): boolean;
+  /** Called when a batch has become visible. */
   committed(): void;
   /** Called when a write has to wait for the checkpoint, or the disk had no room for it. */
   full(): void;
@@ -27,59 +28,13 @@ const MOST_GONE = 4096;
 // Where a flush takes less than this (milliseconds), the event loop's work for a batch takes as long.
 const QUICK_FLUSH_MS = 1;
 
-class Batch {
-  readonly frame = new FrameBuffer();
-  writes: PendingWrite[] = [];
-  hasConditions = false;
-  /** What its writes will take in the overlay, bytes; more than their records in the journal. */
-  bytes = 0;
-
-  add(write: PendingWrite): void {
-    const { key, state } = write;
-    write.position = state === undefined
-      ? this.frame.putDelete(key)
-      : state instanceof LargeFile
-      ? this.frame.putLarge(
-        key,
-        state.contentType,
-        state.path.slice(state.path.lastIndexOf("/") + 1),
-      )
-      : this.frame.putValue(key, state);
-    this.bytes += bytesOf(key, state);
-    if (write.condition !== undefined) this.hasConditions = true;
-    this.writes.push(write);
-  }
-
-  /** Moves all writes but the first `count` to `next`, which is empty. */
-  moveRest(count: number, next: Batch): void {
-    const rest = this.writes.splice(count);
-    const [first] = rest;
-    if (first === undefined) return;
-    const moved = this.frame.moveRest(first.position, next.frame);
-    for (const write of rest) {
-      const bytes = bytesOf(write.key, write.state);
-      this.bytes -= bytes;
-      next.bytes += bytes;
-      write.position += moved;
-    }
-    next.writes = rest;
-    next.hasConditions = this.hasConditions;
-  }
-
-  clear(): void {
-    this.frame.clear();
-    this.writes = [];
-    this.bytes = 0;
-    this.hasConditions = false;
-  }
-}
-
 /** Takes writes in order, makes them durable batch by batch, and settles them. */
 export class CommitQueue {
   readonly #journal: Journal;
   readonly #host: CommitHost;
   #filling = new Batch();
-  #resting = new Batch();
+  /** Batches that are empty: one is filled, one written and one answered at the same time. */
+  readonly #free: Batch[] = [];
   #room = 0;
   /** Writes that the journal has no room for, in order; those before `#nextWaiting` are gone. */
   #waiting: PendingWrite[] = [];
@@ -88,9 +43,9 @@ export class CommitQueue {
   #failure: StorageFailedError | undefined;
   /** Why nothing is taken any more. */
   #end: StorageFailedError | ShuttingDownError | undefined;
-  /** Called when a write that waited does not any more. */
+  /** Called when a write that waited does not any more, and when nothing is under way. */
   #onRelease: (() => void) | undefined;
-  #running: Promise<void> | undefined;
+  #isRunning = false;
   /** How long the last flush took (milliseconds). */
   #flushMs = 0;
   /** Whoever waits for the segment to be sealed. */
@@ -108,7 +63,7 @@ export class CommitQueue {
 
   /** Whether writes are under way or wait. */
   get isBusy(): boolean {
-    return this.#running !== undefined || this.#waiting.length > 0;
+    return this.#isRunning || this.#waiting.length > 0;
   }
 
   /** Takes a write; its promise settles when it is durable, or refused. */
@@ -117,7 +72,7 @@ export class CommitQueue {
       write.fail(this.#end);
     } else if (this.#waiting.length === 0 && this.#filling.bytes < this.#room) {
       this.#filling.add(write);
-      this.#running ??= this.#run();
+      this.#wake();
     } else {
       this.#submitSlowly(write);
     }
@@ -128,7 +83,7 @@ export class CommitQueue {
     if (this.#failure !== undefined) return write.fail(this.#failure);
     this.#filling.add(write);
     this.#filling.hasConditions = true;
-    this.#running ??= this.#run();
+    this.#wake();
   }
 
   /** Lets in what waits, as far as there is room now. To be called whenever there is more. */
@@ -141,7 +96,7 @@ export class CommitQueue {
     if (this.#nextWaiting >= MOST_GONE || this.#nextWaiting === this.#waiting.length) {
       this.#waiting = this.#takeWaiting();
     }
-    if (this.#filling.writes.length > 0) this.#running ??= this.#run();
+    if (this.#filling.writes.length > 0) this.#wake();
     this.#onRelease?.();
   }
 
@@ -157,16 +112,14 @@ export class CommitQueue {
 
   /** Seals the journal's segment as soon as no flush is under way; resolves when that is done. */
   async seal(): Promise<void> {
-    if (this.#running === undefined) return this.#journal.seal();
+    if (!this.#isRunning) return this.#journal.seal();
     this.#sealing ??= Promise.withResolvers<void>();
     await this.#sealing.promise;
   }
 
   /** Resolves when nothing is under way and nothing waits. */
   async idle(): Promise<void> {
-    while (this.isBusy) {
-      await (this.#running ?? new Promise<void>((resolve) => this.#onRelease = resolve));
-    }
+    while (this.isBusy) await new Promise<void>((resolve) => this.#onRelease = resolve);
     this.#onRelease = undefined;
   }
 
@@ -181,7 +134,7 @@ export class CommitQueue {
     if (this.#failure !== undefined) return;
     this.#failure = error;
     this.#end = error;
-    for (const write of this.#filling.writes) write.fail(error);
+    this.#filling.fail(error);
     this.#filling.clear();
     for (const write of this.#takeWaiting()) write.fail(error);
   }
@@ -190,7 +143,7 @@ export class CommitQueue {
     this.release();
     if (this.#waiting.length === 0 && this.#filling.bytes < this.#room) {
       this.#filling.add(write);
-      this.#running ??= this.#run();
+      this.#wake();
     } else if (this.#refusal !== undefined) {
       write.fail(this.#refusal);
     } else {
@@ -207,32 +160,78 @@ export class CommitQueue {
     return waiting;
   }
 
-  async #run(): Promise<void> {
-    let durable: readonly PendingWrite[] = [];
-    try {
-      // Whoever is about to call in this turn of the event loop comes along.
-      await null;
-      while (this.#filling.writes.length > 0) {
-        const batch = this.#takeBatch(durable.length);
-        this.#room = this.#host.room() - batch.bytes;
-        const writing = this.#write(batch);
-        // The answers go out while the disk is at the next batch.
-        acknowledge(durable);
-        durable = [];
-        const isWritten = await writing;
-        if (isWritten) durable = this.#apply(batch);
-        batch.clear();
-        if (this.#failure !== undefined) break;
-        this.#sealIfAsked();
-        if (isWritten) this.#host.committed();
-        else this.#host.full();
-        this.release();
-      }
-    } finally {
-      acknowledge(durable);
-      this.#running = undefined;
-      this.#sealIfAsked();
+  /** Begins, where nothing is under way: with all who are about to call in this turn of the event loop. */
+  #wake(): void {
+    if (this.#isRunning) return;
+    this.#isRunning = true;
+    queueMicrotask(() => this.#next(0));
+  }
+
+  /** Goes on while nothing is being written; `answered` as for {@link #takeBatch}. */
+  #next(answered: number): void {
+    if (this.#filling.writes.length > 0) return this.#begin(this.#takeBatch(answered));
+    this.#isRunning = false;
+    this.#sealIfDue();
+    this.#onRelease?.();
+  }
+
+  #begin(batch: Batch): void {
+    this.#room = this.#host.room() - batch.bytes;
+    if (batch.hasConditions) void this.#decide(batch);
+    else this.#append(batch);
+  }
+
+  #append(batch: Batch): void {
+    batch.startedAt = performance.now();
+    this.#journal.append(batch.frame, () => this.#done(batch)).catch((error) => {
+      this.#failed(batch, error);
+    });
+  }
+
+  /** A batch is durable: now the disk is to be at the next one as soon as possible. */
+  #done(batch: Batch): void {
+    this.#flushMs = performance.now() - batch.startedAt;
+    const answered = batch.writes.length;
+    const isNextUnderWay = this.#mayOverlap();
+    if (isNextUnderWay) this.#begin(this.#takeBatch(answered));
+    this.#apply(batch);
+    if (this.#failure === undefined) {
+      if (!isNextUnderWay) this.#sealIfDue();
+      this.#host.committed();
+      this.release();
     }
+    if (!isNextUnderWay) this.#next(answered);
+    // The answers go out while the disk is at the next batch.
+    batch.acknowledge();
+    this.#recycle(batch);
+  }
+
+  /** Whether the next batch may be written before the one that is durable becomes visible. */
+  #mayOverlap(): boolean {
+    const { writes, hasConditions } = this.#filling;
+    return writes.length > 0 && !hasConditions && this.#sealing === undefined &&
+      !this.#host.isSegmentFull();
+  }
+
+  #failed(batch: Batch, error: unknown): void {
+    const failure = error instanceof StorageFullError
+      ? error
+      : failedError("Cannot write the journal", error);
+    batch.fail(failure);
+    this.#recycle(batch);
+    if (failure instanceof StorageFailedError) {
+      this.#host.failed(failure);
+    } else {
+      this.#sealIfDue();
+      this.#host.full();
+      this.release();
+    }
+    this.#next(0);
+  }
+
+  #recycle(batch: Batch): void {
+    batch.clear();
+    this.#free.push(batch);
   }
 
   /**
@@ -243,64 +242,44 @@ export class CommitQueue {
    */
   #takeBatch(answered: number): Batch {
     const batch = this.#filling;
-    const next = this.#resting;
+    const next = this.#free.pop() ?? new Batch();
     const waiting = batch.writes.length;
     const isSplit = answered > 0 && waiting > answered + 1 && this.#flushMs < QUICK_FLUSH_MS;
     if (isSplit) batch.moveRest(Math.ceil((waiting + answered) / 2), next);
     this.#filling = next;
-    this.#resting = batch;
     return batch;
   }
 
-  #sealIfAsked(): void {
-    if (this.#sealing === undefined) return;
+  /** Only where nothing is being written. */
+  #sealIfDue(): void {
+    if (this.#sealing === undefined && !this.#host.isSegmentFull()) return;
     this.#journal.seal();
-    this.#sealing.resolve();
+    this.#sealing?.resolve();
     this.#sealing = undefined;
   }
 
-  /** Makes a batch durable; resolves to whether it is. Where not, its writes have failed. */
-  async #write(batch: Batch): Promise<boolean> {
-    const { writes, frame } = batch;
-    try {
-      if (batch.hasConditions) await this.#decide(batch);
-      if (!batch.hasConditions || writes.some((write) => write.failure === undefined)) {
-        const startedAt = performance.now();
-        await this.#journal.append(frame);
-        this.#flushMs = performance.now() - startedAt;
-      }
-      return true;
-    } catch (error) {
-      const failure = error instanceof StorageFullError
-        ? error
-        : failedError("Cannot write the journal", error);
-      for (const write of writes) write.fail(write.failure ?? failure);
-      if (failure instanceof StorageFailedError) this.#host.failed(failure);
-      return false;
-    }
-  }
-
-  /** Makes the writes of a durable batch visible, and returns them. */
-  #apply({ writes }: Batch): readonly PendingWrite[] {
+  /** Makes the writes of a durable batch visible. */
+  #apply({ writes }: Batch): void {
     const segment = this.#journal.activeSegment;
     for (const write of writes) {
       if (write.failure === undefined) write.existed = this.#host.apply(write, segment);
     }
-    return writes;
   }
 
-  async #decide({ writes, frame }: Batch): Promise<void> {
-    await this.#host.decide(writes);
-    for (const write of writes) {
-      if (write.failure !== undefined) frame.void(write.position);
+  /** Decides on the writes of a batch, and writes what is left of it. */
+  async #decide(batch: Batch): Promise<void> {
+    const { writes, frame } = batch;
+    try {
+      await this.#host.decide(writes);
+    } catch (error) {
+      return this.#failed(batch, error);
     }
-  }
-}
-
-/** Tells who waits for writes that are durable, or were refused. */
-function acknowledge(writes: readonly PendingWrite[]): void {
-  for (const write of writes) {
-    if (write.failure === undefined) write.succeed();
-    else write.fail(write.failure);
+    let isAny = false;
+    for (const write of writes) {
+      if (write.failure === undefined) isAny = true;
+      else frame.void(write.position);
+    }
+    if (isAny) this.#append(batch);
+    else this.#done(batch);
   }
 }

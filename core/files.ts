@@ -38,7 +38,7 @@ export interface DurableFile {
    * writing and flushing the same once more through an {@link OpenFile} which was open before tells why:
    * the system reports what it could not write to each that is open.
    */
-  write(bytes: Uint8Array<ArrayBuffer>, offset: number): Promise<number>;
+  write(bytes: Uint8Array<ArrayBuffer>, offset: number): Promise<bigint>;
   close(): void;
 }
 

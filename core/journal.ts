@@ -4,17 +4,10 @@ import { messageOf, StorageFailedError, StorageFullError } from "./errors.ts";
 import { type DurableFile, type Files, isDiskFull, type OpenFile } from "./files.ts";
 import { Histogram } from "./histogram.ts";
 import { encodeHeader, type FrameBuffer, SEGMENT_HEADER_BYTES } from "./journal_record.ts";
+import { SpareFiles, type SpareLimits } from "./spare_files.ts";
 
 /** On-disk name: `journal-` and eight or more digits. */
 const SEGMENT_NAME = /^journal-(\d{8,})$/;
-/** On-disk name of a file that waits to become a segment: `spare-` and the number that it had. */
-const SPARE_NAME = /^spare(-\d+)?$/;
-
-/** Whether a file name is that of a file which waits to become a segment, or of one by an early version. */
-export function isSpareName(name: string): boolean {
-  return SPARE_NAME.test(name);
-}
-
 /** Returns the number of the segment that a file name stands for, if it does. */
 export function segmentNumber(name: string): number | undefined {
   const digits = SEGMENT_NAME.exec(name)?.[1];
@@ -38,13 +31,6 @@ interface ActiveSegment {
   sequence: number;
 }
 
-interface SpareFile {
-  readonly path: string;
-  readonly salt: number;
-  /** Where its frames end. */
-  readonly end: number;
-}
-
 /** What {@link Journal} starts from: the segments found on the disk, each with the end of its frames. */
 export type FoundSegments = ReadonlyMap<number, number>;
 
@@ -59,14 +45,9 @@ export class Journal {
   readonly #files: Files;
   /** Number of each sealed segment and where its frames end; in order. */
   readonly #sealed: Map<number, number>;
-  /** Only files of so many bytes, from a server that is busy, are kept for next segments. */
-  readonly #leastSpareBytes: number;
-  /** And no more than this together, with the segments that there are then. */
-  readonly #mostBytes: number;
   #active: ActiveSegment | undefined;
   #last: { number: number; end: number };
-  /** Files that wait to become segments. */
-  readonly #spares: SpareFile[] = [];
+  readonly #spares: SpareFiles;
   /** Salts of the sealed segments that this process wrote. */
   readonly #salts = new Map<number, number>();
   #sealedBytes = 0;
@@ -75,15 +56,13 @@ export class Journal {
 
   constructor(
     folder: string,
-    { files, found, leastSpareBytes, mostBytes }: {
+    { files, found, spares }: {
       readonly files: Files;
       readonly found: FoundSegments;
-      readonly leastSpareBytes: number;
-      readonly mostBytes: number;
+      readonly spares: SpareLimits;
     },
   ) {
-    this.#leastSpareBytes = leastSpareBytes;
-    this.#mostBytes = mostBytes;
+    this.#spares = new SpareFiles(folder, files, spares);
     this.#folder = folder;
     this.#files = files;
     this.#sealed = new Map(found);
@@ -122,19 +101,39 @@ export class Journal {
   /**
    * Writes and flushes one frame; durable once resolved.
    *
+   * @param onDurable Called as soon as it is: whoever awaits the promise has to queue behind all that
+   * the event loop has found ready at the same time.
    * @throws {StorageFullError} If there is no room; the journal is as it was before.
    * @throws {StorageFailedError} If the disk failed; nothing may be called afterwards.
    */
-  async append(frame: FrameBuffer): Promise<void> {
-    const active = this.#active ??= await this.#begin();
+  append(frame: FrameBuffer, onDurable: () => void = () => {}): Promise<void> {
+    const active = this.#active;
+    return active === undefined
+      ? this.#appendFirst(frame, onDurable)
+      : this.#appendTo(active, frame, onDurable);
+  }
+
+  async #appendFirst(frame: FrameBuffer, onDurable: () => void): Promise<void> {
+    this.#active = await this.#begin();
+    await this.#appendTo(this.#active, frame, onDurable);
+  }
+
+  #appendTo(active: ActiveSegment, frame: FrameBuffer, onDurable: () => void): Promise<void> {
     const bytes = frame.seal(active.salt, active.sequence);
     const startedAt = performance.now();
+    const finish = () => {
+      this.flushes.observe(performance.now() - startedAt);
+      active.end += bytes.length;
+      active.sequence++;
+      onDurable();
+    };
+    if (active.durable === undefined) return this.#writeAndFlush(active, bytes).then(finish);
     // One step instead of two: each is a way to another thread and back.
-    const size = await active.durable?.write(bytes, active.end);
-    if (size !== bytes.length) await this.#writeAndFlush(active, bytes);
-    this.flushes.observe(performance.now() - startedAt);
-    active.end += bytes.length;
-    active.sequence++;
+    return active.durable.write(bytes, active.end).then((size) => {
+      return Number(size) === bytes.length
+        ? finish()
+        : this.#writeAndFlush(active, bytes).then(finish);
+    });
   }
 
   async #writeAndFlush(active: ActiveSegment, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
@@ -144,7 +143,7 @@ export class Journal {
       await writeAll(file, bytes);
     } catch (error) {
       await this.#cutBack(active, error);
-      if (!isDiskFull(error) || this.#spares.length === 0) throw fullError(error);
+      if (!isDiskFull(error) || this.#spares.count === 0) throw fullError(error);
       await this.removeSpares();
       return await this.#writeAndFlush(active, bytes);
     }
@@ -176,9 +175,9 @@ export class Journal {
     const end = this.#sealed.get(number) ?? 0;
     const path = join(this.#folder, segmentName(number));
     const salt = this.#salts.get(number);
-    const spare = this.#isSpare(end) && salt !== undefined
-      ? { path: join(this.#folder, `spare-${number}`), salt, end }
-      : undefined;
+    const spare = salt === undefined
+      ? undefined
+      : this.#spares.place({ number, salt, end }, this.bytes - end);
     if (spare !== undefined) await this.#files.rename(path, spare.path);
     else await this.#files.remove(path);
     try {
@@ -188,16 +187,10 @@ export class Journal {
     }
     // Not before: until then a power cut gives the file its old name back, and what the next segment
     // has written to it by then would stand in the middle of the journal.
-    if (spare !== undefined) this.#spares.push(spare);
+    if (spare !== undefined) this.#spares.put(spare);
     this.#salts.delete(number);
     this.#sealed.delete(number);
     this.#sealedBytes -= end;
-  }
-
-  #isSpare(bytes: number): boolean {
-    let others = this.bytes - bytes;
-    for (const { end } of this.#spares) others += end;
-    return bytes >= this.#leastSpareBytes && others + bytes <= this.#mostBytes;
   }
 
   /** Closes the journal and leaves no file behind that is not a sealed segment. */
@@ -207,8 +200,8 @@ export class Journal {
   }
 
   /** Gives back the room of files that are kept for next segments: others need it now. */
-  async removeSpares(): Promise<void> {
-    for (const { path } of this.#spares.splice(0)) await this.#files.remove(path);
+  removeSpares(): Promise<void> {
+    return this.#spares.removeAll();
   }
 
   /** Closes the open file and leaves all as it is: after a failure. */
@@ -219,7 +212,7 @@ export class Journal {
   async #begin(): Promise<ActiveSegment> {
     const number = this.#last.number + 1;
     const path = join(this.#folder, segmentName(number));
-    const old = this.#spares.pop();
+    const old = this.#spares.take();
     const file = old !== undefined
       ? await this.#files.open(old.path, { write: true })
       : await createFile(this.#files, path);
@@ -232,7 +225,7 @@ export class Journal {
     } catch (error) {
       file.close();
       if (old === undefined) await this.#files.remove(path);
-      else this.#spares.push(old);
+      else this.#spares.put(old);
       throw fullError(error);
     }
     try {

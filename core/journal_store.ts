@@ -264,6 +264,7 @@ export class JournalStore implements Store {
         });
       },
       apply: (write, segment) => this.#apply(write, segment),
+      isSegmentFull: () => this.#checkpointer.isSegmentFull,
       committed: () => this.#checkpointer.committed(),
       full: () => this.#checkpointer.hurry(),
       failed: (error) => this.#fail(error),

@@ -5,7 +5,7 @@ import { HIDDEN_DIR } from "./data_dir.ts";
 import { denoFiles } from "./deno_files.ts";
 import { type StorageFailedError } from "./errors.ts";
 import type { Files } from "./files.ts";
-import { failedError, isSpareName, Journal, segmentNumber } from "./journal.ts";
+import { failedError, Journal, segmentNumber } from "./journal.ts";
 import { type JournalRecord, RecordKind } from "./journal_record.ts";
 import { replayJournal } from "./journal_replay.ts";
 import { JournalStore } from "./journal_store.ts";
@@ -15,6 +15,7 @@ import { etagOfFile, LARGE_PREFIX } from "./large_value.ts";
 import type { Log } from "./log.ts";
 import { LargeFile, Overlay } from "./overlay.ts";
 import { SAVE_PREFIX } from "./segment_writer.ts";
+import { isSpareName } from "./spare_files.ts";
 import { Value } from "./store.ts";
 import { ValueCache } from "./value_cache.ts";
 
@@ -80,8 +81,7 @@ export async function openJournalStore(
     journal: new Journal(hiddenFolder, {
       files,
       found,
-      leastSpareBytes: journalBytes / 16,
-      mostBytes: journalBytes / 2,
+      spares: { leastBytes: journalBytes / 16, mostBytes: journalBytes / 2 },
     }),
     overlay,
     cache,

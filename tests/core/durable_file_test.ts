@@ -12,9 +12,9 @@ Deno.test("openDurable() writes where it is told, over what is there and behind 
     await Deno.writeTextFile(path, "0123456789");
     const file = openDurable(path);
     try {
-      assertEquals(await file?.write(HELLO, 2), 5);
+      assertEquals(await file?.write(HELLO, 2), 5n);
       assertEquals(await Deno.readTextFile(path), "01hello789");
-      assertEquals(await file?.write(HELLO.subarray(1, 4), 10), 3);
+      assertEquals(await file?.write(HELLO.subarray(1, 4), 10), 3n);
       assertEquals(await Deno.readTextFile(path), "01hello789ell");
     } finally {
       file?.close();
@@ -38,7 +38,7 @@ Deno.test("DurableFile.write() tells by -1 that there is no room", async () => {
   // A device that is always full.
   const file = openDurable("/dev/full");
   try {
-    assertEquals(await file?.write(HELLO, 0), -1);
+    assertEquals(await file?.write(HELLO, 0), -1n);
   } finally {
     file?.close();
   }

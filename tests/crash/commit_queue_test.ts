@@ -1,11 +1,11 @@
 /** How writes are put together to batches, and that what is taken apart again stays what it was. */
-import { assertEquals, assertRejects } from "@std/assert";
+import { assertEquals, assertGreater, assertRejects } from "@std/assert";
 import fc from "fast-check";
 // @ts-types="npm:@types/sinonjs__fake-timers@15.0.1"
 import { install } from "@sinonjs/fake-timers";
 import { type CommitHost, CommitQueue } from "../../core/commit_queue.ts";
 import { PreconditionFailedError } from "../../core/errors.ts";
-import type { OpenFile } from "../../core/files.ts";
+import type { DurableFile, OpenFile } from "../../core/files.ts";
 import { Journal } from "../../core/journal.ts";
 import { FrameBuffer, frameEnd, RecordKind, recordsOf } from "../../core/journal_record.ts";
 import { replayJournal } from "../../core/journal_replay.ts";
@@ -20,6 +20,20 @@ const FOLDER = "/h";
 /** A disk whose flushes take as long as `pass` says, of a time that stands still otherwise. */
 class TimedDisk extends SimulatedDisk {
   pass: () => void = () => {};
+  /** Called when a write that is durable at its end begins. */
+  writes: () => void = () => {};
+
+  override openDurable(path: string): DurableFile | undefined {
+    const file = super.openDurable(path);
+    if (file === undefined) return undefined;
+    const write = async (bytes: Uint8Array<ArrayBuffer>, offset: number) => {
+      this.writes();
+      const size = await file.write(bytes, offset);
+      this.pass();
+      return size;
+    };
+    return { write, close: () => file.close() };
+  }
 
   override async create(path: string): Promise<OpenFile> {
     const file = await super.create(path);
@@ -43,24 +57,34 @@ class Fixture {
   readonly applied: string[] = [];
   /** How many bytes there is room for. */
   room = 1e9;
+  isSegmentFull = false;
+  /** What happened, in order. */
+  readonly events: string[] = [];
   #since = 0;
 
   constructor() {
-    const options = { files: this.disk, found: new Map(), leastSpareBytes: 1e9, mostBytes: 0 };
+    const options = {
+      files: this.disk,
+      found: new Map(),
+      spares: { leastBytes: 1e9, mostBytes: 0 },
+    };
     const host: CommitHost = {
       room: () => this.room,
       // Writes whose key begins with "no" have a condition that does not hold.
       decide: (writes) => {
         for (const write of writes) {
           if (!write.key.startsWith("no")) continue;
+          this.events.push(`${write.key} is decided on`);
           write.failure = new PreconditionFailedError("no");
         }
         return Promise.resolve();
       },
       apply: ({ key }) => {
         this.applied.push(key);
+        this.events.push(`${key} is visible`);
         return false;
       },
+      isSegmentFull: () => this.isSegmentFull,
       committed: () => {
         this.batches.push(this.applied.length - this.#since);
         this.#since = this.applied.length;
@@ -132,6 +156,56 @@ Deno.test("CommitQueue writes what waits in two parts of one size where flushes 
 Deno.test("CommitQueue writes all that waits at once where a flush takes its time", async () => {
   const { batches } = await twoThenTen(5);
   assertEquals(batches, [2, 10]);
+});
+
+/** Saves a, and `second` while a is being written; returns what happened in which order. */
+async function saveTwo(
+  second: string,
+  meanwhile: (fixture: Fixture) => unknown = () => {},
+): Promise<readonly string[]> {
+  const fixture = new Fixture();
+  const { disk, events } = fixture;
+  disk.canWriteDurably = true;
+  let later: Promise<unknown>[] = [];
+  let writes = 0;
+  disk.writes = () => {
+    events.push("a write begins");
+    if (++writes > 1) return;
+    later = fixture.save(second);
+    meanwhile(fixture);
+  };
+  await Promise.all(fixture.save("a"));
+  events.push("a is answered");
+  await Promise.allSettled(later);
+  return events;
+}
+
+Deno.test("CommitQueue has the disk at the next batch before the last one is visible", async () => {
+  assertEquals(await saveTwo("b"), [
+    ...["a write begins", "a write begins"],
+    ...["a is visible", "a is answered", "b is visible"],
+  ]);
+});
+
+Deno.test("CommitQueue decides on conditions when all before is visible", async () => {
+  assertEquals(await saveTwo("no"), [
+    ...["a write begins", "a is visible", "no is decided on", "a is answered"],
+  ]);
+});
+
+Deno.test("CommitQueue ends a segment only between two writes, all before being visible", async () => {
+  const full = (fixture: Fixture) => fixture.isSegmentFull = true;
+  let sealed: Promise<void> | undefined;
+  const sealing = (fixture: Fixture) => {
+    sealed = fixture.queue.seal().then(() => void fixture.events.push("it is sealed"));
+  };
+  // The next one has to begin a segment first.
+  const expected = ["a write begins", "a is visible", "a is answered", "a write begins"];
+  assertEquals(await saveTwo("b", full), [...expected, "b is visible"]);
+  const events = await saveTwo("b", sealing);
+  await sealed;
+  assertEquals(events.filter((event) => event !== "it is sealed"), [...expected, "b is visible"]);
+  assertGreater(events.indexOf("it is sealed"), events.indexOf("a is visible"));
 });
 
 Deno.test("CommitQueue counts what it put off for the room that there is", async () => {

@@ -154,8 +154,7 @@ async function recycle(oldSizes: readonly number[], sizes: readonly number[]): P
   const journal = new Journal(folder, {
     files: disk,
     found: new Map(),
-    leastSpareBytes: 1,
-    mostBytes: 1e9,
+    spares: { leastBytes: 1, mostBytes: 1e9 },
   });
   const append = async (key: string, size: number) => {
     const frame = new FrameBuffer();

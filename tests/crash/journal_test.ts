@@ -30,8 +30,7 @@ Deno.test("Journal does not write over a dropped segment whose old name could co
   const journal = new Journal("/h", {
     files: disk,
     found: new Map(),
-    leastSpareBytes: 1,
-    mostBytes: 1e9,
+    spares: { leastBytes: 1, mostBytes: 1e9 },
   });
   for (const key of ["a", "b"]) {
     await journal.append(frame(key));
@@ -74,7 +73,7 @@ async function withDropped(
   count: number,
   mostBytes: number,
 ): Promise<Journal> {
-  const options = { files: disk, found: new Map(), leastSpareBytes: 1, mostBytes };
+  const options = { files: disk, found: new Map(), spares: { leastBytes: 1, mostBytes } };
   const journal = new Journal("/h", options);
   for (let number = 1; number <= count; number++) {
     await journal.append(frame(`k${number}`));

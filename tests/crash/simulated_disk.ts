@@ -181,22 +181,22 @@ export class SimulatedDisk implements Files {
     return {
       write: async (bytes, offset) => {
         await this.#pass();
-        let size = -1;
+        let size = 0;
         try {
           size = this.#write(inode, path, bytes, offset);
         } catch {
-          return -1;
+          return -1n;
         }
         await this.#pass();
         try {
           this.#operate("flush", path);
         } catch {
           inode.failedFlushes++;
-          return -1;
+          return -1n;
         }
         inode.durable = inode.content;
         await this.#pass();
-        return size;
+        return BigInt(size);
       },
       close: () => {
         this.openFiles--;
