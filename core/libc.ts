@@ -25,6 +25,7 @@ function openLibC() {
     return Deno.dlopen("libc.so.6", {
       open: { parameters: ["buffer", "i32", "u32"], result: "i32" },
       read: { parameters: ["i32", "buffer", "usize"], result: "isize" },
+      access: { parameters: ["buffer", "i32"], result: "i32" },
       getdents64: { parameters: ["i32", "buffer", "usize"], result: "isize" },
       uname: { parameters: ["buffer"], result: "i32" },
       // On another thread: they wait for the disk.

@@ -2,12 +2,12 @@
  * Whether a shard serves or is shutting down, how that is set (marker file, signal) and how it is
  * seen. The marker is a plain file, so that a hook, a person with `touch`, or a script can set it.
  */
-import { existsSync } from "node:fs";
 import { delay } from "@std/async/delay";
 import { join } from "@std/path";
 import { findHolder, type Holder } from "./data_dir.ts";
 import { messageOf, RemoteError, StartError } from "./errors.ts";
 import { MARKER } from "./key.ts";
+import { existenceOf } from "./quick_files.ts";
 import { Remote } from "./remote.ts";
 import { type ServerAddress } from "./server_list.ts";
 
@@ -23,6 +23,7 @@ export type Phase = "starting" | "serving" | "shutting down";
 /** The phase of one shard. */
 export class Lifecycle {
   readonly #markerPath: string;
+  readonly #isMarked: () => boolean;
   #started = false;
   #draining = false;
   #marked = false;
@@ -30,6 +31,7 @@ export class Lifecycle {
 
   constructor(dataDir: string) {
     this.#markerPath = markerPath(dataDir);
+    this.#isMarked = existenceOf(this.#markerPath);
   }
 
   /** The phase right now. */
@@ -39,13 +41,13 @@ export class Lifecycle {
 
   /**
    * The phase at `now`, by the clock of `performance.now()`: for those who have just looked at that. A
-   * look at the marker costs a system call (1.5 µs), so requests that come at the same time share one;
+   * look at the marker costs a system call, so requests that come at the same time share one;
    * the monotonic clock is not moved by a clock that jumps.
    */
   phaseAt(now: number): Phase {
     if (now - this.#lookedAt >= MARKER_FRESH_MS) {
       this.#lookedAt = now;
-      this.#marked = existsSync(this.#markerPath);
+      this.#marked = this.#isMarked();
     }
     if (this.#marked || this.#draining) return "shutting down";
     return this.#started ? "serving" : "starting";
