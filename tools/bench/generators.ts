@@ -10,7 +10,7 @@ const RAW_LOAD = fromFileUrl(new URL("raw_load.ts", import.meta.url));
 const SLACK_MS = 60_000;
 
 /** Up to so many keys the requests are made before the start and not while it runs. */
-const MAX_PREPARED = 1000;
+const MAX_PREPARED = 10_000;
 
 const wrk = await findProgram("wrk");
 const redisBenchmark = await findProgram("redis-benchmark");
