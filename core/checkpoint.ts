@@ -1,6 +1,7 @@
 /** The checkpoint: turns the journal into plain key files in the background. */
 import { messageOf, StoppedError, StorageFailedError, StorageFullError } from "./errors.ts";
 import type { CommitQueue } from "./commit_queue.ts";
+import { isDiskFull } from "./files.ts";
 import type { Journal } from "./journal.ts";
 import type { Log } from "./log.ts";
 import { bytesOf, type OverlayEntry } from "./overlay.ts";
@@ -237,8 +238,9 @@ export class Checkpointer {
         if (this.#queue.hasWaiting && journal.oldestSealed === undefined) await this.#queue.seal();
       }
     } catch (error) {
+      const isFull = error instanceof StorageFullError || isDiskFull(error);
+      if (isFull && await journal.removeSpares()) return await this.#run();
       this.#handle(error);
-      if (this.#retryMs > 0) await journal.removeSpares().catch((error) => this.#handle(error));
     }
   }
 

@@ -11,8 +11,6 @@ export class Batch {
   hasConditions = false;
   /** What its writes will take in the overlay, bytes; more than their records in the journal. */
   bytes = 0;
-  /** When it was given to the journal (milliseconds of `performance.now()`). */
-  startedAt = 0;
 
   /** Adds a write, and its record to the frame. */
   add(write: PendingWrite): void {
@@ -55,9 +53,12 @@ export class Batch {
     }
   }
 
-  /** Rejects all of its writes. */
+  /**
+   * Rejects all of its writes, also those whose condition did not hold: that may have been for others of
+   * them.
+   */
   fail(failure: Error): void {
-    for (const write of this.writes) write.fail(write.failure ?? failure);
+    for (const write of this.writes) write.fail(failure);
   }
 
   clear(): void {

@@ -1,10 +1,10 @@
-/** Group commit: all writes that arrive while a flush is under way go out in the next one. */
+/** Group commit: writes that arrive while a flush is under way share the next one, or the next two. */
 import { Batch } from "./commit_batch.ts";
 import { type ShuttingDownError, StorageFailedError, StorageFullError } from "./errors.ts";
 import { failedError, type Journal } from "./journal.ts";
 import type { PendingCarry, PendingWrite } from "./pending_write.ts";
 
-/** What the queue needs of the store. Nothing here may call back into the queue but `release`. */
+/** What the queue needs of the store. Of the queue this may call `release`, `seal`, `refuse` and `fail`. */
 export interface CommitHost {
   /** How many bytes of memory may be written before the checkpoint has made progress. */
   room(): number;
@@ -43,9 +43,11 @@ export class CommitQueue {
   #failure: StorageFailedError | undefined;
   /** Why nothing is taken any more. */
   #end: StorageFailedError | ShuttingDownError | undefined;
-  /** Called when a write that waited does not any more, and when nothing is under way. */
-  #onRelease: (() => void) | undefined;
+  /** Resolved when a write that waited does not any more, and when nothing is under way. */
+  #change: PromiseWithResolvers<void> | undefined;
   #isRunning = false;
+  /** The batch that is being written. */
+  #writing: Batch | undefined;
   /** How long the last flush took (milliseconds). */
   #flushMs = 0;
   /** Whoever waits for the segment to be sealed. */
@@ -88,7 +90,7 @@ export class CommitQueue {
 
   /** Lets in what waits, as far as there is room now. To be called whenever there is more. */
   release(): void {
-    this.#room = this.#host.room();
+    this.#room = this.#host.room() - (this.#writing?.bytes ?? 0);
     while (this.#nextWaiting < this.#waiting.length && this.#filling.bytes < this.#room) {
       const write = this.#waiting[this.#nextWaiting++];
       if (write !== undefined) this.#filling.add(write);
@@ -97,7 +99,7 @@ export class CommitQueue {
       this.#waiting = this.#takeWaiting();
     }
     if (this.#filling.writes.length > 0) this.#wake();
-    this.#onRelease?.();
+    this.#changed();
   }
 
   /**
@@ -119,8 +121,15 @@ export class CommitQueue {
 
   /** Resolves when nothing is under way and nothing waits. */
   async idle(): Promise<void> {
-    while (this.isBusy) await new Promise<void>((resolve) => this.#onRelease = resolve);
-    this.#onRelease = undefined;
+    while (this.isBusy) {
+      this.#change ??= Promise.withResolvers<void>();
+      await this.#change.promise;
+    }
+  }
+
+  #changed(): void {
+    this.#change?.resolve();
+    this.#change = undefined;
   }
 
   /** Rejects what waits for room, and all that comes from now on; what has room goes on. */
@@ -156,7 +165,7 @@ export class CommitQueue {
     const waiting = this.#waiting.slice(this.#nextWaiting);
     this.#waiting = [];
     this.#nextWaiting = 0;
-    this.#onRelease?.();
+    this.#changed();
     return waiting;
   }
 
@@ -172,25 +181,40 @@ export class CommitQueue {
     if (this.#filling.writes.length > 0) return this.#begin(this.#takeBatch(answered));
     this.#isRunning = false;
     this.#sealIfDue();
-    this.#onRelease?.();
+    this.#changed();
   }
 
   #begin(batch: Batch): void {
+    this.#writing = batch;
     this.#room = this.#host.room() - batch.bytes;
     if (batch.hasConditions) void this.#decide(batch);
     else this.#append(batch);
   }
 
   #append(batch: Batch): void {
-    batch.startedAt = performance.now();
-    this.#journal.append(batch.frame, () => this.#done(batch)).catch((error) => {
-      this.#failed(batch, error);
-    });
+    const startedAt = performance.now();
+    const onDurable = () => {
+      this.#flushMs = performance.now() - startedAt;
+      this.#settle(batch);
+    };
+    this.#journal.append(batch.frame, onDurable).catch((error) => this.#failed(batch, error));
+  }
+
+  /** What is durable and cannot be taken in is no failure of the journal, but the end all the same. */
+  #settle(batch: Batch): void {
+    this.#writing = undefined;
+    try {
+      this.#done(batch);
+    } catch (error) {
+      const failure = failedError("Cannot take in what was written", error);
+      batch.fail(failure);
+      this.#host.failed(failure);
+      if (this.#writing === undefined) this.#next(0);
+    }
   }
 
   /** A batch is durable: now the disk is to be at the next one as soon as possible. */
   #done(batch: Batch): void {
-    this.#flushMs = performance.now() - batch.startedAt;
     const answered = batch.writes.length;
     const isNextUnderWay = this.#mayOverlap();
     if (isNextUnderWay) this.#begin(this.#takeBatch(answered));
@@ -214,6 +238,7 @@ export class CommitQueue {
   }
 
   #failed(batch: Batch, error: unknown): void {
+    this.#writing = undefined;
     const failure = error instanceof StorageFullError
       ? error
       : failedError("Cannot write the journal", error);
@@ -280,6 +305,6 @@ export class CommitQueue {
       else frame.void(write.position);
     }
     if (isAny) this.#append(batch);
-    else this.#done(batch);
+    else this.#settle(batch);
   }
 }

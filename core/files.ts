@@ -35,8 +35,8 @@ export interface OpenFile {
 export interface DurableFile {
   /**
    * Writes at `offset`; resolves to how many bytes would survive a power cut, -1 where that failed. Then
-   * writing and flushing the same once more through an {@link OpenFile} which was open before tells why:
-   * the system reports what it could not write to each that is open.
+   * writing and flushing all of the same once more, through an {@link OpenFile} which was open before,
+   * tells why, or makes up for it: the system reports what it could not write back to each that is open.
    */
   write(bytes: Uint8Array<ArrayBuffer>, offset: number): Promise<bigint>;
   close(): void;

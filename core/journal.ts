@@ -4,7 +4,7 @@ import { messageOf, StorageFailedError, StorageFullError } from "./errors.ts";
 import { type DurableFile, type Files, isDiskFull, type OpenFile } from "./files.ts";
 import { Histogram } from "./histogram.ts";
 import { encodeHeader, type FrameBuffer, SEGMENT_HEADER_BYTES } from "./journal_record.ts";
-import { SpareFiles, type SpareLimits } from "./spare_files.ts";
+import { type SpareFile, SpareFiles, type SpareLimits } from "./spare_files.ts";
 
 /** On-disk name: `journal-` and eight or more digits. */
 const SEGMENT_NAME = /^journal-(\d{8,})$/;
@@ -25,6 +25,8 @@ interface ActiveSegment {
   /** The same file, where its system has that. */
   readonly durable: DurableFile | undefined;
   readonly salt: number;
+  /** Bytes that its file had before. */
+  readonly oldBytes: number;
   /** Where the next frame goes. */
   end: number;
   /** Number of the next frame. */
@@ -36,7 +38,8 @@ export type FoundSegments = ReadonlyMap<number, number>;
 
 /**
  * Appends frames to the segment that is active; `seal` ends it, and `drop` removes a sealed one.
- * Calls must not overlap, except that of `drop`. To write over a file is cheaper than to make one
+ * Calls must not overlap, except
+ * those of `drop` and `removeSpares`. To write over a file is cheaper than to make one
  * grow, where the file system has to record the new size with each flush; so a large segment that is
  * dropped becomes the next one.
  */
@@ -48,8 +51,8 @@ export class Journal {
   #active: ActiveSegment | undefined;
   #last: { number: number; end: number };
   readonly #spares: SpareFiles;
-  /** Salts of the sealed segments that this process wrote. */
-  readonly #salts = new Map<number, number>();
+  /** The sealed segments that this process wrote. */
+  readonly #written = new Map<number, Omit<SpareFile, "path">>();
   #sealedBytes = 0;
   /** How long it took to write and flush frames. */
   readonly flushes = new Histogram();
@@ -106,15 +109,8 @@ export class Journal {
    * @throws {StorageFullError} If there is no room; the journal is as it was before.
    * @throws {StorageFailedError} If the disk failed; nothing may be called afterwards.
    */
-  append(frame: FrameBuffer, onDurable: () => void = () => {}): Promise<void> {
-    const active = this.#active;
-    return active === undefined
-      ? this.#appendFirst(frame, onDurable)
-      : this.#appendTo(active, frame, onDurable);
-  }
-
-  async #appendFirst(frame: FrameBuffer, onDurable: () => void): Promise<void> {
-    this.#active = await this.#begin();
+  async append(frame: FrameBuffer, onDurable: () => void = () => {}): Promise<void> {
+    this.#active ??= await this.#begin();
     await this.#appendTo(this.#active, frame, onDurable);
   }
 
@@ -143,8 +139,7 @@ export class Journal {
       await writeAll(file, bytes);
     } catch (error) {
       await this.#cutBack(active, error);
-      if (!isDiskFull(error) || this.#spares.count === 0) throw fullError(error);
-      await this.removeSpares();
+      if (!isDiskFull(error) || !await this.removeSpares()) throw fullError(error);
       return await this.#writeAndFlush(active, bytes);
     }
     try {
@@ -161,7 +156,8 @@ export class Journal {
     active.durable?.close();
     active.file.close();
     this.#sealed.set(active.number, active.end);
-    this.#salts.set(active.number, active.salt);
+    const { number, salt, end, oldBytes } = active;
+    this.#written.set(number, { salt, end, size: Math.max(end, oldBytes) });
     this.#sealedBytes += active.end;
     this.#last = active;
     this.#active = undefined;
@@ -174,10 +170,8 @@ export class Journal {
   async drop(number: number): Promise<void> {
     const end = this.#sealed.get(number) ?? 0;
     const path = join(this.#folder, segmentName(number));
-    const salt = this.#salts.get(number);
-    const spare = salt === undefined
-      ? undefined
-      : this.#spares.place({ number, salt, end }, this.bytes - end);
+    const written = this.#written.get(number);
+    const spare = written && this.#spares.place(number, written, this.bytes - end);
     if (spare !== undefined) await this.#files.rename(path, spare.path);
     else await this.#files.remove(path);
     try {
@@ -188,7 +182,7 @@ export class Journal {
     // Not before: until then a power cut gives the file its old name back, and what the next segment
     // has written to it by then would stand in the middle of the journal.
     if (spare !== undefined) this.#spares.put(spare);
-    this.#salts.delete(number);
+    this.#written.delete(number);
     this.#sealed.delete(number);
     this.#sealedBytes -= end;
   }
@@ -199,8 +193,11 @@ export class Journal {
     await this.removeSpares();
   }
 
-  /** Gives back the room of files that are kept for next segments: others need it now. */
-  removeSpares(): Promise<void> {
+  /**
+   * Gives back the room of files that are kept for next segments, since others need it now; tells
+   * whether there were any. May be called at any time.
+   */
+  removeSpares(): Promise<boolean> {
     return this.#spares.removeAll();
   }
 
@@ -213,9 +210,11 @@ export class Journal {
     const number = this.#last.number + 1;
     const path = join(this.#folder, segmentName(number));
     const old = this.#spares.take();
-    const file = old !== undefined
-      ? await this.#files.open(old.path, { write: true })
-      : await createFile(this.#files, path);
+    const file = old === undefined
+      ? await createFile(this.#files, path)
+      : await openIfThere(this.#files, old.path);
+    // Removed by hand, as to make room.
+    if (file === undefined) return await this.#begin();
     const salt = randomSalt();
     const header = { salt, oldSalt: old?.salt, previousEnd: this.#last.end };
     try {
@@ -226,6 +225,8 @@ export class Journal {
       file.close();
       if (old === undefined) await this.#files.remove(path);
       else this.#spares.put(old);
+      // On some file systems it takes room to write over something, too.
+      if (isDiskFull(error) && await this.removeSpares()) return await this.#begin();
       throw fullError(error);
     }
     try {
@@ -238,7 +239,8 @@ export class Journal {
       throw failedError("Cannot flush a new journal segment", error);
     }
     const durable = this.#files.openDurable(path);
-    return { number, file, durable, salt, end: SEGMENT_HEADER_BYTES, sequence: 0 };
+    const oldBytes = old?.end ?? 0;
+    return { number, file, durable, salt, oldBytes, end: SEGMENT_HEADER_BYTES, sequence: 0 };
   }
 
   /** Removes what a failed write left, so that no rubbish can ever stand between sound frames. */
@@ -281,6 +283,15 @@ export function failedError(what: string, cause: unknown): StorageFailedError {
  */
 function randomSalt(): number {
   return (crypto.getRandomValues(new Uint32Array(1))[0] ?? 0) >>> 1;
+}
+
+async function openIfThere(files: Files, path: string): Promise<OpenFile | undefined> {
+  try {
+    return await files.open(path, { write: true });
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
 }
 
 async function createFile(files: Files, path: string): Promise<OpenFile> {

@@ -71,7 +71,7 @@ export class OpenLargeValue implements LargeValue {
 export class LargeWriter {
   readonly #folder: string;
   readonly #files: Files;
-  readonly #giveRoom: () => Promise<void>;
+  readonly #giveRoom: () => Promise<boolean>;
   // A name is never used twice, also not by the next server: the journal may still name the file.
   readonly #prefix = LARGE_PREFIX + crypto.randomUUID().slice(0, 18) + "-";
   #count = 0;
@@ -79,8 +79,8 @@ export class LargeWriter {
   #nextFolderSync: Promise<void> | undefined;
   #folderSync: Promise<void> = Promise.resolve();
 
-  /** @param giveRoom Called when a value found the disk full, so that the next one may find room. */
-  constructor(folder: string, files: Files, giveRoom: () => Promise<void>) {
+  /** @param giveRoom Called where the disk is full; resolves to whether there is more room now. */
+  constructor(folder: string, files: Files, giveRoom: () => Promise<boolean>) {
     this.#folder = folder;
     this.#files = files;
     this.#giveRoom = giveRoom;
@@ -94,7 +94,8 @@ export class LargeWriter {
    */
   async take(value: Value | IncomingValue): Promise<Value | LargeFile> {
     if (value instanceof Value) {
-      return await this.#write([value.bytes], value.contentType);
+      const write = () => this.#write([value.bytes], value.contentType);
+      return await this.#withRoom(write, write);
     }
     const chunks = value.chunks[Symbol.asyncIterator]();
     const first: Uint8Array[] = [];
@@ -105,7 +106,22 @@ export class LargeWriter {
       first.push(next.value);
       size += next.value.length;
     }
-    return await this.#write(following(first, chunks), value.contentType);
+    // What was read of it is gone: the next attempt, by whoever sent it, finds the room.
+    return await this.#withRoom(() => this.#write(following(first, chunks), value.contentType));
+  }
+
+  /** Makes room where `write` finds the disk full, and calls `again` if there is one now. */
+  async #withRoom(
+    write: () => Promise<LargeFile>,
+    again?: () => Promise<LargeFile>,
+  ): Promise<LargeFile> {
+    try {
+      return await write();
+    } catch (error) {
+      const isFull = error instanceof StorageFullError;
+      if (!isFull || !await this.#giveRoom() || again === undefined) throw error;
+      return await again();
+    }
   }
 
   async #write(
@@ -126,7 +142,6 @@ export class LargeWriter {
     } catch (error) {
       file.close();
       await this.#files.remove(path).catch(() => {});
-      if (error instanceof StorageFullError) await this.#giveRoom();
       throw error;
     }
   }

@@ -134,7 +134,7 @@ async function createRegistry(sources: MetricsSources): Promise<Registry> {
   gauge("kvs_journal_segments", "Files of the journal", () => store()?.journalSegments);
   new Copied(
     "kvs_journal_flush_duration_seconds",
-    "Flushes of the journal, each shared by all saves that wait for it",
+    "Writing and flushing the journal, each time for many saves at once",
     [],
     () => {
       const flushes = store()?.flushes;

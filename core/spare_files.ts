@@ -19,6 +19,8 @@ export interface SpareFile {
   readonly salt: number;
   /** Where its frames end. */
   readonly end: number;
+  /** Bytes that the file may have; more than its frames where it was used before. */
+  readonly size: number;
 }
 
 /** What is kept. */
@@ -42,25 +44,21 @@ export class SpareFiles {
     this.#limits = limits;
   }
 
-  /** How many there are. */
-  get count(): number {
-    return this.#kept.length;
-  }
-
   /**
-   * Where to move the file of a segment to be kept, or `undefined` if it is not to be.
+   * Where to move the file of segment `number` to be kept, or `undefined` if it is not to be.
    *
    * @param segmentBytes Bytes of all other segments.
    */
   place(
-    { number, salt, end }: { readonly number: number; readonly salt: number; readonly end: number },
+    number: number,
+    segment: Omit<SpareFile, "path">,
     segmentBytes: number,
   ): SpareFile | undefined {
-    let bytes = segmentBytes + end;
-    for (const kept of this.#kept) bytes += kept.end;
+    let bytes = segmentBytes + segment.size;
+    for (const { size } of this.#kept) bytes += size;
     const { leastBytes, mostBytes } = this.#limits;
-    return end >= leastBytes && bytes <= mostBytes
-      ? { path: join(this.#folder, `spare-${number}`), salt, end }
+    return segment.end >= leastBytes && bytes <= mostBytes
+      ? { path: join(this.#folder, `spare-${number}`), ...segment }
       : undefined;
   }
 
@@ -74,8 +72,10 @@ export class SpareFiles {
     return this.#kept.pop();
   }
 
-  /** Removes all of them. */
-  async removeAll(): Promise<void> {
-    for (const { path } of this.#kept.splice(0)) await this.#files.remove(path);
+  /** Removes all of them, and tells whether there were any. Never rejects: the next start tries again. */
+  async removeAll(): Promise<boolean> {
+    const kept = this.#kept.splice(0);
+    for (const { path } of kept) await this.#files.remove(path).catch(() => {});
+    return kept.length > 0;
   }
 }

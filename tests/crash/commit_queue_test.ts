@@ -4,7 +4,11 @@ import fc from "fast-check";
 // @ts-types="npm:@types/sinonjs__fake-timers@15.0.1"
 import { install } from "@sinonjs/fake-timers";
 import { type CommitHost, CommitQueue } from "../../core/commit_queue.ts";
-import { PreconditionFailedError } from "../../core/errors.ts";
+import {
+  PreconditionFailedError,
+  StorageFailedError,
+  StorageFullError,
+} from "../../core/errors.ts";
 import type { DurableFile, OpenFile } from "../../core/files.ts";
 import { Journal } from "../../core/journal.ts";
 import { FrameBuffer, frameEnd, RecordKind, recordsOf } from "../../core/journal_record.ts";
@@ -13,7 +17,7 @@ import { bytesOf } from "../../core/overlay.ts";
 import { PendingDelete, PendingSet, type PendingWrite } from "../../core/pending_write.ts";
 import { Value } from "../../core/store.ts";
 import { Random } from "./random.ts";
-import { SimulatedDisk } from "./simulated_disk.ts";
+import { type Fault, SimulatedDisk } from "./simulated_disk.ts";
 
 const FOLDER = "/h";
 
@@ -58,6 +62,9 @@ class Fixture {
   /** How many bytes there is room for. */
   room = 1e9;
   isSegmentFull = false;
+  readonly failures: string[] = [];
+  /** Called with each key before it becomes visible. */
+  applying: (key: string) => void = () => {};
   /** What happened, in order. */
   readonly events: string[] = [];
   #since = 0;
@@ -80,6 +87,7 @@ class Fixture {
         return Promise.resolve();
       },
       apply: ({ key }) => {
+        this.applying(key);
         this.applied.push(key);
         this.events.push(`${key} is visible`);
         return false;
@@ -90,7 +98,10 @@ class Fixture {
         this.#since = this.applied.length;
       },
       full() {},
-      failed() {},
+      failed: (error) => {
+        this.failures.push(error.message);
+        this.queue.fail(error);
+      },
     };
     this.queue = new CommitQueue(new Journal(FOLDER, options), host);
     this.queue.release();
@@ -208,6 +219,83 @@ Deno.test("CommitQueue ends a segment only between two writes, all before being 
   assertGreater(events.indexOf("it is sealed"), events.indexOf("a is visible"));
 });
 
+/** Saves a, then b while a is written, and lets the write of b fail; returns the outcome of both. */
+async function failSecond(fault: Fault): Promise<[Fixture, PromiseSettledResult<unknown>[]]> {
+  const fixture = new Fixture();
+  const { disk } = fixture;
+  disk.canWriteDurably = true;
+  const later: Promise<unknown>[] = [];
+  let writes = 0;
+  disk.writes = () => {
+    if (++writes === 1) later.push(...fixture.save("b", "no1", "c"));
+    else disk.fault = ({ kind }) => kind === "write" ? fault : undefined;
+  };
+  const first = fixture.save("a");
+  const results = await Promise.allSettled(first);
+  results.push(...await Promise.allSettled(later));
+  disk.writes = () => {};
+  disk.fault = () => undefined;
+  return [fixture, results];
+}
+
+function reasonOf(result: PromiseSettledResult<unknown> | undefined): unknown {
+  return result?.status === "rejected" ? result.reason.constructor : result?.status;
+}
+
+Deno.test("CommitQueue refuses all of a batch that finds no room, and goes on", async () => {
+  const [fixture, results] = await failSecond("full");
+  // A condition that was looked at together with writes which did not take place says nothing.
+  const refused = [StorageFullError, StorageFullError, StorageFullError];
+  assertEquals(results.map(reasonOf), ["fulfilled", ...refused]);
+  assertEquals(fixture.failures, []);
+  await Promise.all(fixture.save("d"));
+  await Promise.all([fixture.queue.idle(), fixture.queue.idle()]);
+  assertEquals(fixture.applied, ["a", "d"]);
+});
+
+Deno.test("CommitQueue ends where the disk fails: what was durable before is answered", async () => {
+  const [fixture, results] = await failSecond("broken");
+  const failed = [StorageFailedError, StorageFailedError, StorageFailedError];
+  assertEquals(results.map(reasonOf), ["fulfilled", ...failed]);
+  assertEquals(fixture.failures.length, 1);
+  await assertRejects(() => Promise.all(fixture.save("d")), StorageFailedError);
+  await fixture.queue.seal();
+  await Promise.all([fixture.queue.idle(), fixture.queue.idle()]);
+});
+
+Deno.test("CommitQueue ends where what is durable cannot be taken in", async () => {
+  const fixture = new Fixture();
+  fixture.applying = () => {
+    throw new RangeError("no memory");
+  };
+  const results = await Promise.allSettled(fixture.save("a", "b"));
+  assertEquals(results.map(reasonOf), [StorageFailedError, StorageFailedError]);
+  await fixture.queue.seal();
+  await fixture.queue.idle();
+  assertEquals(fixture.failures.length, 1);
+});
+
+Deno.test("CommitQueue leaves nobody waiting where it ends while the next batch is written", async () => {
+  const fixture = new Fixture();
+  const { disk, queue } = fixture;
+  disk.canWriteDurably = true;
+  let later: Promise<unknown>[] = [];
+  disk.writes = () => {
+    if (later.length === 0) later = fixture.save("b");
+  };
+  fixture.applying = (key) => {
+    if (key === "a") throw new RangeError("no memory");
+  };
+  await assertRejects(() => Promise.all(fixture.save("a")), StorageFailedError, "no memory");
+  const sealed = queue.seal();
+  // It was on its way already.
+  await Promise.all(later);
+  await sealed;
+  await queue.idle();
+  assertEquals(fixture.failures.length, 1);
+  await assertRejects(() => Promise.all(fixture.save("c")), StorageFailedError);
+});
+
 Deno.test("CommitQueue counts what it put off for the room that there is", async () => {
   const clock = install({ toFake: ["performance"] });
   try {
@@ -220,7 +308,7 @@ Deno.test("CommitQueue counts what it put off for the room that there is", async
       flushes++;
       if (flushes === 2) {
         later.push(...fixture.save(...keys(10, "b")));
-        // For the four that are put off, and seven more.
+        // For the six that come next, the four that are put off, and one more.
         fixture.room = 10.5 * bytesOf("b0", new Value("value of b0"));
       } else if (flushes === 3) {
         for (const key of keys(8, "c")) {
@@ -232,7 +320,7 @@ Deno.test("CommitQueue counts what it put off for the room that there is", async
     };
     await Promise.all(fixture.save(...keys(2, "a")));
     await Promise.all(later);
-    assertEquals(waits, [...Array(7).fill(false), true]);
+    assertEquals(waits, [false, ...Array(7).fill(true)]);
   } finally {
     clock.uninstall();
   }

@@ -110,14 +110,51 @@ Deno.test("Journal keeps the files of dropped segments up to its bound, and writ
   assertEquals(found, [...Array.from({ length: spares }, (_, i) => `l${i + 1}`), "m"]);
 });
 
-Deno.test("Journal keeps a spare file that could not become a segment for the next attempt", async () => {
+Deno.test("Journal begins a new file where there is no room to write over an old one", async () => {
   const disk = new SimulatedDisk(new Random(4));
-  const journal = await withDropped(disk, 1, 1e6);
+  const journal = await withDropped(disk, 3, 1e6);
+  // As where everything that is written goes to a new place.
+  disk.fault = ({ kind }) => kind === "write" && sparesOn(disk).length > 0 ? "full" : undefined;
+  await journal.append(frame("a"));
+  assertEquals(sparesOn(disk), []);
+  await journal.close();
+  const found: string[] = [];
+  const options = { folder: "/h", files: disk, log() {} };
+  await replayJournal([4], ({ key }) => found.push(key), options);
+  assertEquals(found, ["a"]);
+});
+
+Deno.test("Journal refuses what finds no room without spare files either, and goes on later", async () => {
+  const disk = new SimulatedDisk(new Random(5));
+  const journal = await withDropped(disk, 3, 1e6);
   disk.fault = ({ kind }) => kind === "write" ? "full" : undefined;
   await assertRejects(() => journal.append(frame("a")), StorageFullError);
-  assertEquals(sparesOn(disk), ["/h/spare-1"]);
+  assertEquals(sparesOn(disk), []);
+  assertEquals(disk.openFiles, 0);
   disk.fault = () => undefined;
   await journal.append(frame("b"));
+  await journal.close();
+});
+
+Deno.test("Journal does without spare files that somebody removed", async () => {
+  const disk = new SimulatedDisk(new Random(6));
+  const journal = await withDropped(disk, 3, 1e6);
+  const [first, , third] = sparesOn(disk);
+  for (const path of [first, third]) await disk.remove(path ?? "");
+  await journal.append(frame("a"));
+  assertEquals(sparesOn(disk), []);
+  await journal.close();
+  const other = await withDropped(new SimulatedDisk(new Random(6)), 3, 1e6);
+  assertEquals(await other.removeSpares(), true);
+  assertEquals(await other.removeSpares(), false);
+  await other.close();
+});
+
+Deno.test("Journal gives up its spare files also where somebody removed some", async () => {
+  const disk = new SimulatedDisk(new Random(7));
+  const journal = await withDropped(disk, 3, 1e6);
+  await disk.remove(sparesOn(disk)[1] ?? "");
+  assertEquals(await journal.removeSpares(), true);
   assertEquals(sparesOn(disk), []);
   await journal.close();
 });
