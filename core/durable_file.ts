@@ -1,13 +1,10 @@
 /** Files whose writes are durable when they are done: the kernel flushes each within the same call. */
 import type { DurableFile } from "./files.ts";
-import { type LibC, loadLibC } from "./libc.ts";
+import { cString, type LibC, loadLibC, O_CLOEXEC } from "./libc.ts";
 
 // open(2) on Linux.
 const O_WRONLY = 1;
 const O_DSYNC = 0o10000;
-const O_CLOEXEC = 0o2000000;
-
-const encoder = new TextEncoder();
 
 class DescriptorFile implements DurableFile {
   readonly #libc: NonNullable<LibC>;
@@ -32,6 +29,6 @@ class DescriptorFile implements DurableFile {
 export function openDurable(path: string): DurableFile | undefined {
   const libc = loadLibC();
   if (libc === undefined) return undefined;
-  const descriptor = libc.open(encoder.encode(path + "\0"), O_WRONLY | O_DSYNC | O_CLOEXEC, 0);
+  const descriptor = libc.open(cString(path), O_WRONLY | O_DSYNC | O_CLOEXEC, 0);
   return descriptor < 0 ? undefined : new DescriptorFile(libc, descriptor);
 }

@@ -5,7 +5,7 @@
  */
 import type { FileAnswer, FileJob } from "./file_worker.ts";
 import type { FileSystem, NewFile, Renaming } from "./files.ts";
-import { type LibC, loadLibC } from "./libc.ts";
+import { cString, type LibC, loadLibC, O_CLOEXEC } from "./libc.ts";
 
 /** The first Linux whose syncfs(2) reports that something could not be written. */
 const LEAST_LINUX = [5, 8] as const;
@@ -13,14 +13,9 @@ const LEAST_LINUX = [5, 8] as const;
 // From so many files on it costs less than to flush each.
 const LEAST_FILES = 32;
 
-// open(2) on Linux.
-const O_CLOEXEC = 0o2000000;
-
 /** `struct utsname` of Linux: six texts, the third of them the release (bytes). */
 const UTSNAME_FIELD = 65;
 const UTSNAME_BYTES = 6 * UTSNAME_FIELD;
-
-const encoder = new TextEncoder();
 
 /**
  * Opens the file system that the folder `path` is on, to write `files` files. Returns `undefined`
@@ -32,7 +27,7 @@ export function openFileSystem(path: string, files: number): FileSystem | undefi
   const libc = loadLibC();
   if (libc === undefined || !reportsFailures(libc)) return undefined;
   // Failures are reported from here on.
-  const folder = libc.open(encoder.encode(path + "\0"), O_CLOEXEC, 0);
+  const folder = libc.open(cString(path), O_CLOEXEC, 0);
   if (folder < 0) return undefined;
   return new FileThread(libc, folder);
 }

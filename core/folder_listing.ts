@@ -3,7 +3,7 @@
  * million names, which a server that starts has not; the system call takes one second and 20 MB.
  */
 import { messageOf } from "./errors.ts";
-import { loadLibC } from "./libc.ts";
+import { cString, loadLibC, O_CLOEXEC } from "./libc.ts";
 
 /** Called for each entry of a folder. A symbolic link is not a file. */
 export type OnEntry = (name: string, isFile: boolean) => void;
@@ -14,7 +14,7 @@ export type OnEntry = (name: string, isFile: boolean) => void;
  */
 export async function listFolder(path: string, onEntry: OnEntry): Promise<void> {
   const libc = loadLibC();
-  const folder = libc?.open(encoder.encode(path + "\0"), O_DIRECTORY | O_CLOEXEC, 0) ?? -1;
+  const folder = libc?.open(cString(path), O_DIRECTORY | O_CLOEXEC, 0) ?? -1;
   // Deno says best why a folder cannot be opened.
   if (libc === undefined || folder < 0) return await listPortably(path, onEntry);
   try {
@@ -33,7 +33,6 @@ async function listPortably(path: string, onEntry: OnEntry): Promise<void> {
 // open(2) and getdents64(2) on Linux, x86-64; only O_DIRECTORY differs on other machines, and there
 // it is left out: the next call fails on what is no folder.
 const O_DIRECTORY = Deno.build.arch === "x86_64" ? 0o200000 : 0;
-const O_CLOEXEC = 0o2000000;
 
 // struct linux_dirent64: inode (8 bytes), offset (8), record length (2), type (1), name and NUL.
 const LENGTH_AT = 16;
@@ -76,7 +75,6 @@ function isFileAt(path: string): boolean {
   }
 }
 
-const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const units: number[] = [];
 

@@ -5,6 +5,16 @@
  * reach, and ending a TLS connection whose client is silent.
  */
 
+/** A flag of open(2) on Linux: programs that this one starts do not inherit the descriptor. */
+export const O_CLOEXEC = 0o2000000;
+
+const encoder = new TextEncoder();
+
+/** Returns `text` as the C library takes it: UTF-8, and a zero at its end. */
+export function cString(text: string): Uint8Array<ArrayBuffer> {
+  return encoder.encode(text + "\0");
+}
+
 /** The C library's functions, or `undefined` where there is none of the kind that is known. */
 export type LibC = ReturnType<typeof openLibC>;
 

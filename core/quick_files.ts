@@ -4,10 +4,9 @@
  * more of the event loop's time than these.
  */
 import { existsSync } from "node:fs";
-import { loadLibC } from "./libc.ts";
+import { cString, loadLibC, O_CLOEXEC } from "./libc.ts";
 
 // open(2) on Linux. What is no file must not hold us up.
-const O_CLOEXEC = 0o2000000;
 const O_NONBLOCK = 0o4000;
 
 // access(2).
@@ -78,6 +77,6 @@ export function readAtOnce(name: string, most: number): Uint8Array<ArrayBuffer> 
 export function existenceOf(name: string): () => boolean {
   const libc = loadLibC();
   if (libc === undefined) return () => existsSync(name);
-  const bytes = encoder.encode(name + "\0");
+  const bytes = cString(name);
   return () => libc.access(bytes, F_OK) === 0;
 }

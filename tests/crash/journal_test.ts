@@ -110,6 +110,27 @@ Deno.test("Journal keeps the files of dropped segments up to its bound, and writ
   assertEquals(found, [...Array.from({ length: spares }, (_, i) => `l${i + 1}`), "m"]);
 });
 
+Deno.test("Journal counts a spare file by what it takes on the disk, not by what was written last", async () => {
+  const disk = new SimulatedDisk(new Random(8));
+  const options = { files: disk, found: new Map(), spares: { leastBytes: 1, mostBytes: 1500 } };
+  const journal = new Journal("/h", options);
+  const fill = async (size: number) => {
+    const frame = new FrameBuffer();
+    frame.putValue("k", new Value("v".repeat(size)));
+    await journal.append(frame);
+    journal.seal();
+  };
+  await fill(1000);
+  await journal.drop(1);
+  assertEquals(sparesOn(disk), ["/h/spare-1"]);
+  // Written over only at its beginning.
+  await fill(1);
+  await fill(600);
+  await journal.drop(2);
+  assertEquals(sparesOn(disk), []);
+  await journal.close();
+});
+
 Deno.test("Journal begins a new file where there is no room to write over an old one", async () => {
   const disk = new SimulatedDisk(new Random(4));
   const journal = await withDropped(disk, 3, 1e6);
