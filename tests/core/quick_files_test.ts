@@ -42,3 +42,31 @@ Deno.test("readAtOnce() reads from 1 to as many bytes as are asked for, of files
     assertEquals(readAtOnce(join(folder, "none"), 5), undefined);
   });
 });
+
+Deno.test("readAtOnce() leaves the time of access, which would be written to the disk", () => {
+  return inFolder(async (folder) => {
+    const path = join(folder, "k");
+    await Deno.writeTextFile(path, "1");
+    await Deno.utime(path, new Date(1_000_000), new Date(2_000_000));
+    assertEquals(readAtOnce(path, 5)?.length, 1);
+    assertEquals((await Deno.stat(path)).atime?.getTime(), 1_000_000);
+  });
+});
+
+Deno.test("readAtOnce() reads files that belong to somebody else", () => {
+  return inFolder(async (folder) => {
+    const path = join(folder, "k");
+    await Deno.writeTextFile(path, "1");
+    await Deno.chmod(folder, 0o755);
+    // For this thread's files only; who is no root stays who it is, and reads its own.
+    const libc = Deno.dlopen("libc.so.6", { setfsuid: { parameters: ["u32"], result: "i32" } });
+    const NOBODY = 65_534;
+    const before = libc.symbols.setfsuid(NOBODY);
+    try {
+      assertEquals(readAtOnce(path, 5)?.length, 1);
+    } finally {
+      libc.symbols.setfsuid(before);
+      libc.close();
+    }
+  });
+});
