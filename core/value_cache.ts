@@ -1,8 +1,12 @@
 /** Values in memory that are on the disk as well. */
+import { SeenKeys } from "./seen_keys.ts";
 import type { Value } from "./store.ts";
 
 // What a place in a map takes, about.
 const PLACE_BYTES = 80;
+
+// What a small value takes at least.
+const LEAST_BYTES = 256;
 
 /** About how many bytes of memory `value` takes, with its text, under `key`. */
 export function memoryOf(key: string, value: Value): number {
@@ -13,12 +17,17 @@ export function memoryOf(key: string, value: Value): number {
  * The values used last, up to a number of bytes. Instead of an exact order of use there are two
  * generations: what is used in the old one moves to the young one, and when that has half of the
  * room the old one is dropped and the young one is the old. A hit in the young one changes nothing.
+ *
+ * When it is full, a value that was read has to be asked for twice, not too far apart, to be kept (as in 2Q,
+ * Johnson and Shasha 1994): who reads very many keys once each must not drive out what is used all the time.
  */
 export class ValueCache {
   #young = new Map<string, Value>();
   #old = new Map<string, Value>();
   #youngBytes = 0;
   readonly #generationBytes: number;
+  /** Keys whose values were read and not kept. Made when it is first needed. */
+  #seen: SeenKeys | undefined;
 
   /** Keeps values of about `maxBytes` bytes of memory; 0 keeps none. */
   constructor(maxBytes: number) {
@@ -35,6 +44,13 @@ export class ValueCache {
       this.#add(key, old);
     }
     return old;
+  }
+
+  /** Whether the value of `key`, which is not here and was read from its file, should be kept. */
+  admits(key: string): boolean {
+    if (this.#old.size === 0) return true;
+    this.#seen ??= new SeenKeys(2 * this.#generationBytes / LEAST_BYTES);
+    return this.#seen.see(key, this.#young.size + this.#old.size);
   }
 
   /** Keeps `value` in place of what is here. */

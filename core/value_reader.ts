@@ -62,13 +62,20 @@ export class ValueReader {
 
   /** Reads a key's file, which no write under way touches, unless that could take a while. */
   #readAtOnce(key: string): Value | undefined {
-    const { cache, files, keyFiles, contentTypes } = this.#sources;
+    const { files, keyFiles, contentTypes } = this.#sources;
     const bytes = files.readAtOnce(keyFiles.pathToRead(key), LARGE_VALUE_BYTES);
     if (bytes === undefined) return undefined;
     const value = Value.copyOf(bytes, contentTypes.get(key));
+    this.#keep(key, value);
+    return value;
+  }
+
+  /** Keeps a value that was read, unless others are worth more. */
+  #keep(key: string, value: Value): void {
+    const { cache } = this.#sources;
+    if (!cache.admits(key)) return;
     value.compact();
     cache.set(key, value);
-    return value;
   }
 
   /** Returns the ETag of the value of `key`. */
@@ -88,7 +95,7 @@ export class ValueReader {
   }
 
   async #read(key: string): Promise<Value | LargeValue | undefined> {
-    const { cache, index, overlay, keyFiles, contentTypes } = this.#sources;
+    const { index, overlay, keyFiles, contentTypes } = this.#sources;
     for (let attempt = 1;; attempt++) {
       const state = overlay.get(key)?.state;
       if (state instanceof Value) return state;
@@ -106,10 +113,7 @@ export class ValueReader {
         if (value === undefined) {
           if (isLast) return undefined;
         } else if (!watch.isChanged || isLast) {
-          if (value instanceof Value && !watch.isChanged) {
-            value.compact();
-            cache.set(key, value);
-          }
+          if (value instanceof Value && !watch.isChanged) this.#keep(key, value);
           return value;
         } else if (!(value instanceof Value)) {
           // Its content type could be that of another value by now.

@@ -47,3 +47,25 @@ Deno.test("ValueCache of 0 bytes keeps nothing", () => {
   cache.set("a", value(0));
   assertEquals(cache.get("a"), undefined);
 });
+
+Deno.test("ValueCache takes what is read, once it is full only what is read again", () => {
+  const bytes = memoryOf("k000", value(100));
+  const cache = new ValueCache(20 * bytes);
+  const read = (key: string) => {
+    if (cache.get(key) !== undefined) return true;
+    if (cache.admits(key)) cache.set(key, value(100));
+    return false;
+  };
+  const keys = (prefix: string, count: number) =>
+    Array.from({ length: count }, (_, i) => `${prefix}${String(i).padStart(3, "0")}`);
+  const used = keys("a", 8);
+  for (let round = 0; round < 3; round++) used.forEach(read);
+  // Reading very many once each does not drive out what is used meanwhile, however seldom that is.
+  keys("b", 900).forEach((key, i) => {
+    read(key);
+    if (i % 300 === 0) assertEquals(used.filter((each) => !read(each)), [], key);
+  });
+  assertEquals(used.filter((key) => !read(key)), []);
+  // What is read again is kept.
+  assertEquals(["c", "c", "c"].map(read), [false, false, true]);
+});

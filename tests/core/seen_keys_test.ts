@@ -1,0 +1,56 @@
+/** Which keys were asked for not long ago. */
+import { assert, assertEquals } from "@std/assert";
+import { hash31 } from "../../core/placement.ts";
+import { SeenKeys } from "../../core/seen_keys.ts";
+
+const KEYS = 1024;
+
+function* keysOf(prefix: string): Generator<string> {
+  for (let i = 0;; i++) yield `${prefix}${i}`;
+}
+
+/** The share of the next `count` keys that `seen` takes for one that it has seen. */
+function shareKnown(seen: SeenKeys, keys: Iterator<string>, count: number): number {
+  let known = 0;
+  for (let i = 0; i < count; i++) if (seen.see(keys.next().value)) known++;
+  return known / count;
+}
+
+Deno.test("SeenKeys knows each of the keys that it saw last, as many as it is for", () => {
+  const seen = new SeenKeys(KEYS);
+  const last: string[] = [];
+  let i = 0;
+  for (const key of keysOf("k")) {
+    if (i++ === 10 * KEYS) break;
+    seen.see(key);
+    last.push(key);
+    if (last.length > KEYS) last.shift();
+    if (i % 700 === 0) assertEquals(last.filter((each) => !seen.see(each)), [], `after ${i} keys`);
+  }
+});
+
+Deno.test("SeenKeys takes few keys for others, also those that are all of one shard", () => {
+  for (const servers of [1, 3, 8]) {
+    const ofShard = keysOf("key-").filter((key) => hash31(key) % servers === 0);
+    const share = shareKnown(new SeenKeys(KEYS), ofShard, 20 * KEYS);
+    assert(share > 0 && share < 0.2, `${share} of those of one in ${servers} servers`);
+  }
+});
+
+Deno.test("SeenKeys forgets what is long ago, and earlier where it is asked for fewer", () => {
+  const first = Array.from({ length: 100 }, (_, i) => `first-${i}`);
+  const knownAfter = (others: number, keys?: number) => {
+    const seen = new SeenKeys(KEYS);
+    for (const key of first) seen.see(key, keys);
+    let i = 0;
+    for (const key of keysOf("k")) {
+      if (i++ === others) break;
+      seen.see(key, keys);
+    }
+    return first.filter((key) => seen.see(key, keys)).length;
+  };
+  assertEquals(knownAfter(KEYS - 100), 100);
+  assert(knownAfter(3 * KEYS) < 40);
+  assertEquals(knownAfter(100, 200), 100);
+  assert(knownAfter(800, 200) < 20);
+});
