@@ -9,7 +9,14 @@ import { parseArgs } from "@std/cli/parse-args";
 import { fromFileUrl } from "@std/path";
 import { judge } from "./bench/goals.ts";
 import { machineFacts } from "./bench/machine.ts";
-import { type Effort, failureOf, measure, messageOf, type Table } from "./bench/measure.ts";
+import {
+  type Effort,
+  failureOf,
+  measure,
+  messageOf,
+  type Table,
+  WARM_UP_SECONDS,
+} from "./bench/measure.ts";
 import { measureMillion } from "./bench/million.ts";
 import { measureRebalance } from "./bench/rebalance.ts";
 import { formatOutcomes, formatWorkload } from "./bench/report.ts";
@@ -90,8 +97,9 @@ async function bench(options: Options): Promise<void> {
   const facts = await machineFacts(options.folder);
   console.log(`## kvs bench\n\n${facts.map((fact) => `- ${fact}`).join("\n")}`);
   console.log(
-    `- medians of ${options.rounds} rounds of ${options.seconds} s, contenders in turn; CPU is ` +
-      `the server's, of one core; "kvs / it": kvs v1 compiled, "source / it": kvs v1 from source\n`,
+    `- medians of ${options.rounds} rounds of ${options.seconds} s, contenders in turn, each after ` +
+      `${WARM_UP_SECONDS} s under load; CPU is the server's, of one core; "kvs / it": kvs v1 compiled, ` +
+      `"source / it": kvs v1 from source\n`,
   );
 
   const tables: Table[] = [];

@@ -12,6 +12,7 @@ import { ensureDir } from "@std/fs/ensure-dir";
 import { dirname, fromFileUrl, join } from "@std/path";
 import { TextLineStream } from "@std/streams/text-line-stream";
 import { npmToolchain } from "./npm_toolchain.ts";
+import { V8_FLAGS } from "./v8_flags.ts";
 
 const ROOT = fromFileUrl(new URL("..", import.meta.url));
 const OUTPUT = join(ROOT, "dist", "kvs");
@@ -24,6 +25,7 @@ const SOURCES = [
   "deno.lock",
   "tools/compile.ts",
   "tools/npm_toolchain.ts",
+  "tools/v8_flags.ts",
 ];
 
 // All that the roles need together: each gives up what it does not need when it starts.
@@ -39,15 +41,7 @@ const COMPILE = [
   "--include=core/page",
   // The thread that makes files: found by its address, not by an import.
   "--include=core/file_worker.ts",
-  // V8 lets its young generation grow to 64 MiB and more before it looks for what is alive. With this
-  // rebalance stays below 150 MiB however many keys there are, and servers take less as well; half of
-  // it costs servers a tenth of their speed (measured).
-  // It also gives memory back when it has nothing to do, and begins small again: after a rest saves were a
-  // tenth slower and their p99 twice as high, and the process was not smaller (measured).
-  // And it marks what is alive by a chain of small tasks, which the runtime does in one go: the event loop
-  // stands still for 12 to 30 ms each time. Without them the marking is left to the other threads, and
-  // to steps when memory is allocated (measured: p99 of saves 21 to 11 ms).
-  "--v8-flags=--max-semi-space-size=8,--no-memory-reducer,--no-incremental-marking-task",
+  V8_FLAGS,
   "--allow-net",
   "--allow-read",
   "--allow-write",

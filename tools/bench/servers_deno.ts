@@ -2,6 +2,7 @@
 import { fromFileUrl, join } from "@std/path";
 import { ensureDir } from "@std/fs/ensure-dir";
 import { COMPILED, KVS_BINARY, KVS_SOURCE, NO_VERSION, type Runtime, SOURCE } from "./runtimes.ts";
+import { V8_FLAGS } from "../v8_flags.ts";
 import { Child } from "./stage.ts";
 import type { Running, Server } from "./types.ts";
 
@@ -63,7 +64,7 @@ export const KVS_FROM_SOURCE: KvsProgram = {
   id: "source",
   label: `source, Deno ${SOURCE.version}`,
   runtime: SOURCE,
-  command: [Deno.execPath(), "run", "--allow-all", "--quiet", KVS_SOURCE],
+  command: [Deno.execPath(), "run", "--allow-all", "--quiet", V8_FLAGS, KVS_SOURCE],
 };
 
 /** Both ways to run kvs. */
