@@ -261,8 +261,8 @@ export async function peakBytes(pid: number): Promise<number> {
   return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
 }
 
-// Longer than kvs waits with its checkpoint for more to come.
-const SETTLE_WINDOW_MS = 500;
+// Longer than kvs waits until a burst of saves is over, before it makes files of them.
+const SETTLE_WINDOW_MS = 1500;
 const SETTLE_TIMEOUT_MS = 20_000;
 
 /**
