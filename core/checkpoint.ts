@@ -7,6 +7,7 @@ import type { Log } from "./log.ts";
 import { bytesOf, type OverlayEntry } from "./overlay.ts";
 import { PendingCarry } from "./pending_write.ts";
 import { type SegmentParts, SegmentWriter } from "./segment_writer.ts";
+import { fullError } from "./writing.ts";
 
 // How long a save may wait to become a file (milliseconds), so that who looks with `ls` finds it.
 const DELAY_MS = 200;
@@ -104,6 +105,12 @@ export class Checkpointer {
     // become a large part of either.
     const bytes = Math.max(journal.activeBytes, overlay.bytesOf(journal.activeSegment));
     return bytes >= journalBytes / MOST_SEGMENTS;
+  }
+
+  /** To be called once: takes up what the journal holds from before. */
+  begin(): void {
+    if (this.#parts.journal.bytes > 0) this.hurry();
+    else this.#prepare();
   }
 
   /** To be called after each commit. */
@@ -217,9 +224,20 @@ export class Checkpointer {
       (this.#isPressed || this.#retryMs > 0);
     if (!isEnough) {
       await this.#queue.seal();
+      this.#prepare();
       this.#oldestMs = undefined;
     }
     await this.#run();
+  }
+
+  /** The next save should not have to wait until a segment is begun, which is several flushes. */
+  #prepare(): void {
+    if (this.#isClosing) return;
+    this.#parts.journal.prepare().catch((error) => {
+      const failure = fullError(error);
+      // Without room it is tried again with the next save, which tells whoever made it.
+      if (failure instanceof StorageFailedError) this.#parts.failed(failure);
+    });
   }
 
   async #run(): Promise<void> {

@@ -1,8 +1,9 @@
 /** Group commit: writes that arrive while a flush is under way share the next one, or the next two. */
 import { Batch } from "./commit_batch.ts";
 import { type ShuttingDownError, StorageFailedError, StorageFullError } from "./errors.ts";
-import { failedError, type Journal } from "./journal.ts";
+import type { Journal } from "./journal.ts";
 import type { PendingCarry, PendingWrite } from "./pending_write.ts";
+import { failedError } from "./writing.ts";
 
 /** What the queue needs of the store. Of the queue this may call `release`, `seal`, `refuse` and `fail`. */
 export interface CommitHost {

@@ -1,10 +1,10 @@
 /** The content types of values that have another one than the default. */
 import { crc32 } from "node:zlib";
 import { join } from "@std/path";
-import { failedError, writeAll } from "./journal.ts";
 import type { Files, OpenFile } from "./files.ts";
 import type { Log } from "./log.ts";
 import { DEFAULT_CONTENT_TYPE } from "./wire.ts";
+import { failedError, writeAll } from "./writing.ts";
 
 /** On-disk name in the hidden folder. */
 const FILE_NAME = "content-types";

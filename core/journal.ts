@@ -1,10 +1,11 @@
 /** The journal: an append-only log in segments, each dropped once its writes are in key files. */
 import { join } from "@std/path";
-import { messageOf, StorageFailedError, StorageFullError } from "./errors.ts";
+import { messageOf } from "./errors.ts";
 import { type DurableFile, type Files, isDiskFull, type OpenFile } from "./files.ts";
 import { Histogram } from "./histogram.ts";
 import { encodeHeader, type FrameBuffer, SEGMENT_HEADER_BYTES } from "./journal_record.ts";
 import { type SpareFile, SpareFiles, type SpareLimits } from "./spare_files.ts";
+import { failedError, fullError, writeAll } from "./writing.ts";
 
 /** On-disk name: `journal-` and eight or more digits. */
 const SEGMENT_NAME = /^journal-(\d{8,})$/;
@@ -38,10 +39,9 @@ export type FoundSegments = ReadonlyMap<number, number>;
 
 /**
  * Appends frames to the segment that is active; `seal` ends it, and `drop` removes a sealed one.
- * Calls must not overlap, except
- * those of `drop` and `removeSpares`. To write over a file is cheaper than to make one
- * grow, where the file system has to record the new size with each flush; so a large segment that is
- * dropped becomes the next one.
+ * Calls must not overlap, except those of `drop`, `prepare` and `removeSpares`. To write over a file is
+ * cheaper than to make one grow, where the file system has to record the new size with each flush; so a
+ * large segment that is dropped becomes the next one. A segment without frames counts as none.
  */
 export class Journal {
   readonly #folder: string;
@@ -49,6 +49,7 @@ export class Journal {
   /** Number of each sealed segment and where its frames end; in order. */
   readonly #sealed: Map<number, number>;
   #active: ActiveSegment | undefined;
+  #beginning: Promise<ActiveSegment> | undefined;
   #last: { number: number; end: number };
   readonly #spares: SpareFiles;
   /** The sealed segments that this process wrote. */
@@ -83,12 +84,13 @@ export class Journal {
 
   /** Segments that there are, the active one included. */
   get segments(): number {
-    return this.#sealed.size + (this.#active === undefined ? 0 : 1);
+    return this.#sealed.size + (this.activeBytes > 0 ? 1 : 0);
   }
 
   /** Bytes of the segment that is active; 0 if there is none. */
   get activeBytes(): number {
-    return this.#active?.end ?? 0;
+    const active = this.#active;
+    return active === undefined || active.sequence === 0 ? 0 : active.end;
   }
 
   /** Number of the segment that is active or was last. */
@@ -110,8 +112,22 @@ export class Journal {
    * @throws {StorageFailedError} If the disk failed; nothing may be called afterwards.
    */
   async append(frame: FrameBuffer, onDurable: () => void = () => {}): Promise<void> {
-    this.#active ??= await this.#begin();
-    await this.#appendTo(this.#active, frame, onDurable);
+    const active = this.#active ?? await this.#activate();
+    await this.#appendTo(active, frame, onDurable);
+  }
+
+  /**
+   * Begins a segment, unless one is active, so that the next frame need not wait for that: several flushes
+   * more. Errors as of `append`.
+   */
+  async prepare(): Promise<void> {
+    if (this.#active === undefined) await this.#activate();
+  }
+
+  #activate(): Promise<ActiveSegment> {
+    this.#beginning ??= this.#begin().then((active) => this.#active = active)
+      .finally(() => this.#beginning = undefined);
+    return this.#beginning;
   }
 
   #appendTo(active: ActiveSegment, frame: FrameBuffer, onDurable: () => void): Promise<void> {
@@ -152,9 +168,8 @@ export class Journal {
   /** Ends the segment that is active, if there is one: the next frame begins a new one. */
   seal(): void {
     const active = this.#active;
-    if (active === undefined) return;
-    active.durable?.close();
-    active.file.close();
+    if (active === undefined || active.sequence === 0) return;
+    closeFiles(active);
     this.#sealed.set(active.number, active.end);
     const { number, salt, end, oldBytes } = active;
     this.#written.set(number, { salt, end, size: Math.max(end, oldBytes) });
@@ -189,7 +204,12 @@ export class Journal {
 
   /** Closes the journal and leaves no file behind that is not a sealed segment. */
   async close(): Promise<void> {
+    await this.#beginning?.catch(() => {});
+    const active = this.#active;
     this.abandon();
+    if (active?.sequence === 0) {
+      await this.#files.remove(join(this.#folder, segmentName(active.number)));
+    }
     await this.removeSpares();
   }
 
@@ -204,6 +224,8 @@ export class Journal {
   /** Closes the open file and leaves all as it is: after a failure. */
   abandon(): void {
     this.seal();
+    if (this.#active !== undefined) closeFiles(this.#active);
+    this.#active = undefined;
   }
 
   async #begin(): Promise<ActiveSegment> {
@@ -253,28 +275,9 @@ export class Journal {
   }
 }
 
-/**
- * Writes all of `bytes`, in as many steps as it takes. Not synchronously, however few they are: while
- * the file system is writing to its own journal, a write may have to wait for that, for a second in
- * the worst case.
- */
-export async function writeAll(file: OpenFile, bytes: Uint8Array): Promise<void> {
-  for (let done = 0; done < bytes.length;) done += await file.write(bytes.subarray(done));
-}
-
-/** Turns a failed write into the error that says what it means for the store. */
-export function fullError(error: unknown): StorageFullError | StorageFailedError {
-  if (error instanceof StorageFullError || error instanceof StorageFailedError) return error;
-  if (!isDiskFull(error)) return failedError("Cannot write", error);
-  return new StorageFullError("Disk full: nothing was changed, the old value stands", {
-    cause: error,
-  });
-}
-
-/** Makes the error after which nothing on the disk can be trusted. */
-export function failedError(what: string, cause: unknown): StorageFailedError {
-  if (cause instanceof StorageFailedError) return cause;
-  return new StorageFailedError(`Storage failed: ${what}: ${messageOf(cause)}`, { cause });
+function closeFiles({ file, durable }: ActiveSegment): void {
+  durable?.close();
+  file.close();
 }
 
 /**

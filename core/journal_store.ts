@@ -69,7 +69,7 @@ export class JournalStore implements Store {
     const giveRoom = () => parts.journal.removeSpares();
     this.#largeWriter = new LargeWriter(parts.hiddenFolder, parts.files, giveRoom);
     this.#queue.release();
-    if (parts.journal.bytes > 0) this.#checkpointer.hurry();
+    this.#checkpointer.begin();
   }
 
   get size(): number {

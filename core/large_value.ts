@@ -1,10 +1,10 @@
 /** Large values: written to and read from files piece by piece. */
 import { join } from "@std/path";
 import { StorageFullError } from "./errors.ts";
-import { failedError, fullError, writeAll } from "./journal.ts";
 import type { FileFacts, Files, OpenFile } from "./files.ts";
 import { LargeFile } from "./overlay.ts";
 import { type IncomingValue, LARGE_VALUE_BYTES, type LargeValue, Value } from "./store.ts";
+import { failedError, fullError, writeAll } from "./writing.ts";
 
 /** On-disk name: values on their way to their key's file. */
 export const LARGE_PREFIX = "large-";

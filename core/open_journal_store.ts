@@ -5,7 +5,7 @@ import { HIDDEN_DIR } from "./data_dir.ts";
 import { denoFiles } from "./deno_files.ts";
 import { type StorageFailedError } from "./errors.ts";
 import type { Files } from "./files.ts";
-import { failedError, Journal, segmentNumber } from "./journal.ts";
+import { Journal, segmentNumber } from "./journal.ts";
 import { type JournalRecord, RecordKind } from "./journal_record.ts";
 import { replayJournal } from "./journal_replay.ts";
 import { JournalStore } from "./journal_store.ts";
@@ -18,6 +18,7 @@ import { SAVE_PREFIX } from "./segment_writer.ts";
 import { isSpareName } from "./spare_files.ts";
 import { Value } from "./store.ts";
 import { ValueCache } from "./value_cache.ts";
+import { failedError } from "./writing.ts";
 
 /** How a store is opened. */
 export interface JournalStoreOptions {

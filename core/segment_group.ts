@@ -2,9 +2,9 @@
 import { delay } from "@std/async/delay";
 import { StoppedError } from "./errors.ts";
 import type { FileSystem, NewFile, Renaming } from "./files.ts";
-import { failedError } from "./journal.ts";
 import type { OverlayEntry } from "./overlay.ts";
 import { Value } from "./store.ts";
+import { failedError } from "./writing.ts";
 
 // Not more than this is made together (files, bytes), so that it waits for no long time.
 const MOST_MADE = 64;

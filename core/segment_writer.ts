@@ -8,12 +8,12 @@ import {
   isFolderInTheWay,
   type OpenFile,
 } from "./files.ts";
-import { failedError, writeAll } from "./journal.ts";
 import type { KeyFiles } from "./key_files.ts";
 import { LargeFile, type Overlay, type OverlayEntry } from "./overlay.ts";
 import { type GroupHost, SegmentGroup } from "./segment_group.ts";
 import { type Value } from "./store.ts";
 import { DEFAULT_CONTENT_TYPE } from "./wire.ts";
+import { failedError, writeAll } from "./writing.ts";
 
 /** On-disk name: files that become key files. */
 export const SAVE_PREFIX = "save-";

@@ -222,11 +222,12 @@ async function load(port: number, path: string): Promise<string> {
 async function idle(pid: number, calm: number): Promise<string[]> {
   const links = await until("the server lets go of all connections", () => {
     const links = descriptors(pid);
-    // Journal segments come and go with the checkpoint.
-    const busy = links.some((link) => link.includes("/data/") && !link.endsWith("/lock"));
+    const files = new Set(links.filter((link) => link.includes("/data/")));
+    // With the checkpoint, segments of the journal come and go: at rest one is ready beside the lock.
+    const busy = files.size !== 2 || ![...files].some((link) => link.includes("/journal-"));
     return busy || links.filter(isSocket).length > calm ? undefined : links;
   });
-  return links.map((link) => link.replace(/\[\d+\]$/, "")).sort();
+  return links.map((link) => link.replace(/\[\d+\]$|\d+$/, "")).sort();
 }
 
 /** What the descriptors of a process stand for. */

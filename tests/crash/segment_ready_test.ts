@@ -1,0 +1,141 @@
+/** A save need not wait until a segment of the journal is begun: one is ready. */
+import { assertEquals, assertRejects } from "@std/assert";
+import { StorageFailedError, StorageFullError } from "../../core/errors.ts";
+import { Journal } from "../../core/journal.ts";
+import { FrameBuffer } from "../../core/journal_record.ts";
+import { replayJournal } from "../../core/journal_replay.ts";
+import { Value } from "../../core/store.ts";
+import { until } from "../e2e/kvs.ts";
+import { Random } from "./random.ts";
+import { type Operation, SimulatedDisk } from "./simulated_disk.ts";
+import { openOn } from "./workload.ts";
+
+function frame(key: string): FrameBuffer {
+  const frame = new FrameBuffer();
+  frame.putValue(key, new Value(key));
+  return frame;
+}
+
+function journalOn(files: SimulatedDisk): Journal {
+  const spares = { leastBytes: 1e6, mostBytes: 1e9 };
+  return new Journal("/h", { files, found: new Map(), spares });
+}
+
+function segmentsOn(disk: SimulatedDisk): string[] {
+  return [...disk.contents().keys()].filter((path) => path.includes("/journal-")).sort();
+}
+
+/** Runs `action`, and tells what kinds of operations the disk has seen meanwhile, reads apart. */
+async function kindsOf(
+  disk: SimulatedDisk,
+  action: () => Promise<unknown>,
+): Promise<Operation["kind"][]> {
+  const kinds: Operation["kind"][] = [];
+  disk.fault = ({ kind }) => {
+    kinds.push(kind);
+    return undefined;
+  };
+  await action();
+  disk.fault = () => undefined;
+  return kinds;
+}
+
+Deno.test("Journal.prepare() leaves to the next frame one write and one flush", async () => {
+  const disk = new SimulatedDisk(new Random(1));
+  const journal = journalOn(disk);
+  await journal.prepare();
+  assertEquals([journal.bytes, journal.activeBytes, journal.segments], [0, 0, 0]);
+  assertEquals(await kindsOf(disk, () => journal.append(frame("a"))), ["write", "flush"]);
+  assertEquals(journal.segments, 1);
+  assertEquals(journal.bytes, journal.activeBytes);
+  // There is one already.
+  assertEquals(await kindsOf(disk, () => journal.prepare()), []);
+  journal.seal();
+  assertEquals(journal.oldestSealed, 1);
+  await journal.prepare();
+  // What has no frames is not sealed.
+  journal.seal();
+  assertEquals(await kindsOf(disk, () => journal.append(frame("b"))), ["write", "flush"]);
+  await journal.close();
+  assertEquals(disk.openFiles, 0);
+  const found: string[] = [];
+  const options = { folder: "/h", files: disk, log() {} };
+  await replayJournal([1, 2], ({ key }) => found.push(key), options);
+  assertEquals(found, ["a", "b"]);
+});
+
+Deno.test("Journal.prepare() and append() at the same time begin one segment", async () => {
+  const disk = new SimulatedDisk(new Random(2));
+  const journal = journalOn(disk);
+  await Promise.all([journal.prepare(), journal.append(frame("a")), journal.prepare()]);
+  assertEquals(segmentsOn(disk), ["/h/journal-00000001"]);
+  await journal.close();
+  assertEquals(disk.openFiles, 0);
+});
+
+Deno.test("Journal.close() removes a segment without frames, also one that is being begun", async () => {
+  for (const isWaiting of [true, false]) {
+    const disk = new SimulatedDisk(new Random(3));
+    const journal = journalOn(disk);
+    const prepared = journal.prepare();
+    if (isWaiting) await prepared;
+    await journal.close();
+    await prepared;
+    assertEquals(segmentsOn(disk), []);
+    assertEquals(disk.openFiles, 0);
+  }
+});
+
+Deno.test("Journal.prepare() fails on a full disk and leaves nothing; append() begins later", async () => {
+  const disk = new SimulatedDisk(new Random(4));
+  const journal = journalOn(disk);
+  disk.fault = ({ kind }) => kind === "write" ? "full" : undefined;
+  await assertRejects(() => journal.prepare(), StorageFullError);
+  assertEquals(segmentsOn(disk), []);
+  disk.fault = () => undefined;
+  await journal.append(frame("a"));
+  await journal.close();
+  const broken = new SimulatedDisk(new Random(4));
+  broken.fault = ({ kind }) => kind === "flush" ? "broken" : undefined;
+  await assertRejects(() => journalOn(broken).prepare(), StorageFailedError);
+});
+
+Deno.test("A save is one write and one flush, the first one and those behind a checkpoint", async () => {
+  const disk = new SimulatedDisk(new Random(5));
+  const { store } = await openOn(disk, 2 ** 20);
+  for (const key of ["a", "b", "c"]) {
+    const ready = `a segment is ready for ${key}`;
+    await until(ready, () => segmentsOn(disk).length === 1 && disk.openFiles === 1 || undefined);
+    const save = () => store.set(key, new Value(key));
+    assertEquals(await kindsOf(disk, save), ["write", "flush"], key);
+    await until(
+      `${key} is a file`,
+      () => [...disk.contents().keys()].some((path) => path.endsWith(`/${key}`)) || undefined,
+    );
+  }
+  await store.close();
+  assertEquals(segmentsOn(disk), []);
+});
+
+Deno.test("A store that has no room for a segment at its start opens, and saves when there is some", async () => {
+  const disk = new SimulatedDisk(new Random(6));
+  disk.fault = ({ kind, path }) =>
+    kind === "create" && path.includes("/journal-") ? "full" : undefined;
+  const { store } = await openOn(disk, 2 ** 20);
+  await assertRejects(() => store.set("a", new Value("a")), StorageFullError);
+  disk.fault = () => undefined;
+  await store.set("a", new Value("a"));
+  await store.close();
+});
+
+Deno.test("A failed flush ends the store also where no save waits for it: a segment being begun", async () => {
+  const disk = new SimulatedDisk(new Random(7));
+  disk.fault = ({ kind, path }) =>
+    kind === "flush" && path.endsWith("/journal-00000002") ? "broken" : undefined;
+  const { store, fatal } = await openOn(disk, 2 ** 20);
+  await store.set("a", new Value("a"));
+  await until("the failure is told", () => fatal.length > 0 || undefined);
+  assertEquals(fatal.length, 1);
+  await assertRejects(() => store.set("b", new Value("b")), StorageFailedError);
+  await store.close();
+});
