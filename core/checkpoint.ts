@@ -107,7 +107,7 @@ export class Checkpointer {
     return bytes >= journalBytes / MOST_SEGMENTS;
   }
 
-  /** To be called once: takes up what the journal holds from before. */
+  /** To be called once: takes up what the journal holds from before; if that is nothing, makes it ready. */
   begin(): void {
     if (this.#parts.journal.bytes > 0) this.hurry();
     else this.#prepare();
@@ -230,7 +230,7 @@ export class Checkpointer {
     await this.#run();
   }
 
-  /** The next save should not have to wait until a segment is begun, which is several flushes. */
+  /** The next save should not have to wait until a segment is begun, which is two flushes more. */
   #prepare(): void {
     if (this.#isClosing) return;
     this.#parts.journal.prepare().catch((error) => {

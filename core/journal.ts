@@ -1,47 +1,22 @@
 /** The journal: an append-only log in segments, each dropped once its writes are in key files. */
 import { join } from "@std/path";
 import { messageOf } from "./errors.ts";
-import { type DurableFile, type Files, isDiskFull, type OpenFile } from "./files.ts";
+import { type Files, isDiskFull } from "./files.ts";
 import { Histogram } from "./histogram.ts";
-import { encodeHeader, type FrameBuffer, SEGMENT_HEADER_BYTES } from "./journal_record.ts";
+import { type FrameBuffer, SEGMENT_HEADER_BYTES } from "./journal_record.ts";
+import { type ActiveSegment, beginSegment, closeFiles, segmentName } from "./journal_segment.ts";
 import { type SpareFile, SpareFiles, type SpareLimits } from "./spare_files.ts";
 import { failedError, fullError, writeAll } from "./writing.ts";
-
-/** On-disk name: `journal-` and eight or more digits. */
-const SEGMENT_NAME = /^journal-(\d{8,})$/;
-/** Returns the number of the segment that a file name stands for, if it does. */
-export function segmentNumber(name: string): number | undefined {
-  const digits = SEGMENT_NAME.exec(name)?.[1];
-  return digits === undefined ? undefined : Number(digits);
-}
-
-/** Returns the file name of a segment. */
-export function segmentName(number: number): string {
-  return `journal-${String(number).padStart(8, "0")}`;
-}
-
-interface ActiveSegment {
-  readonly number: number;
-  readonly file: OpenFile;
-  /** The same file, where its system has that. */
-  readonly durable: DurableFile | undefined;
-  readonly salt: number;
-  /** Bytes that its file had before. */
-  readonly oldBytes: number;
-  /** Where the next frame goes. */
-  end: number;
-  /** Number of the next frame. */
-  sequence: number;
-}
 
 /** What {@link Journal} starts from: the segments found on the disk, each with the end of its frames. */
 export type FoundSegments = ReadonlyMap<number, number>;
 
 /**
- * Appends frames to the segment that is active; `seal` ends it, and `drop` removes a sealed one.
- * Calls must not overlap, except those of `drop`, `prepare` and `removeSpares`. To write over a file is
- * cheaper than to make one grow, where the file system has to record the new size with each flush; so a
- * large segment that is dropped becomes the next one. A segment without frames counts as none.
+ * Appends frames to the segment that is active; `seal` ends it, and `drop` removes a sealed one. Calls
+ * must not overlap, except that `drop`, `prepare` and `removeSpares` may come at any time before `close`
+ * and `abandon`. To write over a file is cheaper than to make one grow, where the file system has to record
+ * the new size with each flush; so a large segment that is dropped becomes the next one. A segment that has
+ * no frames yet counts as none.
  */
 export class Journal {
   readonly #folder: string;
@@ -82,12 +57,12 @@ export class Journal {
     return this.#sealedBytes + this.activeBytes;
   }
 
-  /** Segments that there are, the active one included. */
+  /** Segments that there are, the active one included if it has frames. */
   get segments(): number {
     return this.#sealed.size + (this.activeBytes > 0 ? 1 : 0);
   }
 
-  /** Bytes of the segment that is active; 0 if there is none. */
+  /** Bytes of the segment that is active; 0 if there is none, or it has no frames. */
   get activeBytes(): number {
     const active = this.#active;
     return active === undefined || active.sequence === 0 ? 0 : active.end;
@@ -117,20 +92,23 @@ export class Journal {
   }
 
   /**
-   * Begins a segment, unless one is active, so that the next frame need not wait for that: several flushes
-   * more. Errors as of `append`.
+   * Begins a segment, unless one is active, so that the next frame need not wait for that: two flushes more.
+   * Errors as of `append`.
    */
   async prepare(): Promise<void> {
     if (this.#active === undefined) await this.#activate();
   }
 
   #activate(): Promise<ActiveSegment> {
-    this.#beginning ??= this.#begin().then((active) => this.#active = active)
+    const place = { folder: this.#folder, files: this.#files, spares: this.#spares };
+    const { number, end } = this.#last;
+    this.#beginning ??= beginSegment(place, number + 1, end).then((active) => this.#active = active)
       .finally(() => this.#beginning = undefined);
     return this.#beginning;
   }
 
   #appendTo(active: ActiveSegment, frame: FrameBuffer, onDurable: () => void): Promise<void> {
+    active.isUsed = true;
     const bytes = frame.seal(active.salt, active.sequence);
     const startedAt = performance.now();
     const finish = () => {
@@ -165,7 +143,7 @@ export class Journal {
     }
   }
 
-  /** Ends the segment that is active, if there is one: the next frame begins a new one. */
+  /** Ends the segment that is active, if it has frames: the next frame begins a new one. */
   seal(): void {
     const active = this.#active;
     if (active === undefined || active.sequence === 0) return;
@@ -186,7 +164,8 @@ export class Journal {
     const end = this.#sealed.get(number) ?? 0;
     const path = join(this.#folder, segmentName(number));
     const written = this.#written.get(number);
-    const spare = written && this.#spares.place(number, written, this.bytes - end);
+    const ready = this.#active?.sequence === 0 ? this.#active.oldBytes : 0;
+    const spare = written && this.#spares.place(number, written, this.bytes - end + ready);
     if (spare !== undefined) await this.#files.rename(path, spare.path);
     else await this.#files.remove(path);
     try {
@@ -206,63 +185,46 @@ export class Journal {
   async close(): Promise<void> {
     await this.#beginning?.catch(() => {});
     const active = this.#active;
-    this.abandon();
+    await this.abandon();
     if (active?.sequence === 0) {
-      await this.#files.remove(join(this.#folder, segmentName(active.number)));
+      // It says nothing to the next start, which removes it.
+      await this.#files.remove(join(this.#folder, segmentName(active.number))).catch(() => {});
     }
-    await this.removeSpares();
+    await this.#spares.removeAll();
   }
 
   /**
    * Gives back the room of files that are kept for next segments, since others need it now; tells
    * whether there were any. May be called at any time.
    */
-  removeSpares(): Promise<boolean> {
-    return this.#spares.removeAll();
+  async removeSpares(): Promise<boolean> {
+    const isCut = await this.#cutUnused();
+    return await this.#spares.removeAll() || isCut;
+  }
+
+  /** Gives back the room of a file that is to be written over by a segment which has not begun to. */
+  async #cutUnused(): Promise<boolean> {
+    const active = this.#active;
+    if (active === undefined || active.isUsed || active.oldBytes === 0) return false;
+    this.#active = undefined;
+    // A frame that comes meanwhile waits for this as for the beginning of a segment.
+    const cut = active.file.truncate(SEGMENT_HEADER_BYTES)
+      .then(() => active.oldBytes = 0)
+      // As on file systems where that takes room, too.
+      .catch(() => {})
+      .then(() => this.#active = active)
+      .finally(() => this.#beginning = undefined);
+    this.#beginning = cut;
+    await cut;
+    return active.oldBytes === 0;
   }
 
   /** Closes the open file and leaves all as it is: after a failure. */
-  abandon(): void {
+  async abandon(): Promise<void> {
+    await this.#beginning?.catch(() => {});
     this.seal();
     if (this.#active !== undefined) closeFiles(this.#active);
     this.#active = undefined;
-  }
-
-  async #begin(): Promise<ActiveSegment> {
-    const number = this.#last.number + 1;
-    const path = join(this.#folder, segmentName(number));
-    const old = this.#spares.take();
-    const file = old === undefined
-      ? await createFile(this.#files, path)
-      : await openIfThere(this.#files, old.path);
-    // Removed by hand, as to make room.
-    if (file === undefined) return await this.#begin();
-    const salt = randomSalt();
-    const header = { salt, oldSalt: old?.salt, previousEnd: this.#last.end };
-    try {
-      // What is behind its frames was left by a segment before that one.
-      if (old !== undefined && file.facts().size > old.end) await file.truncate(old.end);
-      await writeAll(file, encodeHeader(header));
-    } catch (error) {
-      file.close();
-      if (old === undefined) await this.#files.remove(path);
-      else this.#spares.put(old);
-      // On some file systems it takes room to write over something, too.
-      if (isDiskFull(error) && await this.removeSpares()) return await this.#begin();
-      throw fullError(error);
-    }
-    try {
-      await file.syncData();
-      if (old !== undefined) await this.#files.rename(old.path, path);
-      // Before a write in it is acknowledged its name has to be durable.
-      await this.#files.syncFolder(this.#folder);
-    } catch (error) {
-      file.close();
-      throw failedError("Cannot flush a new journal segment", error);
-    }
-    const durable = this.#files.openDurable(path);
-    const oldBytes = old?.end ?? 0;
-    return { number, file, durable, salt, oldBytes, end: SEGMENT_HEADER_BYTES, sequence: 0 };
   }
 
   /** Removes what a failed write left, so that no rubbish can ever stand between sound frames. */
@@ -272,35 +234,5 @@ export class Journal {
     } catch (error) {
       throw failedError(`Cannot undo a failed write (${messageOf(cause)})`, error);
     }
-  }
-}
-
-function closeFiles({ file, durable }: ActiveSegment): void {
-  durable?.close();
-  file.close();
-}
-
-/**
- * Returns a random number of 31 bits. Not 32: `crc32` of Deno 2.4.2 gives another result for a start
- * value from 2^31 on once the calling function has been optimized.
- */
-function randomSalt(): number {
-  return (crypto.getRandomValues(new Uint32Array(1))[0] ?? 0) >>> 1;
-}
-
-async function openIfThere(files: Files, path: string): Promise<OpenFile | undefined> {
-  try {
-    return await files.open(path, { write: true });
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return undefined;
-    throw error;
-  }
-}
-
-async function createFile(files: Files, path: string): Promise<OpenFile> {
-  try {
-    return await files.create(path);
-  } catch (error) {
-    throw fullError(error);
   }
 }

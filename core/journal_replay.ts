@@ -2,7 +2,6 @@
 import { join } from "@std/path";
 import { StorageFailedError } from "./errors.ts";
 import type { Files, OpenFile } from "./files.ts";
-import { segmentName } from "./journal.ts";
 import {
   decodeHeader,
   findFrame,
@@ -12,6 +11,7 @@ import {
   SEGMENT_HEADER_BYTES,
   tornBytes,
 } from "./journal_record.ts";
+import { segmentName } from "./journal_segment.ts";
 import type { Log } from "./log.ts";
 
 /** Where {@link replayJournal} reads. */

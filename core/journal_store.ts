@@ -165,7 +165,7 @@ export class JournalStore implements Store {
     if (this.#failure !== undefined) await this.#checkpointer.abandon();
     await Promise.all(this.#removals);
     if (this.#failure === undefined) await this.#parts.journal.close();
-    else this.#parts.journal.abandon();
+    else await this.#parts.journal.abandon();
   }
 
   #submitSet(

@@ -5,9 +5,10 @@ import { HIDDEN_DIR } from "./data_dir.ts";
 import { denoFiles } from "./deno_files.ts";
 import { type StorageFailedError } from "./errors.ts";
 import type { Files } from "./files.ts";
-import { Journal, segmentNumber } from "./journal.ts";
+import { Journal } from "./journal.ts";
 import { type JournalRecord, RecordKind } from "./journal_record.ts";
 import { replayJournal } from "./journal_replay.ts";
+import { segmentNumber } from "./journal_segment.ts";
 import { JournalStore } from "./journal_store.ts";
 import { KeyFiles } from "./key_files.ts";
 import type { KeyIndex } from "./key_index.ts";
@@ -96,11 +97,15 @@ export async function openJournalStore(
   });
 }
 
-/** Makes the hidden folder, durably: also where the server that made it was killed before that. */
+/**
+ * Makes the hidden folder, durably: also where the server that made it was killed before that. And what that
+ * one did in it: else a segment that it removed could come back beside the first one that this one begins.
+ */
 async function makeHidden(files: Files, path: string, hiddenFolder: string): Promise<void> {
   await files.makeFolder(hiddenFolder);
   try {
     await files.syncFolder(path);
+    await files.syncFolder(hiddenFolder);
   } catch (error) {
     throw failedError("Cannot flush the data directory", error);
   }

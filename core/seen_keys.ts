@@ -3,13 +3,10 @@ import { hash31 } from "./placement.ts";
 
 const BITS_PER_KEY = 8;
 
-// 2^32 divided by the golden ratio (Knuth, TAOCP 6.4): of keys on one shard the plain hashes have much in common.
-const SPREAD = 0x9e3779b1;
-
 /**
  * Remembers keys for about as many others as it is made for. Two Bloom filters with one hash each: the older
- * one is forgotten when the younger one is full. It may take a key for another one that it has seen, in one
- * of five cases at most; what was seen it knows.
+ * one is forgotten when the younger one is full. What was seen it knows; of other keys it takes one in six for
+ * one that it has seen, one in four at worst.
  */
 export class SeenKeys {
   /** How far a hash is shifted to be the number of a bit. */
@@ -33,7 +30,7 @@ export class SeenKeys {
    * as one of them. Fewer than the number it was made for may be asked for. No allocation.
    */
   see(key: string, keys = this.#mostKeys): boolean {
-    const bit = Math.imul(hash31(key), SPREAD) >>> this.#shift;
+    const bit = mixed(hash31(key)) >>> this.#shift;
     const word = bit >>> 5;
     const mask = 1 << (bit & 31);
     const young = this.#young[word] ?? 0;
@@ -50,4 +47,14 @@ export class SeenKeys {
     this.#young = oldest.fill(0);
     this.#count = 0;
   }
+}
+
+/**
+ * Spreads what is alike: the plain hashes of keys that count up, or are all of one shard, lie close together. The
+ * last step of MurmurHash3 (Appleby, public domain).
+ */
+function mixed(hash: number): number {
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+  return hash ^ (hash >>> 16);
 }

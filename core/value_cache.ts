@@ -18,13 +18,15 @@ export function memoryOf(key: string, value: Value): number {
  * generations: what is used in the old one moves to the young one, and when that has half of the
  * room the old one is dropped and the young one is the old. A hit in the young one changes nothing.
  *
- * When it is full, a value that was read has to be asked for twice, not too far apart, to be kept (as in 2Q,
+ * Once values had to be dropped, one that was read has to be asked for twice, not too far apart, to be kept (as in 2Q,
  * Johnson and Shasha 1994): who reads very many keys once each must not drive out what is used all the time.
  */
 export class ValueCache {
   #young = new Map<string, Value>();
   #old = new Map<string, Value>();
   #youngBytes = 0;
+  /** Whether values were ever dropped for want of room. */
+  #isFull = false;
   readonly #generationBytes: number;
   /** Keys whose values were read and not kept. Made when it is first needed. */
   #seen: SeenKeys | undefined;
@@ -48,7 +50,7 @@ export class ValueCache {
 
   /** Whether the value of `key`, which is not here and was read from its file, should be kept. */
   admits(key: string): boolean {
-    if (this.#old.size === 0) return true;
+    if (!this.#isFull) return true;
     this.#seen ??= new SeenKeys(2 * this.#generationBytes / LEAST_BYTES);
     return this.#seen.see(key, this.#young.size + this.#old.size);
   }
@@ -80,6 +82,7 @@ export class ValueCache {
     }
     if (this.#youngBytes + bytes > this.#generationBytes) {
       this.#young.delete(key);
+      if (this.#old.size > 0) this.#isFull = true;
       this.#old = this.#young;
       this.#young = new Map();
       this.#youngBytes = 0;

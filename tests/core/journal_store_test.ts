@@ -1,6 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
+import { denoFiles } from "../../core/deno_files.ts";
 import { LARGE_VALUE_BYTES, type Store, Value } from "../../core/store.ts";
+import { memoryOf } from "../../core/value_cache.ts";
 import { openJournalStore } from "../../core/open_journal_store.ts";
 import { load, loadText, pattern, type StoreUnderTest, testStore } from "./store_contract.ts";
 
@@ -224,3 +226,40 @@ Deno.test("JournalStore holds what a map holds after any writes and restarts", a
     { numRuns: 100 },
   );
 });
+
+for (const isAtOnce of [true, false]) {
+  const how = isAtOnce ? "at once" : "by another thread";
+  Deno.test(`JournalStore reads very many keys ${how} without giving up what is used`, async () => {
+    const folder = await Deno.makeTempDir({ prefix: "kvs-store-" });
+    const files = isAtOnce ? denoFiles : { ...denoFiles, readAtOnce: () => undefined };
+    const keys = (prefix: string) => Array.from({ length: 200 }, (_, i) => `${prefix}${i}`);
+    const used = keys("used").slice(0, 5);
+    for (const key of [...used, ...keys("a"), ...keys("b")]) {
+      await Deno.writeTextFile(`${folder}/${key}`, key);
+    }
+    const store = await openJournalStore(folder, {
+      files,
+      cacheBytes: 20 * memoryOf("used1", new Value("used1")),
+      log() {},
+      onFatal(error) {
+        throw error;
+      },
+    });
+    try {
+      const readAll = async (all: readonly string[]) => {
+        for (const key of all) assertEquals(await loadText(store, key), key);
+      };
+      await readAll(keys("a"));
+      for (let round = 0; round < 3; round++) await readAll(used);
+      const before = store.metrics;
+      await readAll(keys("b"));
+      await readAll(used);
+      const { cacheHits, cacheMisses } = store.metrics;
+      assertEquals(cacheHits - before.cacheHits >= used.length, true);
+      assertEquals(cacheMisses - before.cacheMisses, 200);
+    } finally {
+      await store.close();
+      await Deno.remove(folder, { recursive: true });
+    }
+  });
+}

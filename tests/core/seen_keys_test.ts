@@ -29,11 +29,24 @@ Deno.test("SeenKeys knows each of the keys that it saw last, as many as it is fo
   }
 });
 
-Deno.test("SeenKeys takes few keys for others, also those that are all of one shard", () => {
-  for (const servers of [1, 3, 8]) {
-    const ofShard = keysOf("key-").filter((key) => hash31(key) % servers === 0);
-    const share = shareKnown(new SeenKeys(KEYS), ofShard, 20 * KEYS);
-    assert(share > 0 && share < 0.2, `${share} of those of one in ${servers} servers`);
+Deno.test("SeenKeys takes few keys for others, whatever they look like, also those of one shard", () => {
+  const shapes: Record<string, (i: number) => string> = {
+    counted: (i) => `key-${i}`,
+    padded: (i) => `m${String(i).padStart(12, "0")}`,
+    inside: (i) => `user:${i}:name`,
+    spread: (i) => (i * 0x9e37_79b1_2345 % 2 ** 48).toString(16),
+  };
+  const many = 2 ** 16;
+  for (const [shape, keyOf] of Object.entries(shapes)) {
+    for (const servers of [1, 3, 8]) {
+      const ofShard = keysOf("").map((_, i) => keyOf(i))
+        .filter((key) => servers === 1 || hash31(key) % servers === 0);
+      const seen = new SeenKeys(many);
+      const parts = Array.from({ length: 8 }, () => shareKnown(seen, ofShard, many / 4));
+      const mean = parts.reduce((sum, part) => sum + part) / parts.length;
+      const told = `${shape} keys of one in ${servers}: ${parts.join(", ")}`;
+      assert(mean > 0 && mean < 0.18 && Math.max(...parts) < 0.25, told);
+    }
   }
 });
 

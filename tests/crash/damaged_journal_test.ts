@@ -172,7 +172,7 @@ async function recycle(oldSizes: readonly number[], sizes: readonly number[]): P
     ends.push(journal.activeBytes);
   }
   const bytes = disk.contents().get(RECYCLED_PATH);
-  journal.abandon();
+  await journal.abandon();
   assert(old !== undefined && bytes !== undefined);
   return { bytes, old, ends };
 }

@@ -139,3 +139,116 @@ Deno.test("A failed flush ends the store also where no save waits for it: a segm
   await assertRejects(() => store.set("b", new Value("b")), StorageFailedError);
   await store.close();
 });
+
+Deno.test("A segment that was ready at a clean end does not come back beside those of the next start", async () => {
+  let cases = 0;
+  for (let seed = 0; seed < 40; seed++) {
+    for (let cutAt = 0, isCut = true; isCut; cutAt++) {
+      const disk = new SimulatedDisk(new Random(seed));
+      const first = await openOn(disk, 2 ** 20);
+      await first.store.set("a", new Value("a"));
+      await first.store.close();
+      // As one is that follows a checkpoint.
+      const journal = new Journal("/data/.kvs", {
+        files: disk,
+        found: new Map([[1, 0]]),
+        spares: { leastBytes: 1e6, mostBytes: 1e9 },
+      });
+      await journal.prepare();
+      await journal.close();
+      let cut: SimulatedDisk | undefined;
+      let operations = 0;
+      disk.fault = () => {
+        if (operations++ === cutAt) cut = disk.afterPowerCut("some survives");
+        return undefined;
+      };
+      const second = await openOn(disk, 2 ** 20);
+      await second.store.set("b", new Value("b"));
+      await second.store.close();
+      isCut = cut !== undefined;
+      if (cut === undefined) break;
+      const third = await openOn(cut, 2 ** 20);
+      const value = await third.store.get("a");
+      assertEquals(value instanceof Value && value.text, "a", `seed ${seed}, operation ${cutAt}`);
+      await third.store.close();
+      cases++;
+    }
+  }
+  console.log(`power cuts behind a clean end: ${cases} cases`);
+});
+
+Deno.test("Journal.abandon() waits for a segment that is being begun, and leaves no file open", async () => {
+  const disk = new SimulatedDisk(new Random(8));
+  const journal = journalOn(disk);
+  const prepared = journal.prepare();
+  await journal.abandon();
+  assertEquals(disk.openFiles, 0);
+  assertEquals(await kindsOf(disk, () => prepared), []);
+});
+
+Deno.test("Journal.removeSpares() also gives back what a ready segment is to write over", async () => {
+  const disk = new SimulatedDisk(new Random(9));
+  const spares = { leastBytes: 1, mostBytes: 1e9 };
+  const journal = new Journal("/h", { files: disk, found: new Map(), spares });
+  for (const key of ["a", "b"]) {
+    await journal.append(frame(key.repeat(200)));
+    journal.seal();
+  }
+  await journal.drop(1);
+  await journal.prepare();
+  const bytes = () => disk.contents().get("/h/journal-00000003")?.length ?? 0;
+  assertEquals(bytes() > 200, true);
+  // A frame that comes meanwhile goes behind it.
+  const [given] = await Promise.all([journal.removeSpares(), journal.append(frame("c"))]);
+  assertEquals(given, true);
+  assertEquals(bytes() > 24 && bytes() < 200, true);
+  assertEquals(await journal.removeSpares(), false);
+  await journal.append(frame("d"));
+  await journal.close();
+  assertEquals(disk.openFiles, 0);
+  const found: string[] = [];
+  const options = { folder: "/h", files: disk, log() {} };
+  await replayJournal([2, 3], ({ key }) => found.push(key), options);
+  assertEquals(found, ["b".repeat(200), "c", "d"]);
+});
+
+Deno.test("Journal.removeSpares() leaves alone what a frame is being written to", async () => {
+  const disk = new SimulatedDisk(new Random(10));
+  const spares = { leastBytes: 1, mostBytes: 1e9 };
+  const journal = new Journal("/h", { files: disk, found: new Map(), spares });
+  await journal.append(frame("a".repeat(200)));
+  journal.seal();
+  await journal.drop(1);
+  await journal.prepare();
+  const appended = journal.append(frame("b"));
+  assertEquals(await journal.removeSpares(), false);
+  await appended;
+  await journal.close();
+  const found: string[] = [];
+  const options = { folder: "/h", files: disk, log() {} };
+  await replayJournal([2], ({ key }) => found.push(key), options);
+  assertEquals(found, ["b"]);
+});
+
+Deno.test("A disk that tells only at the flush that it is full refuses saves, and ends nothing", async () => {
+  const disk = new SimulatedDisk(new Random(11));
+  disk.fault = ({ kind, path }) =>
+    kind === "flush" && path.includes("/journal-") ? "full" : undefined;
+  const { store, fatal } = await openOn(disk, 2 ** 20);
+  await assertRejects(() => store.set("a", new Value("a")), StorageFullError);
+  assertEquals(fatal, []);
+  disk.fault = () => undefined;
+  await store.set("a", new Value("a"));
+  await store.close();
+});
+
+Deno.test("A clean end is one also where somebody removed the segment that was ready", async () => {
+  const disk = new SimulatedDisk(new Random(12));
+  const { store } = await openOn(disk, 2 ** 20);
+  await until(
+    "a segment is ready",
+    () => segmentsOn(disk).length === 1 && disk.openFiles === 1 || undefined,
+  );
+  await disk.remove("/data/.kvs/journal-00000001");
+  await store.close();
+});

@@ -1,0 +1,133 @@
+/** One segment of the journal: how its file is named, and how it is begun. */
+import { join } from "@std/path";
+import { type DurableFile, type Files, isDiskFull, type OpenFile } from "./files.ts";
+import { encodeHeader, SEGMENT_HEADER_BYTES } from "./journal_record.ts";
+import type { SpareFiles } from "./spare_files.ts";
+import { failedError, fullError, writeAll } from "./writing.ts";
+
+/** On-disk name: `journal-` and eight or more digits. */
+const SEGMENT_NAME = /^journal-(\d{8,})$/;
+
+/** Returns the number of the segment that a file name stands for, if it does. */
+export function segmentNumber(name: string): number | undefined {
+  const digits = SEGMENT_NAME.exec(name)?.[1];
+  return digits === undefined ? undefined : Number(digits);
+}
+
+/** Returns the file name of a segment. */
+export function segmentName(number: number): string {
+  return `journal-${String(number).padStart(8, "0")}`;
+}
+
+/** A segment that frames are appended to. */
+export interface ActiveSegment {
+  readonly number: number;
+  readonly file: OpenFile;
+  /** The same file, where its system has that. */
+  readonly durable: DurableFile | undefined;
+  readonly salt: number;
+  /** Bytes that its file had before. */
+  oldBytes: number;
+  /** Whether a frame was ever to be written. */
+  isUsed: boolean;
+  /** Where the next frame goes. */
+  end: number;
+  /** Number of the next frame. */
+  sequence: number;
+}
+
+/** Where segments are begun. */
+export interface SegmentPlace {
+  readonly folder: string;
+  readonly files: Files;
+  /** Files to write over. */
+  readonly spares: SpareFiles;
+}
+
+/**
+ * Begins segment `number`, in a spare file if there is one: two flushes, one of its header and one of its name.
+ *
+ * @param previousEnd Where the frames of the segment before end; 0 if there was none.
+ * @throws {StorageFullError} If there is no room, without spare files either; nothing is left behind.
+ * @throws {StorageFailedError} If the disk failed.
+ */
+export async function beginSegment(
+  place: SegmentPlace,
+  number: number,
+  previousEnd: number,
+): Promise<ActiveSegment> {
+  const { folder, files, spares } = place;
+  const path = join(folder, segmentName(number));
+  const old = spares.take();
+  const file = old === undefined
+    ? await createFile(files, path)
+    : await openIfThere(files, old.path);
+  // Removed by hand, as to make room.
+  if (file === undefined) return await beginSegment(place, number, previousEnd);
+  const salt = randomSalt();
+  const header = { salt, oldSalt: old?.salt, previousEnd };
+  try {
+    // What is behind its frames was left by a segment before that one.
+    if (old !== undefined && file.facts().size > old.end) await file.truncate(old.end);
+    await writeAll(file, encodeHeader(header));
+  } catch (error) {
+    file.close();
+    if (old === undefined) await files.remove(path);
+    else spares.put(old);
+    // On some file systems it takes room to write over something, too.
+    if (isDiskFull(error) && await spares.removeAll()) {
+      return await beginSegment(place, number, previousEnd);
+    }
+    throw fullError(error);
+  }
+  let name = old?.path ?? path;
+  try {
+    await file.syncData();
+    if (old !== undefined) await files.rename(old.path, path);
+    name = path;
+    // Before a write in it is acknowledged its name has to be durable.
+    await files.syncFolder(folder);
+  } catch (error) {
+    file.close();
+    if (!isDiskFull(error)) throw failedError("Cannot flush a new journal segment", error);
+    // Some file systems find that there is no room only now. What was not flushed is nobody's.
+    await files.remove(name);
+    if (await spares.removeAll()) return await beginSegment(place, number, previousEnd);
+    throw fullError(error);
+  }
+  const durable = files.openDurable(path);
+  const oldBytes = old?.end ?? 0;
+  const end = SEGMENT_HEADER_BYTES;
+  return { number, file, durable, salt, oldBytes, isUsed: false, end, sequence: 0 };
+}
+
+/** Closes the files of a segment. */
+export function closeFiles({ file, durable }: ActiveSegment): void {
+  durable?.close();
+  file.close();
+}
+
+/**
+ * Returns a random number of 31 bits. Not 32: `crc32` of Deno 2.4.2 gives another result for a start
+ * value from 2^31 on once the calling function has been optimized.
+ */
+function randomSalt(): number {
+  return (crypto.getRandomValues(new Uint32Array(1))[0] ?? 0) >>> 1;
+}
+
+async function openIfThere(files: Files, path: string): Promise<OpenFile | undefined> {
+  try {
+    return await files.open(path, { write: true });
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
+}
+
+async function createFile(files: Files, path: string): Promise<OpenFile> {
+  try {
+    return await files.create(path);
+  } catch (error) {
+    throw fullError(error);
+  }
+}
