@@ -24,7 +24,8 @@ export class Journal {
   /** Number of each sealed segment and where its frames end; in order. */
   readonly #sealed: Map<number, number>;
   #active: ActiveSegment | undefined;
-  #beginning: Promise<ActiveSegment> | undefined;
+  #beginning: Promise<void> | undefined;
+  #givingBack: Promise<boolean> | undefined;
   #last: { number: number; end: number };
   readonly #spares: SpareFiles;
   /** The sealed segments that this process wrote. */
@@ -87,7 +88,9 @@ export class Journal {
    * @throws {StorageFailedError} If the disk failed; nothing may be called afterwards.
    */
   async append(frame: FrameBuffer, onDurable: () => void = () => {}): Promise<void> {
-    const active = this.#active ?? await this.#activate();
+    let active = this.#active;
+    // Not what `#activate` found: its room may be given back again by the time this goes on.
+    for (; active === undefined; active = this.#active) await this.#activate();
     await this.#appendTo(active, frame, onDurable);
   }
 
@@ -99,12 +102,21 @@ export class Journal {
     if (this.#active === undefined) await this.#activate();
   }
 
-  #activate(): Promise<ActiveSegment> {
+  #activate(): Promise<void> {
     const place = { folder: this.#folder, files: this.#files, spares: this.#spares };
     const { number, end } = this.#last;
-    this.#beginning ??= beginSegment(place, number + 1, end).then((active) => this.#active = active)
-      .finally(() => this.#beginning = undefined);
-    return this.#beginning;
+    return this.#beginning ??= this.#become(beginSegment(place, number + 1, end));
+  }
+
+  /** At one time there is a segment, and none that is coming: who looks must never find both, or neither. */
+  #become(coming: Promise<ActiveSegment>): Promise<void> {
+    return coming.then((active) => {
+      this.#beginning = undefined;
+      this.#active = active;
+    }, (error) => {
+      this.#beginning = undefined;
+      throw error;
+    });
   }
 
   #appendTo(active: ActiveSegment, frame: FrameBuffer, onDurable: () => void): Promise<void> {
@@ -164,8 +176,8 @@ export class Journal {
     const end = this.#sealed.get(number) ?? 0;
     const path = join(this.#folder, segmentName(number));
     const written = this.#written.get(number);
-    const ready = this.#active?.sequence === 0 ? this.#active.oldBytes : 0;
-    const spare = written && this.#spares.place(number, written, this.bytes - end + ready);
+    const unwritten = Math.max((this.#active?.oldBytes ?? 0) - this.activeBytes, 0);
+    const spare = written && this.#spares.place(number, written, this.bytes - end + unwritten);
     if (spare !== undefined) await this.#files.rename(path, spare.path);
     else await this.#files.remove(path);
     try {
@@ -183,7 +195,7 @@ export class Journal {
 
   /** Closes the journal and leaves no file behind that is not a sealed segment. */
   async close(): Promise<void> {
-    await this.#beginning?.catch(() => {});
+    await this.#settled();
     const active = this.#active;
     await this.abandon();
     if (active?.sequence === 0) {
@@ -197,7 +209,12 @@ export class Journal {
    * Gives back the room of files that are kept for next segments, since others need it now; tells
    * whether there were any. May be called at any time.
    */
-  async removeSpares(): Promise<boolean> {
+  removeSpares(): Promise<boolean> {
+    // Who comes while that is being done waits for the same room.
+    return this.#givingBack ??= this.#giveBack().finally(() => this.#givingBack = undefined);
+  }
+
+  async #giveBack(): Promise<boolean> {
     const isCut = await this.#cutUnused();
     return await this.#spares.removeAll() || isCut;
   }
@@ -212,25 +229,30 @@ export class Journal {
       .then(() => active.oldBytes = 0)
       // As on file systems where that takes room, too.
       .catch(() => {})
-      .then(() => this.#active = active)
-      .finally(() => this.#beginning = undefined);
-    this.#beginning = cut;
-    await cut;
+      .then(() => active);
+    await (this.#beginning = this.#become(cut));
     return active.oldBytes === 0;
   }
 
   /** Closes the open file and leaves all as it is: after a failure. */
   async abandon(): Promise<void> {
-    await this.#beginning?.catch(() => {});
+    await this.#settled();
     this.seal();
     if (this.#active !== undefined) closeFiles(this.#active);
     this.#active = undefined;
+  }
+
+  /** Resolves when nothing is under way that may come at any time, but a `drop`. */
+  async #settled(): Promise<void> {
+    await this.#givingBack;
+    await this.#beginning?.catch(() => {});
   }
 
   /** Removes what a failed write left, so that no rubbish can ever stand between sound frames. */
   async #cutBack(active: ActiveSegment, cause: unknown): Promise<void> {
     try {
       await active.file.truncate(active.end);
+      active.oldBytes = Math.min(active.oldBytes, active.end);
     } catch (error) {
       throw failedError(`Cannot undo a failed write (${messageOf(cause)})`, error);
     }

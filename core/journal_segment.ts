@@ -72,7 +72,7 @@ export async function beginSegment(
     await writeAll(file, encodeHeader(header));
   } catch (error) {
     file.close();
-    if (old === undefined) await files.remove(path);
+    if (old === undefined) await discard(files, path);
     else spares.put(old);
     // On some file systems it takes room to write over something, too.
     if (isDiskFull(error) && await spares.removeAll()) {
@@ -85,15 +85,20 @@ export async function beginSegment(
     await file.syncData();
     if (old !== undefined) await files.rename(old.path, path);
     name = path;
-    // Before a write in it is acknowledged its name has to be durable.
-    await files.syncFolder(folder);
   } catch (error) {
     file.close();
     if (!isDiskFull(error)) throw failedError("Cannot flush a new journal segment", error);
     // Some file systems find that there is no room only now. What was not flushed is nobody's.
-    await files.remove(name);
+    await discard(files, name);
     if (await spares.removeAll()) return await beginSegment(place, number, previousEnd);
     throw fullError(error);
+  }
+  try {
+    // Before a write in it is acknowledged its name has to be durable.
+    await files.syncFolder(folder);
+  } catch (error) {
+    file.close();
+    throw failedError("Cannot flush the folder of the journal", error);
   }
   const durable = files.openDurable(path);
   const oldBytes = old?.end ?? 0;
@@ -121,6 +126,15 @@ async function openIfThere(files: Files, path: string): Promise<OpenFile | undef
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return undefined;
     throw error;
+  }
+}
+
+/** Removes what nothing was written to: it would be in the way of the next attempt. */
+async function discard(files: Files, path: string): Promise<void> {
+  try {
+    await files.remove(path);
+  } catch (error) {
+    throw failedError("Cannot remove a journal segment that was not begun", error);
   }
 }
 

@@ -5,8 +5,8 @@ const BITS_PER_KEY = 8;
 
 /**
  * Remembers keys for about as many others as it is made for. Two Bloom filters with one hash each: the older
- * one is forgotten when the younger one is full. What was seen it knows; of other keys it takes one in six for
- * one that it has seen, one in four at worst.
+ * one is forgotten when the younger one is full. What was seen it knows; of other keys, whose hashes
+ * differ, it takes one in six for one that it has seen, one in four at worst.
  */
 export class SeenKeys {
   /** How far a hash is shifted to be the number of a bit. */

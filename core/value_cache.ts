@@ -25,8 +25,8 @@ export class ValueCache {
   #young = new Map<string, Value>();
   #old = new Map<string, Value>();
   #youngBytes = 0;
-  /** Whether values were ever dropped for want of room. */
-  #isFull = false;
+  /** How many values there were when some were last dropped for want of room; 0 before. */
+  #mostValues = 0;
   readonly #generationBytes: number;
   /** Keys whose values were read and not kept. Made when it is first needed. */
   #seen: SeenKeys | undefined;
@@ -50,9 +50,9 @@ export class ValueCache {
 
   /** Whether the value of `key`, which is not here and was read from its file, should be kept. */
   admits(key: string): boolean {
-    if (!this.#isFull) return true;
+    if (this.#mostValues === 0) return true;
     this.#seen ??= new SeenKeys(2 * this.#generationBytes / LEAST_BYTES);
-    return this.#seen.see(key, this.#young.size + this.#old.size);
+    return this.#seen.see(key, Math.max(this.#mostValues, this.#young.size + this.#old.size));
   }
 
   /** Keeps `value` in place of what is here. */
@@ -82,7 +82,7 @@ export class ValueCache {
     }
     if (this.#youngBytes + bytes > this.#generationBytes) {
       this.#young.delete(key);
-      if (this.#old.size > 0) this.#isFull = true;
+      if (this.#old.size > 0) this.#mostValues = this.#old.size + this.#young.size;
       this.#old = this.#young;
       this.#young = new Map();
       this.#youngBytes = 0;

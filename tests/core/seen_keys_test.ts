@@ -29,7 +29,7 @@ Deno.test("SeenKeys knows each of the keys that it saw last, as many as it is fo
   }
 });
 
-Deno.test("SeenKeys takes few keys for others, whatever they look like, also those of one shard", () => {
+Deno.test("SeenKeys takes few keys for others, be they much alike or all of one shard", () => {
   const shapes: Record<string, (i: number) => string> = {
     counted: (i) => `key-${i}`,
     padded: (i) => `m${String(i).padStart(12, "0")}`,

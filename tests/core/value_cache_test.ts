@@ -73,3 +73,18 @@ Deno.test("ValueCache takes what is read, once it is full only what is read agai
   // What is read again is kept.
   assertEquals(["c", "c", "c"].map(read), [false, false, true]);
 });
+
+Deno.test("ValueCache that was full fills again when it was emptied", () => {
+  const cache = new ValueCache(100 * memoryOf("k000", value(100)));
+  const keys = Array.from({ length: 300 }, (_, i) => `k${String(i).padStart(3, "0")}`);
+  for (const key of keys) cache.set(key, value(100));
+  for (const key of keys) cache.delete(key);
+  let hits = 0;
+  for (let round = 0; round < 4; round++) {
+    for (const key of keys.slice(0, 30)) {
+      if (cache.get(key) !== undefined) hits++;
+      else if (cache.admits(key)) cache.set(key, value(100));
+    }
+  }
+  assertEquals(hits, 60);
+});

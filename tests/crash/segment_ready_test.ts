@@ -230,7 +230,7 @@ Deno.test("Journal.removeSpares() leaves alone what a frame is being written to"
   assertEquals(found, ["b"]);
 });
 
-Deno.test("A disk that tells only at the flush that it is full refuses saves, and ends nothing", async () => {
+Deno.test("A disk that tells only at the flush of a new segment that it is full refuses saves, and ends nothing", async () => {
   const disk = new SimulatedDisk(new Random(11));
   disk.fault = ({ kind, path }) =>
     kind === "flush" && path.includes("/journal-") ? "full" : undefined;
@@ -251,4 +251,42 @@ Deno.test("A clean end is one also where somebody removed the segment that was r
   );
   await disk.remove("/data/.kvs/journal-00000001");
   await store.close();
+});
+
+Deno.test("Journal.removeSpares() takes nothing from a frame, whenever it comes", async () => {
+  let given = 0;
+  for (const kind of ["flush", "write"] as const) {
+    for (let microtasks = 0; microtasks < 40; microtasks++) {
+      const disk = new SimulatedDisk(new Random(13));
+      const spares = { leastBytes: 1, mostBytes: 1e9 };
+      const journal = new Journal("/h", { files: disk, found: new Map(), spares });
+      await journal.append(frame("a".repeat(200)));
+      journal.seal();
+      await journal.drop(1);
+      let removed: Promise<boolean[]> | undefined;
+      const remove = async () => {
+        for (let i = 0; i < microtasks; i++) await undefined;
+        // Both wait for the same room.
+        return await Promise.all([journal.removeSpares(), journal.removeSpares()]);
+      };
+      disk.fault = (operation) => {
+        if (operation.kind === kind) removed ??= remove();
+        return undefined;
+      };
+      await journal.append(frame("b"));
+      const label = `${microtasks} behind a ${kind}`;
+      assertEquals(journal.activeSegment, 2, label);
+      await journal.append(frame("c"));
+      const [first, second] = await removed ?? [];
+      assertEquals(first, second, label);
+      if (first) given++;
+      await journal.close();
+      assertEquals(disk.openFiles, 0, label);
+      const found: string[] = [];
+      const options = { folder: "/h", files: disk, log() {} };
+      await replayJournal([2], ({ key }) => found.push(key), options);
+      assertEquals(found, ["b", "c"], label);
+    }
+  }
+  assertEquals(given > 0, true);
 });
