@@ -108,7 +108,7 @@ export class Journal {
     return this.#beginning ??= this.#become(beginSegment(place, number + 1, end));
   }
 
-  /** At one time there is a segment, and none that is coming: who looks must never find both, or neither. */
+  /** What is coming becomes the active one in one step: who looked in between would begin another one. */
   #become(coming: Promise<ActiveSegment>): Promise<void> {
     return coming.then((active) => {
       this.#beginning = undefined;
