@@ -2,8 +2,8 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { StorageFullError } from "../../core/errors.ts";
 import { Journal } from "../../core/journal.ts";
 import { FrameBuffer } from "../../core/journal_record.ts";
-import { replayJournal } from "../../core/journal_replay.ts";
 import { Value } from "../../core/store.ts";
+import { frame, keysFound } from "./journal_testing.ts";
 import { Random } from "./random.ts";
 import { SimulatedDisk } from "./simulated_disk.ts";
 
@@ -17,12 +17,6 @@ class SlowDisk extends SimulatedDisk {
     await hold;
     await super.syncFolder(folder);
   }
-}
-
-function frame(key: string): FrameBuffer {
-  const frame = new FrameBuffer();
-  frame.putValue(key, new Value(key));
-  return frame;
 }
 
 Deno.test("Journal does not write over a dropped segment whose old name could come back", async () => {
@@ -49,12 +43,9 @@ Deno.test("Journal does not write over a dropped segment whose old name could co
   await appended;
   letGo();
   await dropped;
-  const found: string[] = [];
   const segments = [...cut?.contents().keys() ?? []].filter((path) => path.includes("journal-"));
   assertEquals(segments.sort(), ["/h/journal-00000001", "/h/journal-00000002"]);
-  const options = { folder: "/h", files: cut ?? disk, log() {} };
-  await replayJournal([1, 2], ({ key }) => found.push(key), options);
-  assertEquals(found, ["a", "b"]);
+  assertEquals(await keysFound(cut ?? disk, [1, 2]), ["a", "b"]);
   // From then on it may be used.
   journal.seal();
   await journal.append(frame("d"));
@@ -103,11 +94,11 @@ Deno.test("Journal keeps the files of dropped segments up to its bound, and writ
   await journal.append(frame("m"));
   assertEquals(created, 1);
   await journal.close();
-  const found: string[] = [];
   const numbers = Array.from({ length: spares + 1 }, (_, i) => i + 6);
-  const options = { folder: "/h", files: disk, log() {} };
-  await replayJournal(numbers, ({ key }) => found.push(key), options);
-  assertEquals(found, [...Array.from({ length: spares }, (_, i) => `l${i + 1}`), "m"]);
+  assertEquals(await keysFound(disk, numbers), [
+    ...Array.from({ length: spares }, (_, i) => `l${i + 1}`),
+    "m",
+  ]);
 });
 
 Deno.test("Journal counts a spare file by what it takes on the disk, not by what was written last", async () => {
@@ -139,10 +130,7 @@ Deno.test("Journal begins a new file where there is no room to write over an old
   await journal.append(frame("a"));
   assertEquals(sparesOn(disk), []);
   await journal.close();
-  const found: string[] = [];
-  const options = { folder: "/h", files: disk, log() {} };
-  await replayJournal([4], ({ key }) => found.push(key), options);
-  assertEquals(found, ["a"]);
+  assertEquals(await keysFound(disk, [4]), ["a"]);
 });
 
 Deno.test("Journal refuses what finds no room without spare files either, and goes on later", async () => {
@@ -198,9 +186,6 @@ for (const canWriteDurably of [false, true]) {
     disk.fault = () => undefined;
     await journal.append(frame("d"));
     await journal.close();
-    const found: string[] = [];
-    const options = { folder: "/h", files: disk, log() {} };
-    await replayJournal([4], ({ key }) => found.push(key), options);
-    assertEquals(found, ["a", "b", "d"]);
+    assertEquals(await keysFound(disk, [4]), ["a", "b", "d"]);
   });
 }

@@ -2,23 +2,26 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { StorageFailedError, StorageFullError } from "../../core/errors.ts";
 import { Journal } from "../../core/journal.ts";
-import { FrameBuffer } from "../../core/journal_record.ts";
-import { replayJournal } from "../../core/journal_replay.ts";
 import { Value } from "../../core/store.ts";
 import { until } from "../e2e/kvs.ts";
+import { frame, keysFound } from "./journal_testing.ts";
 import { Random } from "./random.ts";
 import { type Operation, SimulatedDisk } from "./simulated_disk.ts";
 import { openOn } from "./workload.ts";
 
-function frame(key: string): FrameBuffer {
-  const frame = new FrameBuffer();
-  frame.putValue(key, new Value(key));
-  return frame;
-}
-
 function journalOn(files: SimulatedDisk): Journal {
   const spares = { leastBytes: 1e6, mostBytes: 1e9 };
   return new Journal("/h", { files, found: new Map(), spares });
+}
+
+/** A journal with one file to write over, and no segment. */
+async function withSpare(files: SimulatedDisk): Promise<Journal> {
+  const spares = { leastBytes: 1, mostBytes: 1e9 };
+  const journal = new Journal("/h", { files, found: new Map(), spares });
+  await journal.append(frame("a".repeat(200)));
+  journal.seal();
+  await journal.drop(1);
+  return journal;
 }
 
 function segmentsOn(disk: SimulatedDisk): string[] {
@@ -58,10 +61,7 @@ Deno.test("Journal.prepare() leaves to the next frame one write and one flush", 
   assertEquals(await kindsOf(disk, () => journal.append(frame("b"))), ["write", "flush"]);
   await journal.close();
   assertEquals(disk.openFiles, 0);
-  const found: string[] = [];
-  const options = { folder: "/h", files: disk, log() {} };
-  await replayJournal([1, 2], ({ key }) => found.push(key), options);
-  assertEquals(found, ["a", "b"]);
+  assertEquals(await keysFound(disk, [1, 2]), ["a", "b"]);
 });
 
 Deno.test("Journal.prepare() and append() at the same time begin one segment", async () => {
@@ -143,7 +143,7 @@ Deno.test("A failed flush ends the store also where no save waits for it: a segm
 Deno.test("A segment that was ready at a clean end does not come back beside those of the next start", async () => {
   let cases = 0;
   for (let seed = 0; seed < 40; seed++) {
-    for (let cutAt = 0, isCut = true; isCut; cutAt++) {
+    for (let cutAt = 0;; cutAt++) {
       const disk = new SimulatedDisk(new Random(seed));
       const first = await openOn(disk, 2 ** 20);
       await first.store.set("a", new Value("a"));
@@ -165,7 +165,6 @@ Deno.test("A segment that was ready at a clean end does not come back beside tho
       const second = await openOn(disk, 2 ** 20);
       await second.store.set("b", new Value("b"));
       await second.store.close();
-      isCut = cut !== undefined;
       if (cut === undefined) break;
       const third = await openOn(cut, 2 ** 20);
       const value = await third.store.get("a");
@@ -188,15 +187,9 @@ Deno.test("Journal.abandon() waits for a segment that is being begun, and leaves
 
 Deno.test("Journal.removeSpares() also gives back what a ready segment is to write over", async () => {
   const disk = new SimulatedDisk(new Random(9));
-  const spares = { leastBytes: 1, mostBytes: 1e9 };
-  const journal = new Journal("/h", { files: disk, found: new Map(), spares });
-  for (const key of ["a", "b"]) {
-    await journal.append(frame(key.repeat(200)));
-    journal.seal();
-  }
-  await journal.drop(1);
+  const journal = await withSpare(disk);
   await journal.prepare();
-  const bytes = () => disk.contents().get("/h/journal-00000003")?.length ?? 0;
+  const bytes = () => disk.contents().get("/h/journal-00000002")?.length ?? 0;
   assertEquals(bytes() > 200, true);
   // A frame that comes meanwhile goes behind it.
   const [given] = await Promise.all([journal.removeSpares(), journal.append(frame("c"))]);
@@ -206,28 +199,18 @@ Deno.test("Journal.removeSpares() also gives back what a ready segment is to wri
   await journal.append(frame("d"));
   await journal.close();
   assertEquals(disk.openFiles, 0);
-  const found: string[] = [];
-  const options = { folder: "/h", files: disk, log() {} };
-  await replayJournal([2, 3], ({ key }) => found.push(key), options);
-  assertEquals(found, ["b".repeat(200), "c", "d"]);
+  assertEquals(await keysFound(disk, [2]), ["c", "d"]);
 });
 
 Deno.test("Journal.removeSpares() leaves alone what a frame is being written to", async () => {
   const disk = new SimulatedDisk(new Random(10));
-  const spares = { leastBytes: 1, mostBytes: 1e9 };
-  const journal = new Journal("/h", { files: disk, found: new Map(), spares });
-  await journal.append(frame("a".repeat(200)));
-  journal.seal();
-  await journal.drop(1);
+  const journal = await withSpare(disk);
   await journal.prepare();
   const appended = journal.append(frame("b"));
   assertEquals(await journal.removeSpares(), false);
   await appended;
   await journal.close();
-  const found: string[] = [];
-  const options = { folder: "/h", files: disk, log() {} };
-  await replayJournal([2], ({ key }) => found.push(key), options);
-  assertEquals(found, ["b"]);
+  assertEquals(await keysFound(disk, [2]), ["b"]);
 });
 
 Deno.test("A disk that tells only at the flush of a new segment that it is full refuses saves, and ends nothing", async () => {
@@ -258,11 +241,7 @@ Deno.test("Journal.removeSpares() takes nothing from a frame, whenever it comes"
   for (const kind of ["flush", "write"] as const) {
     for (let microtasks = 0; microtasks < 40; microtasks++) {
       const disk = new SimulatedDisk(new Random(13));
-      const spares = { leastBytes: 1, mostBytes: 1e9 };
-      const journal = new Journal("/h", { files: disk, found: new Map(), spares });
-      await journal.append(frame("a".repeat(200)));
-      journal.seal();
-      await journal.drop(1);
+      const journal = await withSpare(disk);
       let removed: Promise<boolean[]> | undefined;
       const remove = async () => {
         for (let i = 0; i < microtasks; i++) await undefined;
@@ -282,10 +261,7 @@ Deno.test("Journal.removeSpares() takes nothing from a frame, whenever it comes"
       if (first) given++;
       await journal.close();
       assertEquals(disk.openFiles, 0, label);
-      const found: string[] = [];
-      const options = { folder: "/h", files: disk, log() {} };
-      await replayJournal([2], ({ key }) => found.push(key), options);
-      assertEquals(found, ["b", "c"], label);
+      assertEquals(await keysFound(disk, [2]), ["b", "c"], label);
     }
   }
   assertEquals(given > 0, true);
