@@ -266,3 +266,21 @@ Deno.test("Journal.removeSpares() takes nothing from a frame, whenever it comes"
   }
   assertEquals(given > 0, true);
 });
+
+/** A disk that takes its time to remove files. */
+class SlowDisk extends SimulatedDisk {
+  override async remove(path: string): Promise<void> {
+    for (let i = 0; i < 100; i++) await undefined;
+    await super.remove(path);
+  }
+}
+
+Deno.test("Journal.close() and abandon() wait for room that is being given back", async () => {
+  for (const end of ["close", "abandon"] as const) {
+    const disk = new SlowDisk(new Random(14));
+    const journal = await withSpare(disk);
+    const removed = journal.removeSpares();
+    await journal[end]();
+    assertEquals(await kindsOf(disk, () => removed), [], end);
+  }
+});
