@@ -19,7 +19,8 @@ export function readValue(
   maxBytes: number,
 ): Value | Promise<Value | IncomingValue> {
   const { body, contentLength, chunked } = request;
-  const contentType = checkContentType(request.header("content-type") ?? DEFAULT_CONTENT_TYPE);
+  const named = request.header("content-type");
+  const contentType = named === undefined ? DEFAULT_CONTENT_TYPE : checkContentType(named);
   if (contentLength === undefined && !chunked) {
     throw new LengthRequiredError("Length required: send Content-Length or a chunked body");
   }

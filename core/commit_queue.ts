@@ -26,8 +26,11 @@ export interface CommitHost {
 // So many writes that were let in stay in the array before it is made anew.
 const MOST_GONE = 4096;
 
-// Where a flush takes less than this (milliseconds), the event loop's work for a batch takes as long.
-const QUICK_FLUSH_MS = 1;
+// What a write takes the event loop, from its request to its answer (milliseconds, about).
+const WRITE_MS = 0.015;
+
+// How much longer than the quickest flush so far the next one may be and still count: disks change.
+const FORGETTING = 1.25;
 
 /** Takes writes in order, makes them durable batch by batch, and settles them. */
 export class CommitQueue {
@@ -49,8 +52,11 @@ export class CommitQueue {
   #isRunning = false;
   /** The batch that is being written. */
   #writing: Batch | undefined;
-  /** How long the last flush took (milliseconds). */
-  #flushMs = 0;
+  /**
+   * How long a flush takes (milliseconds): the quickest of late, since what the event loop was busy with when
+   * it was done counts in each.
+   */
+  #flushMs = Infinity;
   /** Whoever waits for the segment to be sealed. */
   #sealing: PromiseWithResolvers<void> | undefined;
 
@@ -195,7 +201,7 @@ export class CommitQueue {
   #append(batch: Batch): void {
     const startedAt = performance.now();
     const onDurable = () => {
-      this.#flushMs = performance.now() - startedAt;
+      this.#flushMs = Math.min(performance.now() - startedAt, FORGETTING * this.#flushMs);
       this.#settle(batch);
     };
     this.#journal.append(batch.frame, onDurable).catch((error) => this.#failed(batch, error));
@@ -262,16 +268,16 @@ export class CommitQueue {
 
   /**
    * Returns the batch to be written now, `answered` writes being about to be answered. Whoever made those
-   * may come back while it is written. Where a flush is quick, one batch of all would leave the event loop
-   * idle while it is written, and the disk while it is answered; so the two parts are made of one size,
-   * and take turns. It costs a write one quick flush at most.
+   * may come back while it is written. Where a flush takes no longer than the event loop needs for half of them
+   * all, one batch of all would leave the event loop idle while it is written, and the disk while it is
+   * answered; so the two parts are made of one size, and take turns. It costs a write one quick flush at most.
    */
   #takeBatch(answered: number): Batch {
     const batch = this.#filling;
     const next = this.#free.pop() ?? new Batch();
     const waiting = batch.writes.length;
-    const isSplit = answered > 0 && waiting > answered + 1 && this.#flushMs < QUICK_FLUSH_MS;
-    if (isSplit) batch.moveRest(Math.ceil((waiting + answered) / 2), next);
+    const half = Math.ceil((waiting + answered) / 2);
+    if (waiting > half && this.#flushMs < half * WRITE_MS) batch.moveRest(half, next);
     this.#filling = next;
     return batch;
   }

@@ -4,6 +4,7 @@
  */
 import { STATUS_CODE, type StatusCode } from "@std/http/status";
 import { allKeys, load, save } from "./book_routes.ts";
+import { DeferredAnswer } from "./deferred_answer.ts";
 import { type DiskRoom } from "./disk_room.ts";
 import { KvsError, messageOf, ShuttingDownError } from "./errors.ts";
 import { type Guard } from "./guard.ts";
@@ -15,8 +16,16 @@ import { type RequestMetrics, routeIndex } from "./metrics.ts";
 import { type MetricsPage } from "./metrics_page.ts";
 import { METRICS, statusOf, V1_BATCH, V1_KEYS, V1_STATS } from "./protocol.ts";
 import { errorAnswer, jsonAnswer, textAnswer, UNAVAILABLE } from "./respond.ts";
-import { type Store } from "./store.ts";
-import { deleteKey, getKey, KEY_METHODS, listKeys, postBatch, putKey } from "./v1_routes.ts";
+import { type SetResult, type Store } from "./store.ts";
+import {
+  type Answer,
+  deleteKey,
+  getKey,
+  KEY_METHODS,
+  listKeys,
+  postBatch,
+  putKey,
+} from "./v1_routes.ts";
 
 /** What a handler works with. */
 export interface HandlerOptions {
@@ -38,8 +47,6 @@ export interface HandlerOptions {
   readonly maxValueBytes: number;
   readonly log: Log;
 }
-
-type Answer = HttpResponse | Promise<HttpResponse>;
 
 const KEY_PREFIX = `${V1_KEYS}/`;
 
@@ -185,20 +192,34 @@ export function createHandler(options: HandlerOptions): HttpHandler {
     return errorAnswer(path, status, "Internal error: the server's log tells more");
   }
 
+  function counted(answer: HttpResponse, index: number, startedAt: number): HttpResponse {
+    requests.observe(index, answer.status, performance.now() - startedAt);
+    return answer;
+  }
+
+  /** Apart from the rest, so that an answer which is there at once costs no functions. */
+  function settle(
+    answer: Promise<HttpResponse> | DeferredAnswer<SetResult>,
+    path: string,
+    index: number,
+    startedAt: number,
+  ): Promise<HttpResponse> {
+    const finish = (response: HttpResponse) => counted(response, index, startedAt);
+    const refuse = (error: unknown) => finish(failed(error, path));
+    return answer instanceof Promise ? answer.then(finish, refuse) : answer.settle(finish, refuse);
+  }
+
   return (request) => {
     const startedAt = performance.now();
     const { method, path } = request;
     const index = routeIndex(method, path);
-    const count = (answer: HttpResponse) => {
-      requests.observe(index, answer.status, performance.now() - startedAt);
-      return answer;
-    };
     try {
       const answer = route(request, startedAt);
-      if (!(answer instanceof Promise)) return count(answer);
-      return answer.then(count, (error) => count(failed(error, path)));
+      return answer instanceof Promise || answer instanceof DeferredAnswer
+        ? settle(answer, path, index, startedAt)
+        : counted(answer, index, startedAt);
     } catch (error) {
-      return count(failed(error, path));
+      return counted(failed(error, path), index, startedAt);
     }
   };
 }

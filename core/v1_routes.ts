@@ -4,6 +4,7 @@ import { STATUS_CODE } from "@std/http/status";
 import { type BatchOptions, runBatch } from "./batch.ts";
 import { readValue } from "./body.ts";
 import { writeCondition } from "./conditions.ts";
+import { DeferredAnswer } from "./deferred_answer.ts";
 import { InvalidQueryError, LengthRequiredError } from "./errors.ts";
 import { SharedHeaders } from "./http_headers.ts";
 import { type HttpRequest, type HttpResponse } from "./http_types.ts";
@@ -13,9 +14,9 @@ import { errorAnswer, jsonAnswer } from "./respond.ts";
 import { DEFAULT_CONTENT_TYPE, V1_KEYS } from "./protocol.ts";
 import {
   type Condition,
-  type IncomingValue,
   type LargeValue,
   type ListOptions,
+  type SetResult,
   type Store,
   Value,
 } from "./store.ts";
@@ -34,7 +35,8 @@ const DEFAULT_TYPE = new SharedHeaders({ "content-type": DEFAULT_CONTENT_TYPE })
 /** Methods of `/v1/keys/KEY`, for `Allow`. */
 export const KEY_METHODS = "GET, HEAD, PUT, DELETE";
 
-type Answer = HttpResponse | Promise<HttpResponse>;
+/** What a route gives. */
+export type Answer = HttpResponse | Promise<HttpResponse> | DeferredAnswer<SetResult>;
 
 /** `GET` and `HEAD /v1/keys/KEY`: the bytes, 304 where the client has them, 404. */
 export function getKey(store: Store, key: string, request: HttpRequest): Answer {
@@ -71,21 +73,14 @@ function answerValue(
 export function putKey(store: Store, key: string, request: HttpRequest, maxBytes: number): Answer {
   const condition = conditionOf(request);
   const value = readValue(request, maxBytes);
-  return value instanceof Promise
-    ? value.then((whole) => put(store, key, whole, condition))
-    : put(store, key, value, condition);
+  const saved = value instanceof Promise
+    ? value.then((whole) => store.set(key, whole, condition))
+    : store.set(key, value, condition);
+  return new DeferredAnswer(saved, answerSet);
 }
 
-function put(
-  store: Store,
-  key: string,
-  value: Value | IncomingValue,
-  condition: Condition | undefined,
-): Promise<HttpResponse> {
-  return store.set(key, value, condition).then(({ created, etag }) => ({
-    status: created ? STATUS_CODE.Created : STATUS_CODE.NoContent,
-    etag,
-  }));
+function answerSet({ created, etag }: SetResult): HttpResponse {
+  return { status: created ? STATUS_CODE.Created : STATUS_CODE.NoContent, etag };
 }
 
 /** `DELETE /v1/keys/KEY`: 204, or 404. */

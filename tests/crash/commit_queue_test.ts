@@ -167,6 +167,43 @@ Deno.test("CommitQueue writes what waits in two parts of one size where flushes 
 Deno.test("CommitQueue writes all that waits at once where a flush takes its time", async () => {
   const { batches } = await twoThenTen(5);
   assertEquals(batches, [2, 10]);
+  // Ten have work enough for this one, and four have not.
+  assertEquals((await saveInTurn([2, 10], () => 0.03)).batches, [2, 5, 5]);
+  assertEquals((await saveInTurn([2, 4], () => 0.03)).batches, [2, 4]);
+});
+
+/** Saves so many at once, and when these are answered so many; `flushMs` tells of each flush how long it takes. */
+async function saveInTurn(
+  counts: readonly number[],
+  flushMs: (flush: number) => number,
+): Promise<Fixture> {
+  const clock = install({ toFake: ["performance"] });
+  try {
+    const fixture = new Fixture();
+    let flushes = 0;
+    fixture.disk.pass = () => clock.tick(flushMs(flushes++));
+    for (const [turn, count] of counts.entries()) {
+      await Promise.all(fixture.save(...keys(count, `turn ${turn} `)));
+    }
+    return fixture;
+  } finally {
+    clock.uninstall();
+  }
+}
+
+Deno.test("CommitQueue makes two parts of what comes when nothing is being written, too", async () => {
+  const { batches, applied } = await saveInTurn([2, 64, 1, 64], () => 0.2);
+  assertEquals(batches, [2, 32, 32, 1, 32, 32]);
+  assertEquals(applied.slice(2, 66), keys(64, "turn 1 "));
+});
+
+Deno.test("CommitQueue goes by the quickest flush of late: what else was done meanwhile is in each", async () => {
+  // The first is that of the segment's header.
+  const { batches } = await saveInTurn(
+    [1, ...new Array<number>(8).fill(10)],
+    (flush) => flush <= 1 ? 0.02 : 9,
+  );
+  assertEquals(batches, [1, 5, 5, 5, 5, 10, 10, 10, 10, 10, 10]);
 });
 
 /** Saves a, and `second` while a is being written; returns what happened in which order. */
