@@ -251,6 +251,8 @@ export class Checkpointer {
         await this.#carryOver(await this.#writer.write(segment));
         await journal.drop(segment);
         overlay.forget(segment);
+        // Its file may be what the next one was to wait for.
+        this.#prepare();
         this.#succeeded();
         // Under load there is always a next one that is being filled: it has to be sealed as well.
         if (this.#queue.hasWaiting && journal.oldestSealed === undefined) await this.#queue.seal();

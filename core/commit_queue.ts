@@ -29,6 +29,9 @@ const MOST_GONE = 4096;
 // What a write takes the event loop, from its request to its answer (milliseconds, about).
 const WRITE_MS = 0.015;
 
+// Fewer writes than this are no part: no disk flushes as quickly as they are done.
+const LEAST_PART = 8;
+
 // How much longer than the quickest flush so far the next one may be and still count: disks change.
 const FORGETTING = 1.25;
 
@@ -277,7 +280,8 @@ export class CommitQueue {
     const next = this.#free.pop() ?? new Batch();
     const waiting = batch.writes.length;
     const half = Math.ceil((waiting + answered) / 2);
-    if (waiting > half && this.#flushMs < half * WRITE_MS) batch.moveRest(half, next);
+    const isSplit = waiting > half && half >= LEAST_PART && this.#flushMs < half * WRITE_MS;
+    if (isSplit) batch.moveRest(half, next);
     this.#filling = next;
     return batch;
   }

@@ -96,10 +96,21 @@ export class Journal {
 
   /**
    * Begins a segment, unless one is active, so that the next frame need not wait for that: two flushes more.
-   * Errors as of `append`.
+   * Not while all there will be to write over is still a sealed segment: a new file that grows costs each
+   * frame more. Errors as of `append`.
    */
   async prepare(): Promise<void> {
-    if (this.#active === undefined) await this.#activate();
+    if (this.#active === undefined && !this.#awaitsSpare) await this.#activate();
+  }
+
+  /** Whether a sealed segment is going to be the only file to write over. */
+  get #awaitsSpare(): boolean {
+    if (!this.#spares.isEmpty) return false;
+    for (const [number, written] of this.#written) {
+      // The others are gone when the last one is dropped.
+      if (this.#spares.place(number, written, 0) !== undefined) return true;
+    }
+    return false;
   }
 
   #activate(): Promise<void> {

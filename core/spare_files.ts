@@ -44,6 +44,11 @@ export class SpareFiles {
     this.#limits = limits;
   }
 
+  /** Whether none is kept. */
+  get isEmpty(): boolean {
+    return this.#kept.length === 0;
+  }
+
   /**
    * Where to move the file of segment `number` to be kept, or `undefined` if it is not to be.
    *

@@ -137,8 +137,8 @@ function keys(count: number, prefix: string): string[] {
   return Array.from({ length: count }, (_, i) => `${prefix}${i}`);
 }
 
-/** Saves two, then ten while these are being written, with time standing still but for flushes. */
-async function twoThenTen(flushMs: number): Promise<Fixture> {
+/** Saves two, then twenty while these are being written, with time standing still but for flushes. */
+async function twoThenTwenty(flushMs: number): Promise<Fixture> {
   const clock = install({ toFake: ["performance"] });
   try {
     const fixture = new Fixture();
@@ -147,7 +147,7 @@ async function twoThenTen(flushMs: number): Promise<Fixture> {
     fixture.disk.pass = () => {
       clock.tick(flushMs);
       // The first is that of the segment's header.
-      if (++flushes === 2) later = fixture.save(...keys(10, "b"));
+      if (++flushes === 2) later = fixture.save(...keys(20, "b"));
     };
     await Promise.all(fixture.save(...keys(2, "a")));
     await Promise.all(later);
@@ -158,18 +158,20 @@ async function twoThenTen(flushMs: number): Promise<Fixture> {
 }
 
 Deno.test("CommitQueue writes what waits in two parts of one size where flushes are quick", async () => {
-  const { batches, applied } = await twoThenTen(0);
-  // Two are being answered and may come back: six and these, and then four, are as many at a time.
-  assertEquals(batches, [2, 6, 4]);
-  assertEquals(applied, [...keys(2, "a"), ...keys(10, "b")]);
+  const { batches, applied } = await twoThenTwenty(0);
+  // Two are being answered and may come back: eleven and these, and then nine, are as many at a time.
+  assertEquals(batches, [2, 11, 9]);
+  assertEquals(applied, [...keys(2, "a"), ...keys(20, "b")]);
 });
 
 Deno.test("CommitQueue writes all that waits at once where a flush takes its time", async () => {
-  const { batches } = await twoThenTen(5);
-  assertEquals(batches, [2, 10]);
-  // Ten have work enough for this one, and four have not.
-  assertEquals((await saveInTurn([2, 10], () => 0.03)).batches, [2, 5, 5]);
-  assertEquals((await saveInTurn([2, 4], () => 0.03)).batches, [2, 4]);
+  const { batches } = await twoThenTwenty(5);
+  assertEquals(batches, [2, 20]);
+  // Forty have work enough for this one, and twenty have not.
+  assertEquals((await saveInTurn([2, 40], () => 0.1)).batches, [2, 20, 20]);
+  assertEquals((await saveInTurn([2, 20], () => 0.1)).batches, [2, 20]);
+  // Few have not, however quick it is.
+  assertEquals((await saveInTurn([2, 15, 14], () => 0)).batches, [2, 8, 7, 14]);
 });
 
 /** Saves so many at once, and when these are answered so many; `flushMs` tells of each flush how long it takes. */
@@ -200,10 +202,10 @@ Deno.test("CommitQueue makes two parts of what comes when nothing is being writt
 Deno.test("CommitQueue goes by the quickest flush of late: what else was done meanwhile is in each", async () => {
   // The first is that of the segment's header.
   const { batches } = await saveInTurn(
-    [1, ...new Array<number>(8).fill(10)],
-    (flush) => flush <= 1 ? 0.02 : 9,
+    [1, ...new Array<number>(6).fill(20)],
+    (flush) => flush <= 1 ? 0.03 : 9,
   );
-  assertEquals(batches, [1, 5, 5, 5, 5, 10, 10, 10, 10, 10, 10]);
+  assertEquals(batches, [1, 10, 10, 10, 10, 10, 10, 20, 20, 20]);
 });
 
 /** Saves a, and `second` while a is being written; returns what happened in which order. */

@@ -64,6 +64,63 @@ Deno.test("Journal.prepare() leaves to the next frame one write and one flush", 
   assertEquals(await keysFound(disk, [1, 2]), ["a", "b"]);
 });
 
+Deno.test("Journal.prepare() waits for a file to write over while one is coming", async () => {
+  for (const isLarge of [true, false]) {
+    const disk = new SimulatedDisk(new Random(5));
+    const spares = { leastBytes: isLarge ? 100 : 1000, mostBytes: 1e9 };
+    const journal = new Journal("/h", { files: disk, found: new Map(), spares });
+    await journal.append(frame("a".repeat(200)));
+    journal.seal();
+    await journal.prepare();
+    // What is too small to be kept is not waited for.
+    const sealed = "/h/journal-00000001";
+    const ready = "/h/journal-00000002";
+    assertEquals(segmentsOn(disk), isLarge ? [sealed] : [sealed, ready]);
+    await journal.drop(1);
+    const creates = (await kindsOf(disk, () => journal.prepare())).filter((kind) => {
+      return kind === "create";
+    });
+    assertEquals(creates, []);
+    assertEquals([...disk.contents().keys()], [ready]);
+    assertEquals(await kindsOf(disk, () => journal.append(frame("b"))), ["write", "flush"]);
+    await journal.close();
+  }
+});
+
+Deno.test("Journal.prepare() does not wait where there is a file to write over already", async () => {
+  const disk = new SimulatedDisk(new Random(6));
+  const journal = await withSpare(disk);
+  await journal.append(frame("b".repeat(200)));
+  await journal.append(frame("c"));
+  journal.seal();
+  // The only one was taken by the segment that is sealed now.
+  await journal.prepare();
+  assertEquals(segmentsOn(disk), ["/h/journal-00000002"]);
+  // A frame waits for nothing.
+  await journal.append(frame("d".repeat(200)));
+  journal.seal();
+  await journal.drop(2);
+  await journal.prepare();
+  assertEquals(segmentsOn(disk), ["/h/journal-00000003", "/h/journal-00000004"]);
+  await journal.close();
+  assertEquals(disk.openFiles, 0);
+});
+
+Deno.test("A store has a segment ready behind a checkpoint that it was in haste for", async () => {
+  const disk = new SimulatedDisk(new Random(7));
+  const { store, fatal } = await openOn(disk, 20_000);
+  for (let i = 0; i < 20; i++) await store.set(`k${i}`, new Value(".".repeat(1000)));
+  await until("a segment is ready", () => {
+    return store.metrics.journalSegments === 0 && segmentsOn(disk).length === 1 || undefined;
+  });
+  assertEquals(
+    await kindsOf(disk, () => store.set("one", new Value("more"))),
+    ["write", "flush"],
+  );
+  await store.close();
+  assertEquals(fatal, []);
+});
+
 Deno.test("Journal.prepare() and append() at the same time begin one segment", async () => {
   const disk = new SimulatedDisk(new Random(2));
   const journal = journalOn(disk);

@@ -5,6 +5,7 @@ import {
   StorageFailedError,
   StorageFullError,
 } from "../../core/errors.ts";
+import { type JournalStore } from "../../core/journal_store.ts";
 import { openJournalStore } from "../../core/open_journal_store.ts";
 import { type Condition, LARGE_VALUE_BYTES, type Store, Value } from "../../core/store.ts";
 import { chunked, load, pattern } from "../core/store_contract.ts";
@@ -26,7 +27,7 @@ interface Write {
 
 /** A store on a simulated disk, and what it said. */
 export interface Opened {
-  readonly store: Store;
+  readonly store: JournalStore;
   readonly logged: string[];
   readonly fatal: StorageFailedError[];
 }
