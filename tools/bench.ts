@@ -12,6 +12,7 @@ import { machineFacts } from "./bench/machine.ts";
 import {
   type Effort,
   failureOf,
+  LEAD_IN_SECONDS,
   measure,
   messageOf,
   type Table,
@@ -98,7 +99,7 @@ async function bench(options: Options): Promise<void> {
   console.log(`## kvs bench\n\n${facts.map((fact) => `- ${fact}`).join("\n")}`);
   console.log(
     `- medians of ${options.rounds} rounds of ${options.seconds} s, contenders in turn, each after ` +
-      `${WARM_UP_SECONDS} s under load; CPU is the server's, of one core; "kvs / it": kvs v1 compiled, ` +
+      `${WARM_UP_SECONDS} s under load and, before each round, ${LEAD_IN_SECONDS} s; CPU is the server's, of one core; "kvs / it": kvs v1 compiled, ` +
       `"source / it": kvs v1 from source\n`,
   );
 

@@ -3,7 +3,7 @@ import { join } from "@std/path";
 import { KVS_V1 } from "./dialects.ts";
 import { httpLoad, rawLoad } from "./generators.ts";
 import { writeKeyFiles } from "./key_files.ts";
-import { type Effort, trafficOf } from "./measure.ts";
+import { type Effort, LEAD_IN_SECONDS, trafficOf } from "./measure.ts";
 import { count, decimal, formatTable, milliseconds } from "./report.ts";
 import { KVS_PROGRAMS, type KvsProgram, startKvs } from "./servers_deno.ts";
 import { makeFolder, residentBytes } from "./stage.ts";
@@ -50,6 +50,10 @@ async function factsOf(
 
   const loads = (port: number, keys: number, seconds: number) =>
     trafficOf({ ...TRAFFIC, keys }, KVS_V1, port, seconds);
+  const measured = async (port: number, keys: number) => {
+    await httpLoad(loads(port, keys, LEAD_IN_SECONDS), folder);
+    return await httpLoad(loads(port, keys, effort.seconds), folder);
+  };
   // Answers are checked here.
   await rawLoad(loads(small.port, FEW, 1), folder);
   await rawLoad(loads(many.port, FEW, 1), folder);
@@ -59,9 +63,9 @@ async function factsOf(
     all: new Array<Sample>(),
   };
   for (let round = 0; round < effort.rounds; round++) {
-    facts.few.push(await httpLoad(loads(small.port, FEW, effort.seconds), folder));
-    facts.fewOfMany.push(await httpLoad(loads(many.port, FEW, effort.seconds), folder));
-    facts.all.push(await httpLoad(loads(many.port, MANY, effort.seconds), folder));
+    facts.few.push(await measured(small.port, FEW));
+    facts.fewOfMany.push(await measured(many.port, FEW));
+    facts.all.push(await measured(many.port, MANY));
   }
   const loaded = await residentBytes(many.pid);
   const fewLoaded = await residentBytes(small.pid);

@@ -2,7 +2,7 @@
 import { join } from "@std/path";
 import { KVS_V1, RESP } from "./dialects.ts";
 import { rawLoad } from "./generators.ts";
-import { type Effort, failureOf, trafficOf } from "./measure.ts";
+import { type Effort, failureOf, LEAD_IN_SECONDS, trafficOf } from "./measure.ts";
 import { count, decimal, formatTable, milliseconds } from "./report.ts";
 import { KVS_PROGRAMS, kvsServer } from "./servers_deno.ts";
 import { REDIS } from "./servers_debian.ts";
@@ -20,7 +20,7 @@ const MAX_FACTOR = 5;
 /** A round here takes three times as long as elsewhere. */
 const MAX_ROUNDS = 2;
 
-/** The write load begins before the loads and ends after them. */
+/** How long the write load goes on when the loads should be over. */
 const MARGIN_SECONDS = 0.5;
 
 const CONTENDERS = [
@@ -51,13 +51,14 @@ async function measurePairs(
 ): Promise<Pair[]> {
   const port = running.ports["main"] ?? 0;
   const loads = trafficOf({ ...LOADS, inFlight: loaders }, dialect, port, effort.seconds);
-  const saves = trafficOf(SAVES, dialect, port, effort.seconds + 2 * MARGIN_SECONDS);
+  const saves = trafficOf(SAVES, dialect, port, LEAD_IN_SECONDS + effort.seconds + MARGIN_SECONDS);
   const pairs: Pair[] = [];
   for (let round = 0; round < Math.min(effort.rounds, MAX_ROUNDS); round++) {
     await settle(running.pids);
+    await rawLoad({ ...loads, seconds: LEAD_IN_SECONDS }, folder);
     const alone = await rawLoad(loads, folder);
     const saving = rawLoad(saves, folder);
-    await new Promise((resolve) => setTimeout(resolve, MARGIN_SECONDS * 1000));
+    await new Promise((resolve) => setTimeout(resolve, LEAD_IN_SECONDS * 1000));
     const [beside, written] = await Promise.all([rawLoad(loads, folder), saving]);
     pairs.push({ alone, beside, saves: written });
   }
