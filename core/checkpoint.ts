@@ -251,7 +251,7 @@ export class Checkpointer {
         await this.#carryOver(await this.#writer.write(segment));
         await journal.drop(segment);
         overlay.forget(segment);
-        // Its file may be what the next one was to wait for.
+        // There may be a file to write over now.
         this.#prepare();
         this.#succeeded();
         // Under load there is always a next one that is being filled: it has to be sealed as well.

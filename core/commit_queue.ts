@@ -26,11 +26,16 @@ export interface CommitHost {
 // So many writes that were let in stay in the array before it is made anew.
 const MOST_GONE = 4096;
 
-// What a write takes the event loop, from its request to its answer (milliseconds, about).
-const WRITE_MS = 0.015;
+/** When what waits is written in two parts. */
+export interface Parting {
+  /** Fewer writes than this are no part. */
+  readonly leastWrites: number;
+  /** What a write takes the event loop, from its request to its answer (milliseconds, about). */
+  readonly writeMs: number;
+}
 
-// Fewer writes than this are no part: no disk flushes as quickly as they are done.
-const LEAST_PART = 8;
+// No disk flushes as quickly as less than eight are done.
+const PARTING: Parting = { leastWrites: 8, writeMs: 0.015 };
 
 // How much longer than the quickest flush so far the next one may be and still count: disks change.
 const FORGETTING = 1.25;
@@ -39,6 +44,7 @@ const FORGETTING = 1.25;
 export class CommitQueue {
   readonly #journal: Journal;
   readonly #host: CommitHost;
+  readonly #parting: Parting;
   #filling = new Batch();
   /** Batches that are empty: one is filled, one written and one answered at the same time. */
   readonly #free: Batch[] = [];
@@ -63,9 +69,10 @@ export class CommitQueue {
   /** Whoever waits for the segment to be sealed. */
   #sealing: PromiseWithResolvers<void> | undefined;
 
-  constructor(journal: Journal, host: CommitHost) {
+  constructor(journal: Journal, host: CommitHost, parting: Parting = PARTING) {
     this.#journal = journal;
     this.#host = host;
+    this.#parting = parting;
   }
 
   /** Whether writes wait for the checkpoint. */
@@ -280,7 +287,8 @@ export class CommitQueue {
     const next = this.#free.pop() ?? new Batch();
     const waiting = batch.writes.length;
     const half = Math.ceil((waiting + answered) / 2);
-    const isSplit = waiting > half && half >= LEAST_PART && this.#flushMs < half * WRITE_MS;
+    const { leastWrites, writeMs } = this.#parting;
+    const isSplit = waiting > half && half >= leastWrites && this.#flushMs < half * writeMs;
     if (isSplit) batch.moveRest(half, next);
     this.#filling = next;
     return batch;

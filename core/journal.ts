@@ -4,7 +4,13 @@ import { messageOf } from "./errors.ts";
 import { type Files, isDiskFull } from "./files.ts";
 import { Histogram } from "./histogram.ts";
 import { type FrameBuffer, SEGMENT_HEADER_BYTES } from "./journal_record.ts";
-import { type ActiveSegment, beginSegment, closeFiles, segmentName } from "./journal_segment.ts";
+import {
+  type ActiveSegment,
+  beginSegment,
+  closeFiles,
+  segmentName,
+  type SegmentPlace,
+} from "./journal_segment.ts";
 import { type SpareFile, SpareFiles, type SpareLimits } from "./spare_files.ts";
 import { failedError, fullError, writeAll } from "./writing.ts";
 
@@ -95,28 +101,39 @@ export class Journal {
   }
 
   /**
-   * Begins a segment, unless one is active, so that the next frame need not wait for that: two flushes more.
-   * Not while all there will be to write over is still a sealed segment: a new file that grows costs each
-   * frame more. Errors as of `append`.
+   * Begins a segment, unless one is active, so that the next frame need not wait for that: two flushes more. One
+   * that has no frames, and a new file, goes where there are files to write over: each flush of a file that grows
+   * costs more. The last of these files is left alone, for who needs its room. Errors as of `append`.
    */
   async prepare(): Promise<void> {
-    if (this.#active === undefined && !this.#awaitsSpare) await this.#activate();
+    const active = this.#active;
+    if (active === undefined) return await this.#activate();
+    if (active.isUsed || active.oldBytes > 0 || this.#spares.count < 2) return;
+    this.#active = undefined;
+    closeFiles(active);
+    // A frame that comes meanwhile waits for this as for the beginning of a segment.
+    await (this.#beginning = this.#become(this.#replace(active.number)));
   }
 
-  /** Whether a sealed segment is going to be the only file to write over. */
-  get #awaitsSpare(): boolean {
-    if (!this.#spares.isEmpty) return false;
-    for (const [number, written] of this.#written) {
-      // The others are gone when the last one is dropped.
-      if (this.#spares.place(number, written, 0) !== undefined) return true;
+  async #replace(number: number): Promise<ActiveSegment> {
+    try {
+      await this.#files.remove(join(this.#folder, segmentName(number)));
+    } catch (error) {
+      // Somebody may have removed it by hand.
+      if (!(error instanceof Deno.errors.NotFound)) {
+        throw failedError("Cannot remove a journal segment without frames", error);
+      }
     }
-    return false;
+    return await beginSegment(this.#place, number, this.#last.end);
   }
 
   #activate(): Promise<void> {
-    const place = { folder: this.#folder, files: this.#files, spares: this.#spares };
     const { number, end } = this.#last;
-    return this.#beginning ??= this.#become(beginSegment(place, number + 1, end));
+    return this.#beginning ??= this.#become(beginSegment(this.#place, number + 1, end));
+  }
+
+  get #place(): SegmentPlace {
+    return { folder: this.#folder, files: this.#files, spares: this.#spares };
   }
 
   /** What is coming becomes the active one in one step: who looked in between would begin another one. */
@@ -226,6 +243,8 @@ export class Journal {
   }
 
   async #giveBack(): Promise<boolean> {
+    // What a segment that is being begun is to write over counts when that is done. Else at once: a frame may come.
+    if (this.#beginning !== undefined) await this.#beginning.catch(() => {});
     const isCut = await this.#cutUnused();
     return await this.#spares.removeAll() || isCut;
   }

@@ -6,7 +6,7 @@
  * order, that of the journal.
  */
 import { Checkpointer, type CheckpointParts } from "./checkpoint.ts";
-import { type CommitHost, CommitQueue } from "./commit_queue.ts";
+import { type CommitHost, CommitQueue, type Parting } from "./commit_queue.ts";
 import { ShuttingDownError, StorageFailedError } from "./errors.ts";
 import type { KeyIndex } from "./key_index.ts";
 import { LargeWriter } from "./large_value.ts";
@@ -34,6 +34,7 @@ export interface JournalStoreParts extends Omit<CheckpointParts, "failed"> {
   readonly cache: ValueCache;
   /** How long `close` may wait for writes and write key files, milliseconds. */
   readonly closeTimeoutMs: number;
+  readonly parting?: Parting | undefined;
   readonly onFatal: (error: StorageFailedError) => void;
 }
 
@@ -63,7 +64,7 @@ export class JournalStore implements Store {
     const failed = (error: StorageFailedError) => this.#fail(error);
     this.#parts = parts;
     this.#index = parts.index;
-    this.#queue = new CommitQueue(parts.journal, this.#commitHost());
+    this.#queue = new CommitQueue(parts.journal, this.#commitHost(), parts.parting);
     this.#checkpointer = new Checkpointer({ ...parts, failed }, this.#queue);
     this.#reader = new ValueReader(parts);
     const giveRoom = () => parts.journal.removeSpares();

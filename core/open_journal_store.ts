@@ -1,5 +1,6 @@
 /** Opens the store of a shard: lists the keys, replays the journal, clears away what is left over. */
 import { join } from "@std/path";
+import type { Parting } from "./commit_queue.ts";
 import { ContentTypes } from "./content_type_file.ts";
 import { HIDDEN_DIR } from "./data_dir.ts";
 import { denoFiles } from "./deno_files.ts";
@@ -35,6 +36,8 @@ export interface JournalStoreOptions {
    * (milliseconds), by default as long as it needs. What is left then stays in the journal.
    */
   readonly closeTimeoutMs?: number;
+  /** When batches are written in two parts; by default where a flush is quick, which no two runs agree on. */
+  readonly parting?: Parting;
   readonly log: Log;
   /** Called once when the disk failed: the process has to end. */
   readonly onFatal: (error: StorageFailedError) => void;
@@ -55,7 +58,7 @@ export async function openJournalStore(
   options: JournalStoreOptions,
 ): Promise<JournalStore> {
   const { log, onFatal, files = denoFiles, cacheBytes = 64 * MEBIBYTE } = options;
-  const { journalBytes = 256 * MEBIBYTE, closeTimeoutMs = Infinity } = options;
+  const { journalBytes = 256 * MEBIBYTE, closeTimeoutMs = Infinity, parting } = options;
   const hiddenFolder = join(path, HIDDEN_DIR);
   await makeHidden(files, path, hiddenFolder);
   const keyFiles = new KeyFiles(path);
@@ -93,6 +96,7 @@ export async function openJournalStore(
     log,
     journalBytes,
     closeTimeoutMs,
+    parting,
     onFatal,
   });
 }

@@ -44,9 +44,9 @@ export class SpareFiles {
     this.#limits = limits;
   }
 
-  /** Whether none is kept. */
-  get isEmpty(): boolean {
-    return this.#kept.length === 0;
+  /** How many are kept. */
+  get count(): number {
+    return this.#kept.length;
   }
 
   /**

@@ -89,3 +89,34 @@ Deno.test("A checkpoint that finds no room takes that of the spare files, and fa
     });
   }
 });
+
+for (const isSaved of [false, true]) {
+  const what = isSaved ? ", with a save while it is at that" : "";
+  Deno.test(`A checkpoint behind a burst gets through on a disk that is nearly full${what}`, async () => {
+    const disk = new SimulatedDisk(new Random(3));
+    const { store, logged, fatal } = await openOn(disk, JOURNAL_BYTES);
+    for (let i = 0; i < 10; i++) await store.set(`k${i}`, new Value(".".repeat(1000)));
+    const bytes = () => [...disk.contents().values()].reduce((sum, file) => sum + file.length, 0);
+    const most = bytes() + 3200;
+    let refused = 0;
+    let isDropped = false;
+    let save: Promise<unknown> | undefined;
+    disk.fault = ({ kind, path }) => {
+      if (kind === "rename" && path.includes("/spare-")) isDropped = true;
+      if (isSaved && isDropped && kind === "flush" && path.endsWith("/.kvs")) {
+        // Behind that flush: what was dropped is a file to write over then.
+        save ??= delay(0).then(() => store.set("small", new Value("x")));
+      }
+      if (kind !== "write" || !path.includes("/save-") || bytes() + 1000 <= most) return undefined;
+      refused++;
+      return "full";
+    };
+    await waitFor(() => store.metrics.journalSegments === 0 && (!isSaved || save !== undefined));
+    await save;
+    assertGreater(refused, 0);
+    assertEquals([logged, store.metrics.checkpointFailures], [[], 0]);
+    disk.fault = () => undefined;
+    await store.close();
+    assertEquals(fatal, []);
+  });
+}

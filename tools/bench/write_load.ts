@@ -17,7 +17,7 @@ const SAVES = { loadShare: 0, keys: KEYS, prefix: "s", valueBytes: 1024, inFligh
 const LOADERS = [64, 8];
 const MAX_FACTOR = 5;
 
-/** A round here takes three times as long as elsewhere. */
+/** A round here takes twice as long as elsewhere. */
 const MAX_ROUNDS = 2;
 
 /** How long the write load goes on when the loads should be over. */
