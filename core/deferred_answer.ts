@@ -3,7 +3,7 @@ import { type HttpResponse } from "./http_types.ts";
 
 /**
  * In place of a promise of the answer, which would be one promise more on the way of each save, with
- * all that hangs on it (measured: half a microsecond of some fifteen).
+ * all that hangs on it.
  */
 export class DeferredAnswer<T> {
   readonly #promise: Promise<T>;
