@@ -103,12 +103,14 @@ export class Journal {
   /**
    * Begins a segment, unless one is active, so that the next frame need not wait for that: two flushes more. One
    * that has no frames, and a new file, goes where there are files to write over: each flush of a file that grows
-   * costs more. The last of these files is left alone, for who needs its room. Errors as of `append`.
+   * costs more. The last of these files is left alone, for who needs its room, and all of them while they are
+   * being given back. Errors as of `append`.
    */
   async prepare(): Promise<void> {
     const active = this.#active;
     if (active === undefined) return await this.#activate();
-    if (active.isUsed || active.oldBytes > 0 || this.#spares.count < 2) return;
+    if (active.isUsed || active.oldBytes > 0) return;
+    if (this.#spares.count < 2 || this.#givingBack !== undefined) return;
     this.#active = undefined;
     closeFiles(active);
     // A frame that comes meanwhile waits for this as for the beginning of a segment.
@@ -120,9 +122,7 @@ export class Journal {
       await this.#files.remove(join(this.#folder, segmentName(number)));
     } catch (error) {
       // Somebody may have removed it by hand.
-      if (!(error instanceof Deno.errors.NotFound)) {
-        throw failedError("Cannot remove a journal segment without frames", error);
-      }
+      if (!(error instanceof Deno.errors.NotFound)) throw fullError(error);
     }
     return await beginSegment(this.#place, number, this.#last.end);
   }
