@@ -9,15 +9,15 @@ import { Random } from "./random.ts";
 import { type Operation, SimulatedDisk } from "./simulated_disk.ts";
 import { openOn } from "./workload.ts";
 
-function journalOn(files: SimulatedDisk): Journal {
-  const spares = { leastBytes: 1e6, mostBytes: 1e9 };
+/** A journal without segments; those of `leastBytes` or more are kept to be written over. */
+function journalOn(files: SimulatedDisk, leastBytes = 1e6): Journal {
+  const spares = { leastBytes, mostBytes: 1e9 };
   return new Journal("/h", { files, found: new Map(), spares });
 }
 
 /** A journal with one file to write over, and no segment. */
 async function withSpare(files: SimulatedDisk): Promise<Journal> {
-  const spares = { leastBytes: 1, mostBytes: 1e9 };
-  const journal = new Journal("/h", { files, found: new Map(), spares });
+  const journal = journalOn(files, 1);
   await journal.append(frame("a".repeat(200)));
   journal.seal();
   await journal.drop(1);
@@ -66,8 +66,7 @@ Deno.test("Journal.prepare() leaves to the next frame one write and one flush", 
 
 /** A journal whose ready segment is a new file, with two sealed ones that can be written over. */
 async function withTwoSealed(disk: SimulatedDisk): Promise<Journal> {
-  const spares = { leastBytes: 1, mostBytes: 1e9 };
-  const journal = new Journal("/h", { files: disk, found: new Map(), spares });
+  const journal = journalOn(disk, 1);
   for (const key of ["a".repeat(200), "b".repeat(200)]) {
     await journal.append(frame(key));
     journal.seal();

@@ -32,7 +32,8 @@ async function withSpares(
   // One after another: what is saved together is in one segment, which would be too large to be kept.
   for (let i = 0; i < 20; i++) await store.set(`k${i}`, new Value(".".repeat(1000)));
   await waitFor(() => store.metrics.journalSegments === 0);
-  assertGreater(sparesOn(disk), 0);
+  // The segment that is ready may have taken one.
+  assertGreater(sparesOn(disk), 1);
   let refused = 0;
   let isFull = true;
   disk.fault = (operation) => {
