@@ -278,10 +278,14 @@ export class Journal {
     await this.#beginning?.catch(() => {});
   }
 
-  /** Removes what a failed write left, so that no rubbish can ever stand between sound frames. */
+  /**
+   * Removes what a failed write left, so that no rubbish can ever stand between sound frames. For good: a part of
+   * a frame that the disk has got, and old bytes behind it that happen to be those of its rest, would make a whole one.
+   */
   async #cutBack(active: ActiveSegment, cause: unknown): Promise<void> {
     try {
       await active.file.truncate(active.end);
+      await active.file.syncData();
       active.oldBytes = Math.min(active.oldBytes, active.end);
     } catch (error) {
       throw failedError(`Cannot undo a failed write (${messageOf(cause)})`, error);

@@ -53,6 +53,33 @@ Deno.test("Journal does not write over a dropped segment whose old name could co
   await journal.close();
 });
 
+Deno.test("Journal does not bring back a frame that had no room, though old bytes of its file are like its rest", async () => {
+  const disk = new SimulatedDisk(new Random(1));
+  disk.canWriteDurably = true;
+  const journal = new Journal("/h", {
+    files: disk,
+    found: new Map(),
+    spares: { leastBytes: 1, mostBytes: 1e9 },
+  });
+  const key = "a".repeat(200);
+  await journal.append(frame(key));
+  journal.seal();
+  await journal.drop(1);
+  await journal.prepare();
+  let writes = 0;
+  // The first half is flushed, then there is no room.
+  disk.fault = ({ kind }) => kind === "write" ? writes++ === 0 ? "short" : "full" : undefined;
+  await assertRejects(() => journal.append(frame(key)), StorageFullError);
+  assertEquals(writes > 1, true);
+  disk.fault = () => undefined;
+  for (const cut of ["nothing survives", "all survives"] as const) {
+    assertEquals(await keysFound(disk.afterPowerCut(cut), [2]), [], cut);
+  }
+  await journal.append(frame("b"));
+  assertEquals(await keysFound(disk.afterPowerCut("nothing survives"), [2]), ["b"]);
+  await journal.close();
+});
+
 /** The spare files on a disk. */
 function sparesOn(disk: SimulatedDisk): string[] {
   return [...disk.contents().keys()].filter((path) => path.startsWith("/h/spare-")).sort();
