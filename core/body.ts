@@ -9,6 +9,7 @@ import { DEFAULT_CONTENT_TYPE } from "./wire.ts";
  * Reads the body of a request as a value; without a promise where it came along with the header.
  *
  * @param maxBytes The largest value that is taken.
+ * @param isSure Whether it will be saved whatever the store holds.
  * @throws {InvalidContentTypeError} If its content type could not be sent back.
  * @throws {LengthRequiredError} If the request has no length.
  * @throws {ValueTooLargeError} If the length named is over the limit; a chunked body throws it when
@@ -17,6 +18,7 @@ import { DEFAULT_CONTENT_TYPE } from "./wire.ts";
 export function readValue(
   request: HttpRequest,
   maxBytes: number,
+  isSure: boolean,
 ): Value | Promise<Value | IncomingValue> {
   const { body, contentLength, chunked } = request;
   const named = request.header("content-type");
@@ -32,7 +34,9 @@ export function readValue(
     return readLarge(body, contentType, maxBytes);
   }
   const view = body.view(maxBytes);
-  if (view !== undefined) return Value.copyOf(view, contentType);
+  if (view !== undefined) {
+    return isSure ? Value.inSlab(view, contentType) : Value.copyOf(view, contentType);
+  }
   return readSmall(body, contentType, maxBytes);
 }
 

@@ -72,7 +72,7 @@ function answerValue(
 /** `PUT /v1/keys/KEY`: 201 created or 204 replaced, with the ETag of what is stored now. */
 export function putKey(store: Store, key: string, request: HttpRequest, maxBytes: number): Answer {
   const condition = conditionOf(request);
-  const value = readValue(request, maxBytes);
+  const value = readValue(request, maxBytes, condition === undefined);
   const saved = value instanceof Promise
     ? value.then((whole) => store.set(key, whole, condition))
     : store.set(key, value, condition);

@@ -57,6 +57,7 @@ export class ValueCache {
 
   /** Keeps `value` in place of what is here. */
   set(key: string, value: Value): void {
+    value.leaveSlab();
     const previous = this.#young.get(key);
     if (previous !== undefined) this.#youngBytes -= memoryOf(key, previous);
     else this.#old.delete(key);

@@ -8,6 +8,7 @@ import { diskRoom } from "../../core/disk_room.ts";
 import { fileSystemId } from "../../core/file_system_id.ts";
 import { type JournalStore } from "../../core/journal_store.ts";
 import { Lifecycle } from "../../core/lifecycle.ts";
+import { Value } from "../../core/store.ts";
 import { openJournalStore } from "../../core/open_journal_store.ts";
 import { TempDir } from "../e2e/kvs.ts";
 
@@ -172,6 +173,22 @@ Deno.test("conditional writes answer 412 where the condition fails, and change n
     }
     assertEquals((await write("PUT", "3", { "if-none-match": '"a"' })).status, 400);
     assertEquals((await ask("/v1/keys/k")).status, 404);
+  });
+});
+
+Deno.test("only a save that is sure shares memory with others", async () => {
+  await withShard(async (ask, _dir, store) => {
+    const body = new Uint8Array(1000).fill(255);
+    const extentAfter = async (headers: Record<string, string>) => {
+      assertEquals((await ask("/v1/keys/k", { method: "PUT", body, headers })).status < 300, true);
+      const value = await store.get("k");
+      assert(value instanceof Value);
+      assertEquals(value.bytes, body);
+      return value.bytes.buffer.byteLength;
+    };
+    assertEquals(await extentAfter({ "if-none-match": "*" }), 1000);
+    assertEquals(await extentAfter({}) > 1000, true);
+    assertEquals(await extentAfter({ "if-match": "*" }), 1000);
   });
 });
 

@@ -30,6 +30,15 @@ Deno.test("a value is in the overlay until it is a file, then in the cache", () 
   assertStrictEquals(cache.get("k"), value);
 });
 
+Deno.test("a value in the cache shares memory with no other", () => {
+  const { cache, overlay } = prepare();
+  const bytes = new Uint8Array(1000).fill(255);
+  overlay.put("k", Value.inSlab(bytes), 1);
+  overlay.placed(entryOf(overlay, "k"));
+  assertEquals(cache.get("k")?.bytes.buffer.byteLength, 1000);
+  assertEquals(cache.get("k")?.bytes, bytes);
+});
+
 Deno.test("what was deleted, or is large, is not in the cache when that is in the file", () => {
   for (const state of [undefined, new LargeFile("/large-1", MEBIBYTE, "text/plain", '"e"')]) {
     const { cache, overlay } = prepare();

@@ -4,6 +4,15 @@ import { Value } from "../../core/store.ts";
 
 const encoder = new TextEncoder();
 
+/** A value that has left its slab, if it was in one. */
+function left(value: Value): Value {
+  value.leaveSlab();
+  return value;
+}
+
+/** Bytes of the memory that its bytes are in. */
+const extent = (value: Value) => value.bytes.buffer.byteLength;
+
 Deno.test("Value holds the same after compact(), from bytes and from text", () => {
   const text = fc.oneof(
     fc.string({ unit: "grapheme", maxLength: 600 }),
@@ -16,6 +25,8 @@ Deno.test("Value holds the same after compact(), from bytes and from text", () =
       new Value(bytes, "text/plain"),
       new Value(text, "text/plain"),
       Value.copyOf(bytes, "text/plain"),
+      Value.inSlab(bytes, "text/plain"),
+      left(Value.inSlab(bytes, "text/plain")),
     ];
     for (const value of values) {
       value.compact();
@@ -32,7 +43,13 @@ Deno.test("Value holds the same after compact(), from bytes and from text", () =
 Deno.test("Value holds the same after compact() where the bytes are no text", () => {
   fc.assert(fc.property(fc.uint8Array({ maxLength: 600 }), (bytes) => {
     const plain = new Value(bytes.slice());
-    for (const value of [new Value(bytes.slice()), Value.copyOf(bytes.slice())]) {
+    const values = [
+      new Value(bytes.slice()),
+      Value.copyOf(bytes.slice()),
+      Value.inSlab(bytes),
+      left(Value.inSlab(bytes)),
+    ];
+    for (const value of values) {
       value.compact();
       assertEquals([value.bytes, value.text, value.size], [bytes, plain.text, bytes.length]);
       assertEquals(value.etag, plain.etag);
@@ -69,11 +86,17 @@ Deno.test("Value tells text from what is none as a strict decoder does", () => {
 });
 
 Deno.test("Value is the same on both sides of the sizes from which it is kept in another form", () => {
-  for (const size of [511, 512, 513, 4095, 4096, 4097]) {
+  for (const size of [255, 256, 511, 512, 513, 4095, 4096, 4097, 8192, 8193]) {
     for (const filler of [encoder.encode("a"), encoder.encode("é"), new Uint8Array([255])]) {
       const bytes = new Uint8Array(size).fill(97);
       bytes.set(filler, 5);
-      for (const value of [new Value(bytes.slice()), Value.copyOf(bytes)]) {
+      const values = [
+        new Value(bytes.slice()),
+        Value.copyOf(bytes),
+        Value.inSlab(bytes),
+        left(Value.inSlab(bytes)),
+      ];
+      for (const value of values) {
         value.compact();
         const { memoryBytes } = value;
         const { text, body } = value;
@@ -98,14 +121,34 @@ Deno.test("Value takes less memory after compact() where it is short, and says s
   }
 });
 
-Deno.test("Value.copyOf() holds what the bytes were when they are changed afterwards", () => {
+Deno.test("Value.inSlab() shares memory with others until leaveSlab(), and is accounted as what it is", () => {
+  for (const filler of [97, 255]) {
+    for (const size of [256, 512, 4096, 8192]) {
+      const bytes = new Uint8Array(size).fill(filler);
+      const value = Value.inSlab(bytes);
+      assertGreater(extent(value), 8192);
+      const before = value.memoryBytes;
+      assertEquals(before < 300 + size, true);
+      assertEquals(value.text === null, filler === 255);
+      assertEquals(value.memoryBytes, before);
+      value.leaveSlab();
+      assertEquals(extent(value), size);
+      assertEquals(value.bytes, bytes);
+      const compact = new Value(bytes.slice());
+      compact.compact();
+      assertEquals(value.memoryBytes, compact.memoryBytes);
+    }
+  }
+});
+
+Deno.test("Value.copyOf() and inSlab() hold what the bytes were when they are changed afterwards", () => {
   const long = encoder.encode("x".repeat(5000));
   for (
     const content of [encoder.encode("x"), encoder.encode("é"), new Uint8Array([255, 1]), long]
   ) {
     const before = content.slice();
-    const value = Value.copyOf(content);
+    const values = [Value.copyOf(content), Value.inSlab(content)];
     content.fill(0);
-    assertEquals(value.bytes, before);
+    for (const value of values) assertEquals(value.bytes, before);
   }
 });
