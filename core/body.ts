@@ -9,7 +9,7 @@ import { DEFAULT_CONTENT_TYPE } from "./wire.ts";
  * Reads the body of a request as a value; without a promise where it came along with the header.
  *
  * @param maxBytes The largest value that is taken.
- * @param isSure Whether it will be saved whatever the store holds.
+ * @param isSure Whether it will be saved whatever the store holds: then it may share memory with others that are.
  * @throws {InvalidContentTypeError} If its content type could not be sent back.
  * @throws {LengthRequiredError} If the request has no length.
  * @throws {ValueTooLargeError} If the length named is over the limit; a chunked body throws it when

@@ -7,6 +7,7 @@ import type { Log } from "./log.ts";
 import { bytesOf, type OverlayEntry } from "./overlay.ts";
 import { PendingCarry } from "./pending_write.ts";
 import { type SegmentParts, SegmentWriter } from "./segment_writer.ts";
+import { Value } from "./store.ts";
 import { fullError } from "./writing.ts";
 
 // How long a save may wait to become a file (milliseconds), so that who looks with `ls` finds it.
@@ -275,7 +276,11 @@ export class Checkpointer {
     if (first === undefined) return;
     const why = `"${keyFiles.pathToWrite(first.key)}" is not a file: move it away`;
     let bytes = 0;
-    for (const { key, state } of entries) bytes += bytesOf(key, state);
+    for (const { key, state } of entries) {
+      // It may stay for as long as its key's file is blocked.
+      if (state instanceof Value) state.leaveSlab();
+      bytes += bytesOf(key, state);
+    }
     if (bytes >= journalBytes / 2) throw new BlockedError(why);
     if (this.#blocked.size === 0) {
       log("error", "the file of a key cannot be written", { error: why });

@@ -131,7 +131,11 @@ export class CommitQueue {
 
   /** Seals the journal's segment as soon as no flush is under way; resolves when that is done. */
   async seal(): Promise<void> {
-    if (!this.#isRunning) return this.#journal.seal();
+    if (!this.#isRunning) {
+      // There is some rest now: with few clients, batches follow upon one another with nothing in between.
+      for (const { frame } of [this.#filling, ...this.#free]) frame.trim();
+      return this.#journal.seal();
+    }
     this.#sealing ??= Promise.withResolvers<void>();
     await this.#sealing.promise;
   }

@@ -1,7 +1,7 @@
 /** The journal: an append-only log in segments, each dropped once its writes are in key files. */
 import { join } from "@std/path";
 import { messageOf } from "./errors.ts";
-import { type Files, isDiskFull } from "./files.ts";
+import { type Files, isDiskFull, type OpenFile } from "./files.ts";
 import { Histogram } from "./histogram.ts";
 import { type FrameBuffer, SEGMENT_HEADER_BYTES } from "./journal_record.ts";
 import {
@@ -285,10 +285,19 @@ export class Journal {
   async #cutBack(active: ActiveSegment, cause: unknown): Promise<void> {
     try {
       await active.file.truncate(active.end);
-      await active.file.syncData();
       active.oldBytes = Math.min(active.oldBytes, active.end);
+      await this.#flushUnlessFull(active.file);
     } catch (error) {
       throw failedError(`Cannot undo a failed write (${messageOf(cause)})`, error);
+    }
+  }
+
+  /** Some file systems want room for that, too: what was acknowledged is flushed already, and what comes next will be. */
+  async #flushUnlessFull(file: OpenFile): Promise<void> {
+    try {
+      await file.syncData();
+    } catch (error) {
+      if (!isDiskFull(error)) throw error;
     }
   }
 }

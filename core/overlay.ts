@@ -59,6 +59,9 @@ export class Overlay {
   #current: OverlayEntry[] = [];
   #currentSegment = -1;
   #currentBytes = 0;
+  /** The slab that was counted last, and by segment the bytes of all of them. */
+  #slab: ArrayBuffer | undefined;
+  readonly #slabBytes = new Map<number, number>();
 
   constructor(cache: ValueCache) {
     this.#cache = cache;
@@ -90,9 +93,10 @@ export class Overlay {
    */
   put(key: string, state: State, segment: number): State {
     this.#puts++;
+    if (segment > this.#currentSegment) this.#begin(segment);
     const previous = this.#entries.get(key);
     const replaced = previous?.state;
-    const bytes = bytesOf(key, state);
+    const bytes = bytesOf(key, state) - this.#share(state, segment);
     if (previous !== undefined && previous.segment === segment) {
       const more = bytes - previous.bytes;
       this.#bytes += more;
@@ -103,7 +107,6 @@ export class Overlay {
     }
     // The checkpoint of the older segment sees that this one is not the newest any more.
     if (previous !== undefined) this.#strip(previous);
-    if (segment !== this.#currentSegment) this.#begin(segment);
     this.#bytes += bytes;
     this.#currentBytes += bytes;
     const entry = { key, state, segment, isPending: true, bytes };
@@ -124,7 +127,7 @@ export class Overlay {
 
   /**
    * Records that the key's file holds what `entry` does: readers find it there from now on, and its
-   * memory is free long before the whole segment is dropped.
+   * memory, but for a part of a slab, is free long before the whole segment is dropped.
    */
   placed(entry: OverlayEntry): void {
     if (!entry.isPending) return;
@@ -142,6 +145,8 @@ export class Overlay {
       this.#bytes -= REST_BYTES;
     }
     this.#bySegment.delete(segment);
+    this.#bytes -= this.#slabBytes.get(segment) ?? 0;
+    this.#slabBytes.delete(segment);
     if (segment === this.#currentSegment) this.#begin(-1);
   }
 
@@ -151,7 +156,25 @@ export class Overlay {
     entry.state = undefined;
   }
 
+  /**
+   * Counts the slab of a value, as a whole and until the segment is dropped: what else was in it, replaced or refused,
+   * is in memory as long as this is. Returns what of the value's own bytes that covers.
+   */
+  #share(state: State, segment: number): number {
+    if (!(state instanceof Value)) return 0;
+    const { slab, size } = state;
+    if (slab === undefined) return 0;
+    if (slab !== this.#slab) {
+      this.#slab = slab;
+      this.#bytes += slab.byteLength;
+      this.#currentBytes += slab.byteLength;
+      this.#slabBytes.set(segment, (this.#slabBytes.get(segment) ?? 0) + slab.byteLength);
+    }
+    return size;
+  }
+
   #begin(segment: number): void {
+    this.#slab = undefined;
     this.#current = [];
     this.#currentSegment = segment;
     this.#currentBytes = 0;

@@ -1,6 +1,6 @@
 /** Writes on their way into the journal. */
 import { LargeFile, type OverlayEntry, type State } from "./overlay.ts";
-import { type Condition, type SetResult, Value } from "./store.ts";
+import type { Condition, SetResult, Value } from "./store.ts";
 
 /** A write that was called and is not settled yet. */
 export interface PendingWrite {
@@ -92,8 +92,6 @@ export class PendingCarry implements PendingWrite {
   constructor(entry: OverlayEntry) {
     this.key = entry.key;
     this.state = entry.state;
-    // It may stay for as long as its key's file is blocked.
-    if (this.state instanceof Value) this.state.leaveSlab();
     this.entry = entry;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.promise = promise;

@@ -3,7 +3,7 @@
  * kept on disk, or that it is only in memory, is the business of the implementation.
  */
 import { hashValue } from "./value_hash.ts";
-import { copyToSlab, fitsSlab } from "./value_slab.ts";
+import { ValueSlabs } from "./value_slab.ts";
 import { DEFAULT_CONTENT_TYPE } from "./wire.ts";
 
 const encoder = new TextEncoder();
@@ -21,6 +21,8 @@ const COMPACT_ASCII_BYTES = 4096;
 const VALUE_BYTES = 150;
 const ARRAY_BYTES = 650;
 const PART_BYTES = 105;
+
+const slabs = new ValueSlabs();
 
 /** A whole value in memory. Immutable; what derives from it is computed once, on first use. */
 export class Value {
@@ -73,8 +75,9 @@ export class Value {
    * of them stay in memory as long as one does.
    */
   static inSlab(bytes: Uint8Array<ArrayBuffer>, contentType?: string): Value {
-    if (!fitsSlab(bytes.length)) return Value.copyOf(bytes, contentType);
-    const value = new Value(copyToSlab(bytes), contentType);
+    const part = slabs.copy(bytes);
+    if (part === undefined) return Value.copyOf(bytes, contentType);
+    const value = new Value(part, contentType);
     value.#isPart = true;
     return value;
   }
@@ -121,6 +124,11 @@ export class Value {
       this.#packed = Reflect.apply(String.fromCharCode, undefined, this.#bytes);
     }
     this.#bytes = undefined;
+  }
+
+  /** What it shares with others, if it does. */
+  get slab(): ArrayBuffer | undefined {
+    return this.#isPart ? this.#bytes?.buffer : undefined;
   }
 
   /** Makes it share memory with no other: to be called on what is kept for longer than those. */

@@ -55,8 +55,9 @@ export class ValueCache {
     return this.#seen.see(key, Math.max(this.#mostValues, this.#young.size + this.#old.size));
   }
 
-  /** Keeps `value` in place of what is here. */
+  /** Keeps `value` in place of what is here; from now on it shares its memory with no other. */
   set(key: string, value: Value): void {
+    if (this.#generationBytes === 0) return;
     value.leaveSlab();
     const previous = this.#young.get(key);
     if (previous !== undefined) this.#youngBytes -= memoryOf(key, previous);

@@ -1,25 +1,37 @@
-import { assert, assertEquals, assertNotStrictEquals } from "@std/assert";
-import fc from "fast-check";
-import { copyToSlab, fitsSlab } from "../../core/value_slab.ts";
+import { assert, assertEquals } from "@std/assert";
+import { SLAB_BYTES, ValueSlabs } from "../../core/value_slab.ts";
 
-Deno.test("copyToSlab() keeps each of its parts as it was, whatever is copied next", () => {
-  const size = fc.integer({ min: 1, max: 8192 }).filter(fitsSlab);
-  fc.assert(fc.property(fc.array(size, { minLength: 1, maxLength: 60 }), (sizes) => {
-    const source = new Uint8Array(8192);
-    const parts = sizes.map((size, i) => {
-      source.fill(i);
-      return copyToSlab(source.subarray(0, size));
-    });
-    for (const [i, part] of parts.entries()) {
-      assertEquals(part.length, sizes[i]);
-      assert(part.every((byte) => byte === i));
-    }
-  }));
+/** Copies of arrays of these sizes, the first full of 0, the next of 1, ... */
+function copies(slabs: ValueSlabs, sizes: readonly number[]): Uint8Array<ArrayBuffer>[] {
+  return sizes.map((size, i) => {
+    const copy = slabs.copy(new Uint8Array(size).fill(i));
+    assert(copy !== undefined);
+    return copy;
+  });
+}
+
+Deno.test("ValueSlabs keeps each part as it was, whatever is copied next", () => {
+  const sizes = Array.from({ length: 250 }, (_, i) => 256 + i * 6151 % (8192 - 255));
+  const parts = copies(new ValueSlabs(), sizes);
+  assert(new Set(parts.map(({ buffer }) => buffer)).size > 10);
+  for (const [i, part] of parts.entries()) {
+    assertEquals(part.length, sizes[i]);
+    assert(part.every((byte) => byte === i));
+  }
 });
 
-Deno.test("copyToSlab() copies to one array until that is full", () => {
-  const bytes = new Uint8Array(4096);
-  const arrays = Array.from({ length: 40 }, () => copyToSlab(bytes).buffer);
-  assertEquals(new Set(arrays).size, 1 + Math.ceil(40 / 16));
-  assertNotStrictEquals(arrays[0], bytes.buffer);
+Deno.test("ValueSlabs fills an array to its last byte before the next one", () => {
+  const parts = copies(new ValueSlabs(), new Array<number>(40).fill(4096));
+  const each = SLAB_BYTES / 4096;
+  for (const [i, { buffer, byteOffset }] of parts.entries()) {
+    assertEquals(buffer === parts[0]?.buffer, i < each);
+    assertEquals(byteOffset, i % each * 4096);
+    assertEquals(buffer.byteLength, SLAB_BYTES);
+  }
+});
+
+Deno.test("ValueSlabs leaves alone what is better off by itself", () => {
+  const slabs = new ValueSlabs();
+  const isTaken = (size: number) => slabs.copy(new Uint8Array(size)) !== undefined;
+  assertEquals([0, 255, 256, 8192, 8193].map(isTaken), [false, false, true, true, false]);
 });

@@ -74,7 +74,7 @@ Deno.test("JournalStore keeps for later no memory of other values", async () => 
   await store.set("a", Value.inSlab(pattern(1000)));
   assertGreater(await extent(), 1000);
   for (let i = 0; i < 100; i++) await store.set(`k${i}`, Value.inSlab(pattern(500)));
-  await until("a is kept for later", async () => await extent() === 1000);
+  await until("a is kept for later", async () => await extent() === 1000 || undefined);
   assertEquals((await load(store, "a"))?.bytes, pattern(1000));
   disk.blocked.clear();
   await store.close();

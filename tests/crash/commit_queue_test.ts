@@ -1,5 +1,5 @@
 /** How writes are put together to batches, and that what is taken apart again stays what it was. */
-import { assertEquals, assertGreater, assertRejects } from "@std/assert";
+import { assertEquals, assertGreater, assertLess, assertRejects } from "@std/assert";
 import fc from "fast-check";
 // @ts-types="npm:@types/sinonjs__fake-timers@15.0.1"
 import { install } from "@sinonjs/fake-timers";
@@ -29,12 +29,15 @@ class TimedDisk extends SimulatedDisk {
   pass: () => void = () => {};
   /** Called when a write that is durable at its end begins. */
   writes: () => void = () => {};
+  /** The memory of each frame that was written. */
+  readonly frames: ArrayBuffer[] = [];
 
   override openDurable(path: string): DurableFile | undefined {
     const file = super.openDurable(path);
     if (file === undefined) return undefined;
     const write = async (bytes: Uint8Array<ArrayBuffer>, offset: number) => {
       this.writes();
+      this.frames.push(bytes.buffer);
       const size = await file.write(bytes, offset);
       this.pass();
       return size;
@@ -422,4 +425,34 @@ Deno.test("FrameBuffer.moveRest() parts records anywhere, and both frames are so
     }),
     { numRuns: 60 },
   );
+});
+
+Deno.test("CommitQueue makes no new memory for each large batch, and keeps none of it at rest", async () => {
+  const fixture = new Fixture();
+  const { disk, queue } = fixture;
+  disk.canWriteDurably = true;
+  const value = new Value(new Uint8Array(65_536));
+  const saves = (count: number) =>
+    Array.from({ length: count }, (_, i) => {
+      const write = new PendingSet(`k${i}`, value, undefined);
+      queue.submit(write);
+      return write.promise;
+    });
+  // One client each, that saves again when it is answered.
+  const client = async () => {
+    for (let i = 0; i < 12; i++) await Promise.all(saves(1));
+  };
+  await Promise.all(Array.from({ length: 80 }, client));
+  const [most = 0] = disk.frames.map(({ byteLength }) => byteLength).toSorted((a, b) => b - a);
+  assertGreater(most, 80 * 65_536 / 2);
+  const late = new Set(disk.frames.slice(-6));
+  assertEquals(
+    [...late].every((frame) => disk.frames.indexOf(frame) < disk.frames.length - 6),
+    true,
+  );
+  await queue.seal();
+  for (let i = 0; i < 4; i++) {
+    await Promise.all(saves(1));
+    assertLess(disk.frames.at(-1)?.byteLength ?? 0, 5 * 1024 * 1024);
+  }
 });

@@ -1,5 +1,5 @@
 import { assertEquals, assertRejects } from "@std/assert";
-import { StorageFullError } from "../../core/errors.ts";
+import { StorageFailedError, StorageFullError } from "../../core/errors.ts";
 import { Journal } from "../../core/journal.ts";
 import { FrameBuffer } from "../../core/journal_record.ts";
 import { Value } from "../../core/store.ts";
@@ -78,6 +78,22 @@ Deno.test("Journal does not bring back a frame that had no room, though old byte
   await journal.append(frame("b"));
   assertEquals(await keysFound(disk.afterPowerCut("nothing survives"), [2]), ["b"]);
   await journal.close();
+});
+
+Deno.test("Journal goes on where cutting off finds no room either, and ends where that fails", async () => {
+  for (const fault of ["full", "broken"] as const) {
+    const disk = new SimulatedDisk(new Random(1));
+    const spares = { leastBytes: 1e9, mostBytes: 0 };
+    const journal = new Journal("/h", { files: disk, found: new Map(), spares });
+    await journal.append(frame("a"));
+    disk.fault = ({ kind }) => kind === "write" ? "full" : kind === "flush" ? fault : undefined;
+    const expected = fault === "full" ? StorageFullError : StorageFailedError;
+    await assertRejects(() => journal.append(frame("b")), expected);
+    disk.fault = () => undefined;
+    if (fault === "full") await journal.append(frame("c"));
+    await journal.abandon();
+    assertEquals(await keysFound(disk, [1]), fault === "full" ? ["a", "c"] : ["a"]);
+  }
 });
 
 /** The spare files on a disk. */

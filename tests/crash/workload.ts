@@ -170,8 +170,8 @@ export class Workload {
     const random = this.#random;
     if (random.chance(0.2)) return undefined;
     const type = random.chance(0.3) ? random.pick(["text/plain", "image/png"]) : undefined;
-    const size = random.chance(0.1) ? LARGE_VALUE_BYTES + 1 : random.pick([0, 3, 40, 260]);
-    return Value.inSlab(pattern(size, ++this.#count), type);
+    const size = random.chance(0.1) ? LARGE_VALUE_BYTES + 1 : random.pick([0, 3, 40, 200]);
+    return new Value(pattern(size, ++this.#count), type);
   }
 
   #condition(): Condition | undefined {
