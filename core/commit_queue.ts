@@ -132,7 +132,8 @@ export class CommitQueue {
   /** Seals the journal's segment as soon as no flush is under way; resolves when that is done. */
   async seal(): Promise<void> {
     if (!this.#isRunning) {
-      // There is some rest now: with few clients, batches follow upon one another with nothing in between.
+      // Not whenever nothing is under way, as between two batches of clients that all wait for the same one: the
+      // checkpoint asks for this when there is some rest.
       for (const { frame } of [this.#filling, ...this.#free]) frame.trim();
       return this.#journal.seal();
     }
