@@ -1,12 +1,13 @@
 /**
- * `deno task bench [--seconds N] [--rounds N] [--only NAME,...] [--json FILE] [--folder DIR]`:
- * measures kvs beside what limits it and what a user would pick instead, all in one run and in turn.
+ * `deno task bench [--seconds N] [--rounds N] [--only NAME,...] [--against FILE,...] [--json FILE]
+ * [--folder DIR]`: measures kvs beside what limits it and what a user would pick instead, all in one run and in turn.
  * Starts every server itself, on loopback and in folders of its own, and ends them all.
  *
  * @module
  */
 import { parseArgs } from "@std/cli/parse-args";
 import { fromFileUrl } from "@std/path";
+import { C, otherBuild } from "./bench/contenders.ts";
 import { judge } from "./bench/goals.ts";
 import { machineFacts } from "./bench/machine.ts";
 import {
@@ -42,6 +43,7 @@ Usage: deno task bench [options]
   --seconds N      Length of a round (default: 1)
   --rounds N       Rounds of each contender, taken in turn; medians are shown (default: 3)
   --only NAME,...  Only what begins with one of these names
+  --against FILE,...  Beside other builds of kvs instead of other stores: what is a change worth?
   --json FILE      Write every round to a file
   --folder DIR     Where to put data: on the disk to be measured (default: dist)
 
@@ -51,6 +53,8 @@ interface Options {
   readonly seconds: number;
   readonly rounds: number;
   readonly only: readonly string[];
+  /** Other builds of kvs, which take the place of the contenders. */
+  readonly against: readonly string[];
   readonly json: string | undefined;
   readonly folder: string;
 }
@@ -63,7 +67,7 @@ function wholeNumber(text: string, name: string): number {
 function readOptions(argv: readonly string[]): Options | undefined {
   const parsed = parseArgs([...argv], {
     boolean: ["help"],
-    string: ["seconds", "rounds", "only", "json", "folder"],
+    string: ["seconds", "rounds", "only", "against", "json", "folder"],
     alias: { h: "help" },
     unknown: (arg) => {
       throw new Error(`unknown argument: ${arg}`);
@@ -84,6 +88,7 @@ function readOptions(argv: readonly string[]): Options | undefined {
     seconds: wholeNumber(text("seconds") ?? "1", "seconds"),
     rounds: wholeNumber(text("rounds") ?? "3", "rounds"),
     only,
+    against: text("against")?.split(",") ?? [],
     json: text("json"),
     folder: text("folder") ?? fromFileUrl(new URL("../dist", import.meta.url)),
   };
@@ -104,13 +109,19 @@ async function bench(options: Options): Promise<void> {
   );
 
   const tables: Table[] = [];
-  for await (const table of measure(WORKLOADS.filter(({ name }) => chosen(name)), effort)) {
+  const workloads = WORKLOADS.filter(({ name }) => chosen(name));
+  const isPaired = options.against.length > 0;
+  const pair = [C.kvs, ...options.against.map(otherBuild)];
+  const compared = isPaired
+    ? workloads.map((workload) => ({ ...workload, contenders: pair }))
+    : workloads;
+  for await (const table of measure(compared, effort)) {
     tables.push(table);
     console.log(formatWorkload(table));
   }
-  const outcomes = judge(tables);
+  const outcomes = isPaired ? [] : judge(tables);
   for (const [name, measureSpecial] of Object.entries(SPECIAL)) {
-    if (!chosen(name)) continue;
+    if (isPaired || !chosen(name)) continue;
     effort.say(`measuring ${name}`);
     try {
       const [text, more] = await measureSpecial(effort);
@@ -120,7 +131,7 @@ async function bench(options: Options): Promise<void> {
       console.log(`### ${name}\n\nNot measured: ${failureOf(error)}\n`);
     }
   }
-  console.log(formatOutcomes(outcomes));
+  if (!isPaired) console.log(formatOutcomes(outcomes));
   console.log(`Took ${seconds()} s`);
   if (options.json !== undefined) {
     await Deno.writeTextFile(options.json, toJson(facts, tables, outcomes));

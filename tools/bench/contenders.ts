@@ -1,5 +1,5 @@
 /** Who takes part: one more is one more entry here, and its name in the workloads. */
-import { fromFileUrl, join } from "@std/path";
+import { basename, fromFileUrl, join } from "@std/path";
 import {
   ALL_GET,
   ETCD,
@@ -46,6 +46,11 @@ function kvs(program: KvsProgram): [v1: Contender, book: Contender] {
     { ...shared, id: `${id}/v1`, label: `kvs v1 (${label})`, dialect: KVS_V1 },
     { ...shared, id: `${id}/book`, label: `kvs book (${label})`, dialect: KVS_BOOK },
   ];
+}
+
+/** Another build of kvs, a file: to see what a change is worth. */
+export function otherBuild(file: string): Contender {
+  return kvs({ id: file, label: basename(file), runtime: COMPILED, command: [file] })[0];
 }
 
 function bare(id: string, runtime: Runtime): [Contender, Contender] {
