@@ -1,4 +1,4 @@
-/** An upgrade as docs/production.md describes it: a rolling restart under constant load. */
+/** An upgrade as docs/operating.md describes it: a rolling restart under constant load. */
 import { assert, assertEquals, assertGreater } from "@std/assert";
 import { until } from "../e2e/kvs.ts";
 import { act, startAll } from "./act.ts";
