@@ -271,12 +271,15 @@ Deno.test("README's quick start does what it says", async () => {
   assertEquals((await session.run(wrong)).length, wrong.length);
 });
 
-Deno.test("daily use and scaling by hand do what the documents say", async () => {
+Deno.test("daily use, HTTP by hand and scaling by hand do what the documents say", async () => {
   await using session = await Session.start();
   const daily = commandsOf(sectionOf(documentAt("docs/clients.md"), "Daily use"));
   assertGreater(daily.filter(({ prints }) => prints !== undefined).length, 6);
   const path = { line: 'export PATH="$PWD/dist:$PATH"', prints: undefined };
   assertEquals(await session.run([path, ...daily]), []);
+  const http = commandsOf(sectionOf(documentAt("docs/clients.md"), "By HTTP"));
+  assertGreater(http.length, 4);
+  assertEquals(await session.run(http), []);
   const scaling = commandsOf(sectionOf(documentAt("docs/scaling.md"), "By hand"));
   assertGreater(scaling.length, 2);
   assertEquals(await session.run([path, ...scaling]), []);
