@@ -1,4 +1,5 @@
 /** `kvs server`: one shard. */
+import { parseHostName } from "../core/browser_guard.ts";
 import { UsageError } from "../core/errors.ts";
 import { type TokenSource } from "../core/guard.ts";
 import { type CertificateFiles } from "../core/listener.ts";
@@ -28,6 +29,19 @@ const HOST: Option<string> = {
   shownDefault: "0.0.0.0",
   fallback: "0.0.0.0",
   parse: nonEmpty,
+};
+const ALLOW_HOST: Option<readonly string[] | undefined> = {
+  name: "allow-host",
+  placeholder: "NAME[,NAME]",
+  help: "The host names to serve data under, besides addresses and localhost",
+  shownDefault: "none on a loopback address, else any",
+  fallback: undefined,
+  parse: (text) =>
+    text.split(",").map((item) => {
+      const name = parseHostName(item.trim());
+      if (name === undefined) throw new UsageError(`expected host names, received "${text}"`);
+      return name;
+    }),
 };
 const DRAIN = secondsOption("drain", 5, "How long to answer 503 after SIGTERM before closing");
 const MAX_VALUE = bytesOption("max-value", "16MiB", "The largest value that is taken");
@@ -82,8 +96,13 @@ export const server: Command = {
   summary: "One shard: keeps keys as files, serves them over HTTP.",
   usage: "PORT DATA_DIR [options]",
   examples: ["kvs server 80 /var/data", "kvs server 0 ./data --host 127.0.0.1"],
+  notes: [
+    "In the URLs of the book routes (/save/KEY/WORD, /load/KEY) a ? has to be escaped as %3F: what stands",
+    "behind it is a query, which they pass over. A / is %2F, a % is %25. GET / lists all routes.",
+  ],
   options: [
     HOST,
+    ALLOW_HOST,
     DRAIN,
     MAX_VALUE,
     CACHE,
@@ -119,6 +138,7 @@ export const server: Command = {
       dataDir,
       certificate,
       tokens,
+      allowedHosts: args.get(ALLOW_HOST),
       maxValueBytes: args.get(MAX_VALUE),
       cacheBytes: args.get(CACHE),
       journalBytes: args.get(JOURNAL),

@@ -4,6 +4,7 @@
  */
 import { STATUS_CODE, type StatusCode } from "@std/http/status";
 import { allKeys, load, save } from "./book_routes.ts";
+import { type BrowserGuard } from "./browser_guard.ts";
 import { DeferredAnswer } from "./deferred_answer.ts";
 import { type DiskRoom } from "./disk_room.ts";
 import { KvsError, messageOf, ShuttingDownError } from "./errors.ts";
@@ -34,6 +35,8 @@ export interface HandlerOptions {
   readonly lifecycle: Lifecycle;
   /** Admits to the data routes; without it they are open to everyone. */
   readonly guard?: Guard | undefined;
+  /** Keeps pages of other sites from the data routes. */
+  readonly browserGuard: BrowserGuard;
   /** What room the disk has for more. */
   readonly room: () => Promise<DiskRoom>;
   /** Tells its disk from others; `undefined` where that is not known. */
@@ -52,7 +55,7 @@ const KEY_PREFIX = `${V1_KEYS}/`;
 
 const ROUTES = `kvs: one shard of a key/value store.
 
-Book routes (GET, plain text)
+Book routes (GET, plain text; in KEY and WORD write ? as %3F, / as %2F, % as %25)
   /save/KEY/WORD       save WORD under KEY, answer WORD
   /load/KEY            the value, or _key_not_found_
   /allKeys             all keys, joined by commas
@@ -74,7 +77,7 @@ Health
 
 /** Makes the handler of a shard. */
 export function createHandler(options: HandlerOptions): HttpHandler {
-  const { lifecycle, guard, requests, log, maxValueBytes } = options;
+  const { lifecycle, guard, browserGuard, requests, log, maxValueBytes } = options;
   /** Tells this start of the server from another, for those who compare numbers of writes. */
   const start = crypto.randomUUID();
 
@@ -87,6 +90,8 @@ export function createHandler(options: HandlerOptions): HttpHandler {
     now: number,
     route: (store: Store) => Answer,
   ): Answer {
+    const refusal = browserGuard.refusal(request);
+    if (refusal !== undefined) return errorAnswer(request.path, STATUS_CODE.Forbidden, refusal);
     if (guard !== undefined && !guard.admits(request)) return unauthorized(request.path);
     const store = options.store();
     const isServing = store !== undefined && lifecycle.phaseAt(now) === "serving";

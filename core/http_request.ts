@@ -1,5 +1,5 @@
 /** One request as the handler sees it: a view on the bytes of its head. */
-import { findHeader, type RequestHead } from "./http_head.ts";
+import { findHeader, headerIs, type RequestHead } from "./http_head.ts";
 import { type HttpBody, type HttpRequest } from "./http_types.ts";
 
 export class ParsedRequest implements HttpRequest {
@@ -25,6 +25,10 @@ export class ParsedRequest implements HttpRequest {
 
   header(name: string): string | undefined {
     return this.#head === undefined ? undefined : findHeader(this.#bytes, this.#head, name);
+  }
+
+  headerIs(name: string, value: string): boolean {
+    return this.#head !== undefined && headerIs(this.#bytes, this.#head, name, value);
   }
 
   /** The bytes are about to be those of another request: a handler that kept this one sees none. */

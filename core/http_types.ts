@@ -32,6 +32,11 @@ export interface HttpRequest {
    * @param name In lower case.
    */
   header(name: string): string | undefined;
+  /**
+   * Whether the header `name` is there once, as `value`, which is ASCII: what {@link header} tells
+   * too, without making a text of it.
+   */
+  headerIs(name: string, value: string): boolean;
 }
 
 /**

@@ -1,5 +1,6 @@
 /** One shard as a running server: folder, port, store and handler, started and stopped in order. */
 import { delay } from "@std/async/delay";
+import { BrowserGuard } from "./browser_guard.ts";
 import { DataDir } from "./data_dir.ts";
 import { diskRoom } from "./disk_room.ts";
 import { fileSystemId } from "./file_system_id.ts";
@@ -18,6 +19,11 @@ import { VERSION } from "./version.ts";
 export interface ShardOptions extends ShardPortOptions {
   /** Asks for one of these tokens; without it everyone may read and write. */
   readonly tokens: TokenSource | undefined;
+  /**
+   * Host names that data is served under besides addresses and `localhost`, as `parseHostName` gives
+   * them. Where it is `undefined`, any name will do unless the port is reached by this machine alone.
+   */
+  readonly allowedHosts: readonly string[] | undefined;
   readonly dataDir: string;
   /** The largest value that is taken, in bytes. */
   readonly maxValueBytes: number;
@@ -78,19 +84,22 @@ export class Shard {
       room,
       version: VERSION,
     });
-    const handler = createHandler({
-      store: () => store,
-      lifecycle,
-      guard,
-      room,
-      fileSystem: await fileSystemId(path),
-      journalBytes: options.journalBytes,
-      requests,
-      metrics: () => metrics.page(),
-      maxValueBytes: options.maxValueBytes,
-      log,
-    });
-    const port = await ShardPort.open(options, { handler, lifecycle, requests });
+    const fileSystem = await fileSystemId(path);
+    const handlerOf = (isLocal: boolean) =>
+      createHandler({
+        store: () => store,
+        lifecycle,
+        guard,
+        browserGuard: new BrowserGuard(hostNames(options, isLocal)),
+        room,
+        fileSystem,
+        journalBytes: options.journalBytes,
+        requests,
+        metrics: () => metrics.page(),
+        maxValueBytes: options.maxValueBytes,
+        log,
+      });
+    const port = await ShardPort.open(options, { handlerOf, lifecycle, requests });
     const { address } = port;
     const holder = {
       pid: Deno.pid,
@@ -135,6 +144,16 @@ export class Shard {
     await store.close();
     dataDir.close();
   }
+}
+
+/** The names that the Host of a request may have, `undefined` for any. */
+function hostNames(
+  { allowedHosts, host }: ShardOptions,
+  isLocal: boolean,
+): readonly string[] | undefined {
+  // No name of the network leads to loopback, unless another site makes its own do so.
+  if (allowedHosts === undefined && !isLocal) return undefined;
+  return [host.toLowerCase(), ...allowedHosts ?? []];
 }
 
 /** Says on start what everyone on the network can do. */

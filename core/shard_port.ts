@@ -20,7 +20,8 @@ export interface ShardPortOptions extends Place {
 
 /** What is served there. */
 export interface Served {
-  readonly handler: HttpHandler;
+  /** Makes the handler; told whether only this machine reaches it. */
+  readonly handlerOf: (isLocal: boolean) => HttpHandler;
   readonly lifecycle: Lifecycle;
   /** Counts what does not even come to the handler. */
   readonly requests: RequestMetrics;
@@ -47,12 +48,11 @@ export class ShardPort {
   readonly #healthServer: HttpServer | undefined;
 
   private constructor(server: HttpServer, tls?: TlsEndpoint, healthServer?: HttpServer) {
-    const { hostname } = server.addr;
     this.#server = server;
     this.#tls = tls;
     this.#healthServer = healthServer;
     this.address = formatAddress(server.addr);
-    this.isLocal = hostname.startsWith("127.") || hostname === "::1";
+    this.isLocal = isLoopback(server.addr);
     this.health = healthServer === undefined ? undefined : formatAddress(healthServer.addr);
   }
 
@@ -68,7 +68,7 @@ export class ShardPort {
    */
   static async open(
     options: ShardPortOptions,
-    { handler, lifecycle, requests }: Served,
+    { handlerOf, lifecycle, requests }: Served,
   ): Promise<ShardPort> {
     const { certificate, http, log } = options;
     const serverOptions: HttpServerOptions = {
@@ -80,9 +80,12 @@ export class ShardPort {
       },
     };
     if (certificate === undefined) {
-      return new ShardPort(serveHttp(listen(options), handler, serverOptions));
+      const listener = listen(options);
+      const handler = handlerOf(isLoopback(listener.addr));
+      return new ShardPort(serveHttp(listener, handler, serverOptions));
     }
     const tls = await TlsEndpoint.open(options, certificate, log);
+    const handler = handlerOf(isLoopback(tls.listener.addr));
     const server = serveHttp(tls.listener, handler, serverOptions);
     tls.onReplaced((listener) => server.replaceListener(listener));
     // The hook is a process of its own that cannot know whom to trust, or by which name.
@@ -109,6 +112,10 @@ export class ShardPort {
     });
     this.#healthServer?.close();
   }
+}
+
+function isLoopback({ hostname }: Deno.NetAddr): boolean {
+  return hostname.startsWith("127.") || hostname === "::1";
 }
 
 function formatAddress({ hostname, port }: Deno.NetAddr): string {

@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { BrowserGuard } from "../../core/browser_guard.ts";
 import { createHandler } from "../../core/handler.ts";
 import { RequestMetrics } from "../../core/metrics.ts";
 import { headersOf } from "../../core/http_headers.ts";
@@ -35,7 +36,11 @@ async function withShard(
     dir: TempDir,
     store: JournalStore,
   ) => Promise<void>,
-  { maxValueBytes = MAX_VALUE_BYTES } = {},
+  { maxValueBytes = MAX_VALUE_BYTES, hosts }: {
+    readonly maxValueBytes?: number;
+    /** The host names that it admits; any by default. */
+    readonly hosts?: readonly string[];
+  } = {},
 ): Promise<void> {
   await using dir = new TempDir();
   const dataDir = await DataDir.open(dir.path);
@@ -48,6 +53,7 @@ async function withShard(
   const handler = createHandler({
     store: () => store,
     lifecycle,
+    browserGuard: new BrowserGuard(hosts),
     requests: new RequestMetrics(),
     metrics: () => Promise.resolve({ contentType: "text/plain", text: "" }),
     room: () => diskRoom(dir.path),
@@ -83,6 +89,7 @@ function request(
     chunked: chunked === true,
     body: bytes === undefined || bytes.length === 0 ? undefined : fakeBody(bytes),
     header: (name) => headers[name],
+    headerIs: (name, value) => headers[name] === value,
   };
 }
 

@@ -496,7 +496,9 @@ class Life implements AsyncDisposable {
     const framing = random.chance(0.5)
       ? `Content-Length: ${size}\r\n\r\n`
       : `Transfer-Encoding: chunked\r\n\r\n${size.toString(16)}\r\n`;
-    const head = `PUT /v1/keys/${encodeURIComponent(key)} HTTP/1.1\r\nHost: kvs\r\n${framing}`;
+    const head = `PUT /v1/keys/${
+      encodeURIComponent(key)
+    } HTTP/1.1\r\nHost: localhost\r\n${framing}`;
     const request = Buffer.concat([Buffer.from(head), Buffer.alloc(bytes, "abandoned ")]);
     using connection = await Deno.connect({ hostname: "127.0.0.1", port: this.server.port });
     for (let at = 0; at < request.length;) at += await connection.write(request.subarray(at));

@@ -70,7 +70,7 @@ Deno.test("a request without the token is refused before its body is asked for",
   await Deno.writeTextFile(dir.join("token"), "secret");
   await using server = await Server.start(dir.join("data"), ["--token-file", dir.join("token")]);
   using conn = await Deno.connect({ hostname: "127.0.0.1", port: server.port });
-  const head = "PUT /v1/keys/a HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n" +
+  const head = "PUT /v1/keys/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n" +
     "Expect: 100-continue\r\n\r\n";
   await conn.write(new TextEncoder().encode(head));
   // To the end of the connection, without having sent the body.
@@ -322,7 +322,7 @@ Deno.test("a TLS client that is silent, or speaks no TLS, holds up nobody and is
     Array.from({ length: 20 }, () => Deno.connect({ hostname: "127.0.0.1", port: server.port })),
   );
   try {
-    await silent[0]?.write(new TextEncoder().encode("GET / HTTP/1.1\r\nHost: x\r\n\r\n"));
+    await silent[0]?.write(new TextEncoder().encode("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"));
     using client = await TlsClient.connect(server.port, authority.cert);
     assertMatch(await client.ask("/healthz"), /^HTTP\/1\.1 200 /);
     for (const conn of silent) {
@@ -415,7 +415,9 @@ class TlsClient implements Disposable {
 
   /** The whole answer to a GET, which has to come in one piece. */
   async ask(path: string): Promise<string> {
-    await this.#conn.write(new TextEncoder().encode(`GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`));
+    await this.#conn.write(
+      new TextEncoder().encode(`GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`),
+    );
     const buffer = new Uint8Array(65_536);
     const size = await this.#conn.read(buffer);
     return new TextDecoder().decode(buffer.subarray(0, size ?? 0));

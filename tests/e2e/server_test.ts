@@ -85,6 +85,8 @@ Deno.test("GET / lists the routes", async () => {
   for (const route of ["/save/KEY/WORD", "/load/KEY", "/allKeys", "/healthz", "/readyz"]) {
     assertStringIncludes(body, route);
   }
+  const help = (await kvs(["server", "--help"])).stdout;
+  for (const text of [body, help]) assertMatch(text, /\? .*%3F/);
 });
 
 Deno.test("keys are plain files: what is saved can be read, what was there is served", async () => {
@@ -346,6 +348,53 @@ Deno.test("no key reaches outside of the data directory", async () => {
   assert((await server.ask("/allKeys")).body.includes("..%2Fescape"));
 });
 
+/** Sends a GET with this Host, which no client library lets its caller choose; resolves to the status. */
+async function statusFor(port: number, path: string, host: string): Promise<number> {
+  using conn = await Deno.connect({ hostname: "127.0.0.1", port });
+  const head = `GET ${path} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`;
+  await conn.write(new TextEncoder().encode(head));
+  const answer = await new Response(conn.readable).text();
+  return Number(/^HTTP\/1\.1 (\d{3}) /.exec(answer)?.[1]);
+}
+
+Deno.test("on loopback no name of another site leads to the data, and no page of one", async () => {
+  await using dir = new TempDir();
+  await using server = await Server.start(dir.join("a"), ["--allow-host", "One.example, two"]);
+  const table: [string, number][] = [
+    [server.address, 200],
+    ["localhost", 200],
+    ["one.example:80", 200],
+    ["two", 200],
+    ["evil.example", 403],
+  ];
+  for (const [host, status] of table) {
+    assertEquals([host, await statusFor(server.port, "/save/a/1", host)], [host, status]);
+  }
+  const page = { "content-type": "text/plain", origin: "http://evil.example" };
+  const body = '{"op":"delete","key":"a"}';
+  const refused = await server.ask("/v1/batch", { method: "POST", headers: page, body });
+  assertEquals([refused.status, JSON.parse(refused.body).error], [403, "forbidden"]);
+  assertEquals((await server.ask("/load/a")).body, "1");
+});
+
+Deno.test("on all addresses any name leads to the data, unless names are given", async () => {
+  await using dir = new TempDir();
+  for (
+    const [name, env, status] of [
+      ["a", {}, 200],
+      ["b", { KVS_ALLOW_HOST: "server-0.server" }, 403],
+    ] as const
+  ) {
+    await using server = new Running(["server", "0", dir.join(name)], { env });
+    const [, port] = await server.line(/listening.*address=[0-9.]+:([0-9]+)/);
+    assertEquals(await statusFor(Number(port), "/allKeys", "server-0.server"), 200);
+    assertEquals(await statusFor(Number(port), "/allKeys", "other.example"), status);
+  }
+  const { code, stderr } = await kvs(["server", "0", dir.join("c"), "--allow-host", "a:80"]);
+  assertEquals(code, 1);
+  assertStringIncludes(stderr, 'Invalid --allow-host: expected host names, received "a:80"');
+});
+
 Deno.test("a batch runs over the wire, whether it is short, long or of unknown length", async () => {
   await using dir = new TempDir();
   await using server = await Server.start(dir.path);
@@ -372,7 +421,7 @@ Deno.test("an upload that stalls holds up no other write to its key", async () =
   await using server = await Server.start(dir.path);
   const slow = await Deno.connect({ hostname: "127.0.0.1", port: server.port });
   try {
-    const head = "PUT /v1/keys/k HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n";
+    const head = "PUT /v1/keys/k HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n";
     await slow.write(new TextEncoder().encode(head + "x".repeat(70_000)));
     for (const word of ["1", "2"]) {
       assertEquals((await server.ask(`/save/k/${word}`)).body, word);

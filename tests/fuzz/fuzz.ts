@@ -52,7 +52,18 @@ export async function fuzz(options: FuzzOptions): Promise<FuzzReport> {
   await Deno.mkdir(cwd);
   await Deno.writeTextFile(dir.join("secret.txt"), "SECRET");
   await using server = new Running(
-    ["server", "0", data, "--host", "127.0.0.1", "--max-value", "64KiB", ...args],
+    [
+      "server",
+      "0",
+      data,
+      "--host",
+      "127.0.0.1",
+      "--allow-host",
+      "x",
+      "--max-value",
+      "64KiB",
+      ...args,
+    ],
     { cwd },
   );
   const [, portText = ""] = await server.line(/listening.*address=127\.0\.0\.1:([0-9]+)/);
