@@ -272,7 +272,13 @@ function failure(error: unknown, log: Log, key?: string): Result {
   return key === undefined ? what : { ...what, key };
 }
 
-const FIELDS = new Set(["op", "key", "value", "base64", "type", "ifMatch", "ifNoneMatch"]);
+/** The fields that each operation takes: another one would be ignored. */
+const FIELDS = new Map([
+  ["put", new Set(["op", "key", "value", "base64", "type", "ifMatch", "ifNoneMatch"])],
+  ["get", new Set(["op", "key"])],
+  ["head", new Set(["op", "key"])],
+  ["delete", new Set(["op", "key", "ifMatch", "ifNoneMatch"])],
+]);
 
 /** @throws {InvalidOperationError} If the line is not an operation. */
 function parseOperation(line: string): Operation {
@@ -284,8 +290,8 @@ function parseOperation(line: string): Operation {
   }
   if (!isOperation(parsed)) {
     throw new InvalidOperationError(
-      'Invalid operation: expected "op" put, get, head or delete, "key", for put "value" or "base64", ' +
-        'and texts only in "type", "ifMatch", "ifNoneMatch"',
+      'Invalid operation: expected "op" put, get, head or delete, "key", for put "value" or "base64" ' +
+        'and maybe "type", for put and delete maybe "ifMatch" or "ifNoneMatch", all of them texts',
     );
   }
   return parsed;
@@ -293,24 +299,17 @@ function parseOperation(line: string): Operation {
 
 function isOperation(parsed: unknown): parsed is Operation {
   if (!isObject(parsed)) return false;
-  for (const name in parsed) if (!FIELDS.has(name)) return false;
   const { op, key, value, base64, type, ifMatch, ifNoneMatch } = parsed;
-  if (typeof key !== "string") return false;
+  const fields = typeof op === "string" ? FIELDS.get(op) : undefined;
+  if (fields === undefined || typeof key !== "string") return false;
+  for (const name in parsed) if (!fields.has(name)) return false;
   if (!isOptionalText(type) || !isOptionalText(ifMatch) || !isOptionalText(ifNoneMatch)) {
     return false;
   }
-  switch (op) {
-    case "put":
-      return value === undefined
-        ? typeof base64 === "string"
-        : typeof value === "string" && base64 === undefined;
-    case "get":
-    case "head":
-    case "delete":
-      return value === undefined && base64 === undefined;
-    default:
-      return false;
-  }
+  if (op !== "put") return true;
+  return value === undefined
+    ? typeof base64 === "string"
+    : typeof value === "string" && base64 === undefined;
 }
 
 function wellFormed(text: string): string {
