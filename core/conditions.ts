@@ -1,6 +1,9 @@
 /** Conditional requests: header fields of RFC 9110 section 13.1 to what the store checks. */
-import { InvalidConditionError } from "./errors.ts";
+import { InvalidConditionError, PreconditionFailedError } from "./errors.ts";
 import { type Condition } from "./store.ts";
+
+/** A condition that only a key which is there can meet. */
+export type IfMatch = Exclude<Condition, "absent">;
 
 const ETAG_LIST = /^(?:W\/)?"[^"]*"(?:\s*,\s*(?:W\/)?"[^"]*")*$/;
 
@@ -20,8 +23,32 @@ export function writeCondition(
     if (ifNoneMatch.trim() === "*") return "absent";
     throw new InvalidConditionError("Invalid If-None-Match: a write takes only *");
   }
-  if (ifMatch === null) return undefined;
-  const list = ifMatch.trim();
+  return ifMatch === null ? undefined : parseIfMatch(ifMatch);
+}
+
+/**
+ * Returns what a read expects to find, `undefined` where `ifMatch` is. Weak ETags never match.
+ *
+ * @throws {InvalidConditionError} If the header is malformed.
+ */
+export function readCondition(ifMatch: string | undefined): IfMatch | undefined {
+  return ifMatch === undefined ? undefined : parseIfMatch(ifMatch);
+}
+
+/** Whether a key is as `expected`; `etag` is that of its value, `undefined` if it is absent. */
+export function isAsExpected(expected: IfMatch, etag: string | undefined): boolean {
+  return etag !== undefined && (expected === "present" || expected.etags.includes(etag));
+}
+
+/** The error that tells of a condition that does not hold. */
+export function preconditionFailed(): PreconditionFailedError {
+  return new PreconditionFailedError(
+    "Precondition failed: the key is not in the state that the request names",
+  );
+}
+
+function parseIfMatch(text: string): IfMatch {
+  const list = text.trim();
   if (list === "*") return "present";
   if (!ETAG_LIST.test(list)) {
     throw new InvalidConditionError(`Invalid If-Match: expected * or "etag", ...: ${list}`);

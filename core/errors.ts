@@ -22,8 +22,11 @@ export class InvalidKeyError extends KvsError {}
 /** Thrown when a conditional header is not of the form that RFC 9110 gives it. */
 export class InvalidConditionError extends KvsError {}
 
-/** Thrown when the query of a listing cannot be understood. */
+/** Thrown when the query of a target cannot be understood, or would be ignored. */
 export class InvalidQueryError extends KvsError {}
+
+/** Thrown when a part of a value is sent, where only whole ones are taken. */
+export class InvalidRangeError extends KvsError {}
 
 /** Thrown when a value is saved with a content type that could not be a header. */
 export class InvalidContentTypeError extends KvsError {}

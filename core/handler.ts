@@ -16,6 +16,7 @@ import { type Log } from "./log.ts";
 import { type RequestMetrics, routeIndex } from "./metrics.ts";
 import { type MetricsPage } from "./metrics_page.ts";
 import { METRICS, statusOf, V1_BATCH, V1_KEYS, V1_STATS } from "./protocol.ts";
+import { refuseQuery } from "./query.ts";
 import { errorAnswer, jsonAnswer, textAnswer, UNAVAILABLE } from "./respond.ts";
 import { type SetResult, type Store } from "./store.ts";
 import {
@@ -51,6 +52,9 @@ export interface HandlerOptions {
   readonly log: Log;
 }
 
+/** Methods of what can only be looked at, for `Allow`. */
+const LOOKS = "GET, HEAD";
+
 const KEY_PREFIX = `${V1_KEYS}/`;
 
 const ROUTES = `kvs: one shard of a key/value store.
@@ -62,7 +66,7 @@ Book routes (GET, plain text; in KEY and WORD write ? as %3F, / as %2F, % as %25
 
 Native routes
   PUT /v1/keys/KEY     save the body (If-Match, If-None-Match: *)
-  GET /v1/keys/KEY     the value, with ETag
+  GET /v1/keys/KEY     the value, with ETag (If-Match, If-None-Match)
   DELETE /v1/keys/KEY  delete (If-Match)
   GET /v1/keys         a page of keys: ?prefix= &after= &limit=
                        (Accept: application/x-ndjson streams them all)
@@ -125,20 +129,22 @@ export function createHandler(options: HandlerOptions): HttpHandler {
       case "/allKeys":
         return method === "GET" ? withStore(request, now, allKeys) : wrongMethod(path, "GET");
       case V1_KEYS:
-        return method === "GET"
+        return isLook(method)
           ? withStore(request, now, (store) => listKeys(store, request))
-          : wrongMethod(path, "GET");
+          : wrongMethod(path, LOOKS);
       case V1_BATCH:
         return method === "POST"
           ? withStore(request, now, (store) => batch(store, request))
           : wrongMethod(path, "POST");
       case V1_STATS:
-        return method === "GET" ? withStore(request, now, stats) : wrongMethod(path, "GET");
+        return isLook(method)
+          ? withStore(request, now, (store) => stats(store, request))
+          : wrongMethod(path, LOOKS);
       case "/healthz":
       case "/readyz":
         return health(request, lifecycle);
       case METRICS:
-        return method === "GET" ? metrics() : wrongMethod(path, "GET");
+        return isLook(method) ? metrics() : wrongMethod(path, LOOKS);
       case "/":
         return page(request, STATUS_CODE.OK, ROUTES);
       default:
@@ -182,7 +188,8 @@ export function createHandler(options: HandlerOptions): HttpHandler {
     return { status: STATUS_CODE.OK, headers: { "content-type": contentType }, body: text };
   }
 
-  async function stats(store: Store): Promise<HttpResponse> {
+  async function stats(store: Store, { query }: HttpRequest): Promise<HttpResponse> {
+    refuseQuery(query);
     const { freeBytes, usedBytes, freeFiles, blockBytes } = await options.room();
     const { fileSystem, journalBytes } = options;
     const room = { freeBytes, usedBytes, freeFiles, blockBytes, fileSystem, journalBytes };
@@ -248,9 +255,12 @@ function health(request: HttpRequest, lifecycle: Lifecycle): HttpResponse {
 
 /** A page that is there to be looked at. */
 function page({ method, path }: HttpRequest, status: StatusCode, text: string): HttpResponse {
-  return method === "GET" || method === "HEAD"
-    ? textAnswer(status, text)
-    : wrongMethod(path, "GET, HEAD");
+  return isLook(method) ? textAnswer(status, text) : wrongMethod(path, LOOKS);
+}
+
+/** Whether a request asks for what there is, with its body or without: RFC 9110 section 9.3.2. */
+function isLook(method: string): boolean {
+  return method === "GET" || method === "HEAD";
 }
 
 function unauthorized(path: string): HttpResponse {

@@ -3,13 +3,19 @@ import { ifNoneMatch } from "@std/http/etag";
 import { STATUS_CODE } from "@std/http/status";
 import { type BatchOptions, runBatch } from "./batch.ts";
 import { readValue } from "./body.ts";
-import { writeCondition } from "./conditions.ts";
+import {
+  type IfMatch,
+  isAsExpected,
+  preconditionFailed,
+  readCondition,
+  writeCondition,
+} from "./conditions.ts";
 import { DeferredAnswer } from "./deferred_answer.ts";
-import { InvalidQueryError, LengthRequiredError } from "./errors.ts";
+import { InvalidQueryError, InvalidRangeError, LengthRequiredError } from "./errors.ts";
 import { SharedHeaders } from "./http_headers.ts";
 import { type HttpRequest, type HttpResponse } from "./http_types.ts";
-import { decodeSegment } from "./key.ts";
 import { streamPages } from "./listing.ts";
+import { parseQuery, refuseQuery } from "./query.ts";
 import { errorAnswer, jsonAnswer } from "./respond.ts";
 import { DEFAULT_CONTENT_TYPE, V1_KEYS } from "./protocol.ts";
 import {
@@ -27,6 +33,9 @@ const DEFAULT_PAGE = 1000;
 /** The most keys in one page of `GET /v1/keys`. */
 const MAX_PAGE = 10_000;
 
+/** The largest `limit` of a listing; a stream of all keys is not paged. */
+const MAX_LIMIT = 999_999_999;
+
 /** Content type of a listing or batch with one JSON object a line. */
 const NDJSON_TYPE = "application/x-ndjson";
 
@@ -38,19 +47,29 @@ export const KEY_METHODS = "GET, HEAD, PUT, DELETE";
 /** What a route gives. */
 export type Answer = HttpResponse | Promise<HttpResponse> | DeferredAnswer<SetResult>;
 
-/** `GET` and `HEAD /v1/keys/KEY`: the bytes, 304 where the client has them, 404. */
+/**
+ * `GET` and `HEAD /v1/keys/KEY`: the bytes, 412 where the key is not as the client expects, 304 where it
+ * has the bytes, 404. In this order: RFC 9110 section 13.2.2.
+ */
 export function getKey(store: Store, key: string, request: HttpRequest): Answer {
+  refuseQuery(request.query);
+  const expected = readCondition(request.header("if-match"));
   const value = store.get(key);
   return value instanceof Promise
-    ? value.then((found) => answerValue(key, found, request))
-    : answerValue(key, value, request);
+    ? value.then((found) => answerValue(key, found, request, expected))
+    : answerValue(key, value, request, expected);
 }
 
 function answerValue(
   key: string,
   value: Value | LargeValue | undefined,
   request: HttpRequest,
+  expected: IfMatch | undefined,
 ): HttpResponse {
+  if (expected !== undefined && !isAsExpected(expected, value?.etag)) {
+    if (value !== undefined) discard(value);
+    throw preconditionFailed();
+  }
   if (value === undefined) return notFound(key);
   const { etag, contentType } = value;
   const headers = contentType === DEFAULT_CONTENT_TYPE
@@ -71,6 +90,13 @@ function answerValue(
 
 /** `PUT /v1/keys/KEY`: 201 created or 204 replaced, with the ETag of what is stored now. */
 export function putKey(store: Store, key: string, request: HttpRequest, maxBytes: number): Answer {
+  refuseQuery(request.query);
+  const refused = refuseCoding(request);
+  if (refused !== undefined) return refused;
+  if (request.header("content-range") !== undefined) {
+    // RFC 9110 section 14.5: what would save a part as the whole must be refused.
+    throw new InvalidRangeError("Invalid Content-Range: a value is saved as a whole");
+  }
   const condition = conditionOf(request);
   const value = readValue(request, maxBytes, condition === undefined);
   const saved = value instanceof Promise
@@ -89,13 +115,14 @@ export async function deleteKey(
   key: string,
   request: HttpRequest,
 ): Promise<HttpResponse> {
+  refuseQuery(request.query);
   const found = await store.delete(key, conditionOf(request));
   return found ? { status: STATUS_CODE.NoContent } : notFound(key);
 }
 
 /** `GET /v1/keys`: a page of keys as JSON, or all of them as NDJSON, in order. */
 export function listKeys(store: Store, request: HttpRequest): HttpResponse {
-  const options = parseListQuery(request.query);
+  const options = listOptions(request.query);
   if (request.header("accept")?.includes(NDJSON_TYPE)) {
     const body = streamPages(
       store,
@@ -119,7 +146,10 @@ export function listKeys(store: Store, request: HttpRequest): HttpResponse {
 export function postBatch(
   request: HttpRequest,
   options: BatchOptions,
-): Promise<HttpResponse> {
+): HttpResponse | Promise<HttpResponse> {
+  refuseQuery(request.query);
+  const refused = refuseCoding(request);
+  if (refused !== undefined) return refused;
   const { body, contentLength, chunked } = request;
   if (contentLength === undefined && !chunked) {
     throw new LengthRequiredError("Length required: send Content-Length or a chunked body");
@@ -140,25 +170,35 @@ async function answerBatch(
   };
 }
 
-/** @throws {InvalidQueryError} If the query has an unknown name or a limit that is no count. */
-function parseListQuery(query: string): ListOptions {
-  const options: { prefix?: string; after?: string; limit?: number } = {};
-  for (const pair of query.split("&")) {
-    if (pair === "") continue;
-    const equals = pair.indexOf("=");
-    const name = equals < 0 ? pair : pair.slice(0, equals);
-    const text = decodeSegment(equals < 0 ? "" : pair.slice(equals + 1));
-    if (name === "prefix" || name === "after") {
-      options[name] = text;
-    } else if (name === "limit" && /^[1-9]\d{0,8}$/.test(text)) {
-      options.limit = Number(text);
-    } else {
-      throw new InvalidQueryError(
-        `Invalid query: expected prefix, after, or limit from 1: "${pair}"`,
-      );
-    }
-  }
-  return options;
+/** @throws {InvalidQueryError} If the query has an unknown name or a limit that is no such count. */
+function listOptions(query: string): ListOptions {
+  const fields = parseQuery(query, ["prefix", "after", "limit"]);
+  const prefix = fields.get("prefix");
+  const after = fields.get("after");
+  const limit = fields.get("limit");
+  return {
+    ...(prefix === undefined ? {} : { prefix }),
+    ...(after === undefined ? {} : { after }),
+    ...(limit === undefined ? {} : { limit: parseLimit(limit) }),
+  };
+}
+
+function parseLimit(text: string): number {
+  const limit = /^[1-9]\d*$/.test(text) ? Number(text) : NaN;
+  if (limit <= MAX_LIMIT) return limit;
+  throw new InvalidQueryError(
+    `Invalid query: expected a limit from 1 to ${MAX_LIMIT}, received "${text}"`,
+  );
+}
+
+/** The answer to content that is compressed: nobody would undo that. RFC 9110 sections 8.4 and 15.5.16. */
+function refuseCoding(request: HttpRequest): HttpResponse | undefined {
+  const coding = request.header("content-encoding");
+  if (coding === undefined || /^(identity)?$/i.test(coding)) return undefined;
+  const detail = `Content-Encoding not supported: send the content as it is, not as ${coding}`;
+  return errorAnswer(request.path, STATUS_CODE.UnsupportedMediaType, detail, {
+    "accept-encoding": "identity",
+  });
 }
 
 function conditionOf(request: HttpRequest): Condition | undefined {

@@ -1,5 +1,6 @@
 /** Decides conditional writes in the moment in which their batch is about to be written. */
-import { messageOf, PreconditionFailedError } from "./errors.ts";
+import { preconditionFailed } from "./conditions.ts";
+import { messageOf } from "./errors.ts";
 import { PendingCarry, type PendingWrite, SupersededError } from "./pending_write.ts";
 import type { Condition } from "./store.ts";
 
@@ -29,9 +30,7 @@ export async function decideConditions(
       const before = inBatch.get(key);
       try {
         if (!await holds(condition, key, before, durable)) {
-          write.failure = new PreconditionFailedError(
-            "Precondition failed: the key is not in the state that the request names",
-          );
+          write.failure = preconditionFailed();
         }
       } catch (error) {
         write.failure = new Error(`Cannot read the value to compare with: ${messageOf(error)}`, {

@@ -221,8 +221,32 @@ Deno.test("every refusal on a native route is one line of JSON", async () => {
       ["/v1/batch", { method: "POST" }, 411, "length_required"],
       ["/v1/keys?limit=0", {}, 400, "bad_request"],
       ["/v1/keys?limit=x", {}, 400, "bad_request"],
+      ["/v1/keys?limit=10000000000", {}, 400, "bad_request"],
       ["/v1/keys?color=red", {}, 400, "bad_request"],
       ["/v1/keys?prefix=%ff", {}, 400, "bad_request"],
+      ["/v1/keys/a?me", { method: "PUT", body: "x" }, 400, "bad_request"],
+      ["/v1/keys/a?limit=1", {}, 400, "bad_request"],
+      ["/v1/keys/a?x=1", { method: "DELETE" }, 400, "bad_request"],
+      ["/v1/batch?x", { method: "POST", body: "" }, 400, "bad_request"],
+      ["/v1/stats?x", {}, 400, "bad_request"],
+      [
+        "/v1/keys/a",
+        { method: "PUT", body: "x", headers: { "content-range": "bytes 3-3/4" } },
+        400,
+        "bad_request",
+      ],
+      [
+        "/v1/keys/a",
+        { method: "PUT", body: "x", headers: { "content-encoding": "gzip" } },
+        415,
+        "unsupported_media_type",
+      ],
+      [
+        "/v1/batch",
+        { method: "POST", body: "x", headers: { "content-encoding": "br" } },
+        415,
+        "unsupported_media_type",
+      ],
       ["/v1/nothing", {}, 404, "not_found"],
       ["/v1/keys/a/b", {}, 404, "not_found"],
     ];
@@ -238,6 +262,7 @@ Deno.test("every refusal on a native route is one line of JSON", async () => {
       (await ask("/v1/keys/a", { method: "PUT", body: big })).body,
       `${MAX_VALUE_BYTES + 1} bytes, at most ${MAX_VALUE_BYTES}`,
     );
+    assertStringIncludes((await ask("/v1/keys?limit=10000000000")).body, "from 1 to 999999999");
     assertEquals((await ask("/v1/keys")).body, '{"keys":[],"next":null}\n');
   });
 });
@@ -257,6 +282,124 @@ Deno.test("a value of any size comes back whole, with its length known or not", 
   });
 });
 
+Deno.test("GET and HEAD answer 412 where If-Match does not hold, before all else", async () => {
+  await withShard(async (ask) => {
+    for (const [key, body] of [["small", "v"], ["large", "v".repeat(150_000)]] as const) {
+      const target = `/v1/keys/${key}`;
+      const etag = (await ask(target, { method: "PUT", body })).header("etag") ?? "";
+      const table: [Record<string, string>, number][] = [
+        [{ "if-match": etag }, 200],
+        [{ "if-match": "*" }, 200],
+        [{ "if-match": `"other", ${etag}` }, 200],
+        [{ "if-match": '"other"' }, 412],
+        [{ "if-match": `W/${etag}` }, 412],
+        [{ "if-match": etag, "if-none-match": '"other"' }, 200],
+        [{ "if-match": etag, "if-none-match": etag }, 304],
+        [{ "if-match": '"other"', "if-none-match": etag }, 412],
+        [{ "if-match": "unquoted" }, 400],
+      ];
+      for (const method of ["GET", "HEAD"]) {
+        for (const [headers, status] of table) {
+          const answer = await ask(target, { method, headers });
+          assertEquals([key, method, headers, answer.status], [key, method, headers, status]);
+        }
+        for (const match of ["*", '"other"']) {
+          const absent = await ask("/v1/keys/none", { method, headers: { "if-match": match } });
+          assertEquals([method, match, absent.status], [method, match, 412]);
+        }
+      }
+    }
+  });
+});
+
+Deno.test("content that would be stored as something else is refused, and the value stands", async () => {
+  await withShard(async (ask) => {
+    const put = (headers: Record<string, string>) =>
+      ask("/v1/keys/k", { method: "PUT", body: "tail", headers });
+    await ask("/save/k/whole");
+    assertEquals((await put({ "content-range": "bytes 3-6/7" })).status, 400);
+    assertEquals((await put({ "content-range": "bytes */7" })).status, 400);
+    for (const coding of ["gzip", "identity, gzip", "GZIP"]) {
+      const refused = await put({ "content-encoding": coding });
+      assertEquals([coding, refused.status], [coding, 415]);
+      assertEquals(refused.header("accept-encoding"), "identity");
+    }
+    assertEquals((await ask("/load/k")).body, "whole");
+    assertEquals((await put({ "content-encoding": "Identity" })).status, 204);
+    assertEquals((await put({ "content-encoding": "" })).status, 204);
+  });
+});
+
+Deno.test("HEAD is answered wherever GET is, but on the book routes", async () => {
+  await withShard(async (ask) => {
+    await ask("/save/a/1");
+    for (const target of ["/", "/healthz", "/readyz", "/metrics", "/v1/keys", "/v1/stats"]) {
+      const [get, head] = [await ask(target), await ask(target, { method: "HEAD" })];
+      assertEquals([target, get.status, head.status], [target, 200, 200]);
+      assertEquals(head.header("content-type"), get.header("content-type"));
+      const other = await ask(target, { method: "POST", body: "x" });
+      assertEquals([target, other.status, other.header("allow")], [target, 405, "GET, HEAD"]);
+    }
+    for (const target of ["/load/a", "/save/a/2", "/allKeys"]) {
+      const head = await ask(target, { method: "HEAD" });
+      assertEquals([target, head.status, head.header("allow")], [target, 405, "GET"]);
+    }
+    assertEquals((await ask("/load/a")).body, "1");
+  });
+});
+
+Deno.test("a query is passed over where there is no data to be had, and on the book routes", async () => {
+  await withShard(async (ask) => {
+    await ask("/save/a/1?b");
+    for (const target of ["/healthz?x", "/readyz?x", "/metrics?name=x", "/?x", "/load/a?x"]) {
+      assertEquals([target, (await ask(target)).status], [target, 200]);
+    }
+    // Without a name in it there is nothing to pass over.
+    assertEquals((await ask("/v1/keys/a?")).body, "1");
+    assertEquals((await ask("/v1/stats?&")).status, 200);
+  });
+});
+
+Deno.test("every data route refuses pages of other sites, and nothing is changed", async () => {
+  const headers = { host: "127.0.0.1:8000" };
+  const foreign = [
+    { ...headers, origin: "http://evil.example" },
+    { ...headers, "sec-fetch-site": "cross-site" },
+    { host: "evil.example:8000" },
+  ];
+  await withShard(async (ask) => {
+    assertEquals((await ask("/save/a/1", { headers })).body, "1");
+    const batch = '{"op":"delete","key":"a"}';
+    const routes: [string, Ask][] = [
+      ["/save/a/2", {}],
+      ["/load/a", {}],
+      ["/allKeys", {}],
+      ["/v1/keys", {}],
+      ["/v1/keys", { method: "HEAD" }],
+      ["/v1/keys/a", {}],
+      ["/v1/keys/a", { method: "HEAD" }],
+      ["/v1/keys/a", { method: "PUT", body: "2" }],
+      ["/v1/keys/a", { method: "DELETE" }],
+      ["/v1/batch", { method: "POST", body: batch }],
+      ["/v1/stats", {}],
+    ];
+    for (const [target, options] of routes) {
+      for (const theirs of foreign) {
+        const { status, body } = await ask(target, { ...options, headers: theirs });
+        assertEquals([target, theirs, status], [target, theirs, 403]);
+        assertMatch(body, target.startsWith("/v1/") ? /^\{[^\n]*\}\n$/ : /^Not for [^\n]+$/);
+      }
+    }
+    // Probes come as they please, and a person may look what this is.
+    for (const target of ["/healthz", "/readyz", "/metrics", "/"]) {
+      for (const theirs of foreign) {
+        assertEquals((await ask(target, { headers: theirs })).status, 200, target);
+      }
+    }
+    assertEquals((await ask("/load/a", { headers })).body, "1");
+  }, { hosts: [] });
+});
+
 Deno.test("GET /v1/keys pages in order, by prefix, after and limit", async () => {
   await withShard(async (ask) => {
     for (const key of ["b1", "a2", "a1", "a3", "%F0%9F%98%80", "%EF%BD%81"]) {
@@ -269,6 +412,22 @@ Deno.test("GET /v1/keys pages in order, by prefix, after and limit", async () =>
     assertEquals(await list("prefix=a&limit=3"), { keys: ["a1", "a2", "a3"], next: null });
     assertEquals(await list("prefix=a&after=a1x"), { keys: ["a2", "a3"], next: null });
     assertEquals(await list("after=zzz&limit=1"), { keys: ["ａ"], next: "ａ" });
+  });
+});
+
+Deno.test("a + in a query is a blank, in a path itself", async () => {
+  await withShard(async (ask) => {
+    const keys = ["user 1", "user 2", "user 3", "user+1"];
+    for (const key of keys) {
+      await ask(`/v1/keys/${key.replace(" ", "%20")}`, { method: "PUT", body: key });
+    }
+    assertEquals((await ask("/v1/keys/user+1")).body, "user+1");
+    const list = async (fields: Record<string, string>) =>
+      JSON.parse((await ask(`/v1/keys?${new URLSearchParams(fields)}`)).body).keys;
+    assertEquals(await list({ prefix: "user " }), keys.slice(0, 3));
+    assertEquals(await list({ prefix: "user+" }), keys.slice(3));
+    assertEquals(await list({ after: "user 1", limit: "2" }), keys.slice(1, 3));
+    assertEquals(await list({ after: "user 3" }), keys.slice(3));
   });
 });
 

@@ -126,6 +126,11 @@ const ODD_TARGETS: readonly string[] = [
   "/v1/keys?limit=x",
   "/v1/keys?after=%ff",
   "/v1/keys?prefix=%",
+  "/v1/keys?after=+%2B%+",
+  "/v1/keys?+=+&%70refix=a",
+  "/v1/keys?limit=10000000000",
+  "/v1/keys/a?me",
+  "/v1/batch?&=",
   "/v1/keys?prefix=a&prefix=b&&=&x",
   "/metrics",
   "/readyz?x",
@@ -158,6 +163,11 @@ const ODD_FIELDS: readonly string[] = [
   "Authorization: Bearer",
   "Authorization: Basic !!!!",
   "Date: never",
+  "Origin: \xff://",
+  "Origin: http://[::1",
+  "Sec-Fetch-Site: cross-site, none",
+  "Content-Range: bytes */0",
+  "Content-Encoding: ,",
 ];
 
 /** A request whose answer must not be trusted to be a good one; `keys` begins the keys it may write. */

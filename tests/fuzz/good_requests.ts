@@ -56,6 +56,8 @@ const HARMLESS = [
   "X-HTTP-Method-Override: DELETE",
   "If-Modified-Since: Thu, 01 Jan 2099 00:00:00 GMT",
   "TE: trailers",
+  "Sec-Fetch-Site: none",
+  "Sec-Fetch-Mode: cors",
 ];
 
 /** Keys that one worker alone uses, with what is known of them, and requests about them. */
@@ -130,6 +132,11 @@ export class KnownKeys {
           this.#plain(`GET /save/_shutting_down_/x`, 400),
           this.#plain(`GET /v1/keys/${"k".repeat(256)}`, 400),
           this.#plain(`GET /nowhere/${url}`, 404),
+          this.#plain("HEAD /v1/keys", 200, dice.of([[], ["Accept: application/x-ndjson"]])),
+          this.#plain("HEAD /v1/stats", 200),
+          this.#plain("HEAD /metrics", 200),
+          this.#refused(url),
+          this.#foreign(url),
         ]);
       default: {
         const body = this.#smuggled("GET", url);
@@ -146,6 +153,31 @@ export class KnownKeys {
   /** A body that does harm where it is taken for a request. */
   #smuggled(method: string, url: string): string {
     return `${method} /save/${url}/smuggled HTTP/1.1\r\nHost: x\r\n\r\n`;
+  }
+
+  /** A save that must not be carried out, since a part of what it says would be ignored. */
+  #refused(url: string): Piece {
+    const [framing, body] = framed("refused", this.#dice);
+    const put = `PUT /v1/keys/${url}`;
+    return this.#dice.of([
+      this.#plain(`${put}?ttl-of=1`, 400, [framing], body),
+      this.#plain(put, 400, [framing, "Content-Range: bytes 1-7/8"], body),
+      this.#plain(put, 415, [framing, "Content-Encoding: gzip"], body),
+    ]);
+  }
+
+  /** A request of a page of another site, which must come to nothing. */
+  #foreign(url: string): Piece {
+    const field = this.#dice.of([
+      "Origin: http://evil.example",
+      "Origin: null",
+      "Sec-Fetch-Site: cross-site",
+    ]);
+    return this.#dice.of([
+      this.#plain(`GET /save/${url}/foreign`, 403, [field]),
+      this.#plain(`DELETE /v1/keys/${url}`, 403, [field]),
+      this.#plain("GET /allKeys", 403, [field]),
+    ]);
   }
 
   #put(key: string, url: string, value: Value | undefined): Piece {
@@ -173,6 +205,9 @@ export class KnownKeys {
 
   #read(url: string, key: string, value: Value | undefined): Piece {
     const method = this.#dice.of(["GET", "HEAD"]);
+    if (this.#dice.chance(0.1)) {
+      return this.#plain(`${method} /v1/keys/${url}`, 412, ['If-Match: "no such"']);
+    }
     if (value === undefined) return this.#plain(`${method} /v1/keys/${url}`, 404);
     const conditional = value.etag !== "" && this.#dice.chance(0.4);
     const fields = conditional ? [`If-None-Match: "other", ${value.etag}`] : [];
