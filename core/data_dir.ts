@@ -54,6 +54,7 @@ export class DataDir {
   static async open(path: string, files: Pick<Files, "syncFolder"> = denoFiles): Promise<DataDir> {
     let lock: Deno.FsFile;
     try {
+      await checkOpens(join(path, HIDDEN_DIR));
       await ensureDir(join(path, HIDDEN_DIR));
       await flushNames(path, files);
       lock = await Deno.open(join(path, HIDDEN_DIR, LOCK_FILE), {
@@ -88,6 +89,25 @@ export class DataDir {
   /** Lets go of the folder. */
   close(): void {
     this.#lock.close();
+  }
+}
+
+/**
+ * Opens the folder `path`, or the nearest above that is there. The runtime lets folders be made where it opens no
+ * files: that is to be found before anything is left behind.
+ *
+ * @throws {Deno.errors.NotCapable} Below /dev, /proc and /sys, also by a symbolic link.
+ */
+async function checkOpens(path: string): Promise<void> {
+  for (let folder = resolve(path);; folder = dirname(folder)) {
+    try {
+      (await Deno.open(folder)).close();
+      return;
+    } catch (error) {
+      if (error instanceof Deno.errors.NotCapable) throw error;
+      // What else is wrong is told by the step that needs it. The root is always there.
+      if (!(error instanceof Deno.errors.NotFound)) return;
+    }
   }
 }
 

@@ -114,7 +114,20 @@ export class DiscoveryError extends KvsError {}
 /** Thrown when a rebalance stops; the message says what was done so far. */
 export class RebalanceError extends KvsError {}
 
-/** Returns the message of anything thrown, for a log line or a longer message. */
+// Where the runtime opens a file only for programs that may do everything.
+const SPECIAL_PATH = /^Requires all access to (".*?")/;
+const REFUSED_ACCESS = /^Requires (.+? access(?: to ".*?")?)/;
+
+/**
+ * Returns the message of anything thrown, for a log line or a longer message. Not that of the runtime where
+ * it refuses a permission: it tells which flags to compile with, which nobody who has the binary can use.
+ */
 export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  if (!(error instanceof Error)) return String(error);
+  const { message } = error;
+  if (error.name !== "NotCapable") return message;
+  const path = SPECIAL_PATH.exec(message)?.[1];
+  if (path !== undefined) return `${path} is below /dev, /proc or /sys, where kvs opens no files`;
+  const access = REFUSED_ACCESS.exec(message)?.[1];
+  return `kvs has no permission of its own for ${access ?? "this"}`;
 }
