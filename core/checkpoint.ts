@@ -12,6 +12,8 @@ import { fullError } from "./writing.ts";
 
 // How long a save may wait to become a file (milliseconds), so that who looks with `ls` finds it.
 const DELAY_MS = 200;
+// The same for one that comes alone (milliseconds): whoever made it may look at once.
+const ALONE_MS = 20;
 // To make a file costs disk and processor several times what the save did. So while more than this comes
 // in within the delay, it pays to wait until that has been over for a while: of the saves of one key only
 // the last is written, and most bursts are over before the files are begun. A restart replays what is none.
@@ -65,6 +67,8 @@ export class Checkpointer {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #restTimer: ReturnType<typeof setTimeout> | undefined;
   #running: Promise<void> | undefined;
+  /** When the last run ended. */
+  #endedMs = -Infinity;
   /** When the oldest write was committed that no run has taken up. */
   #oldestMs: number | undefined;
   /** When many saves came in last, and when and at what count of writes that was looked at. */
@@ -121,8 +125,11 @@ export class Checkpointer {
       this.hurry();
     } else if (this.#timer === undefined && this.#running === undefined) {
       // A pace counts from here: the time before, without writes, says nothing of it.
-      this.#lookedMs = performance.now();
-      this.#arm(DELAY_MS);
+      const nowMs = performance.now();
+      this.#lookedMs = nowMs;
+      // Not more often than others: who saves now and then is not to wait for ever more checkpoints.
+      if (nowMs - this.#endedMs < DELAY_MS) this.#arm(DELAY_MS);
+      else this.#arm(ALONE_MS, () => this.#lookAlone());
     }
   }
 
@@ -160,10 +167,10 @@ export class Checkpointer {
     this.#writer.close();
   }
 
-  #arm(delayMs: number): void {
+  #arm(delayMs: number, then = () => this.#tick()): void {
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
-      this.#tick();
+      then();
     }, delayMs);
   }
 
@@ -171,6 +178,12 @@ export class Checkpointer {
     clearTimeout(this.#timer);
     clearTimeout(this.#restTimer);
     this.#timer = undefined;
+  }
+
+  #lookAlone(): void {
+    const isAlone = this.#parts.overlay.puts - this.#lookedPuts <= 1 && !this.#queue.isBusy;
+    if (isAlone) this.#start();
+    else this.#arm(DELAY_MS - ALONE_MS);
   }
 
   #tick(): void {
@@ -200,6 +213,7 @@ export class Checkpointer {
     clearTimeout(this.#restTimer);
     this.#running ??= this.#sealAndRun().finally(() => {
       this.#running = undefined;
+      this.#endedMs = performance.now();
       if (this.#isClosing) return;
       if (this.#retryMs > 0) this.#arm(this.#retryMs);
       else if (this.#parts.journal.bytes > 0) this.#arm(this.#pauseMs);

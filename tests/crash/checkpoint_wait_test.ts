@@ -84,6 +84,11 @@ class TimedStore {
     await this.#opened.store.set(`k${this.#saved++}`, VALUE);
   }
 
+  /** Lets `ms` pass. */
+  async rest(ms: number): Promise<void> {
+    await this.#time.tickAsync(ms);
+  }
+
   /** Lets `ms` pass; with `perStep`, so many keys are saved every tenth of a second. */
   async pass(ms: number, perStep = 0): Promise<void> {
     for (let passed = 0; passed < ms; passed += STEP_MS) {
@@ -102,6 +107,42 @@ Deno.test("A few saves become files a fifth of a second later, also while more c
     assertEquals(store.files, 3);
     await store.pass(2000, 1);
     assertGreater(store.files, 15);
+  });
+});
+
+Deno.test("A save that comes alone becomes a file at once, and two are a few", async () => {
+  await TimedStore.use(MEBIBYTE, async (store) => {
+    for (let round = 0; round < 3; round++) {
+      const before = store.files;
+      await store.save(1);
+      await store.rest(19);
+      assertEquals(store.files, before);
+      await store.rest(1);
+      assertEquals(store.files, before + 1);
+      await store.rest(1000);
+    }
+    await store.save(1);
+    await store.rest(10);
+    await store.save(1);
+    await store.rest(189);
+    assertEquals(store.files, 3);
+    await store.rest(1);
+    assertEquals(store.files, 5);
+  });
+});
+
+Deno.test("Saves that come alone again and again have their files made together", async () => {
+  await TimedStore.use(MEBIBYTE, async (store) => {
+    let checkpoints = 0;
+    for (let saved = 1; saved <= 100; saved++) {
+      const before = store.files;
+      await store.save(1);
+      await store.rest(40);
+      if (store.files > before) checkpoints++;
+    }
+    // In four seconds: no more than one in a fifth of a second.
+    assertGreater(checkpoints, 10);
+    assertLess(checkpoints, 22);
   });
 });
 
