@@ -1,5 +1,6 @@
 /** `kvs lifecycle`: the Pod's lifecycle hooks. */
 import { UsageError } from "../core/errors.ts";
+import { keepFilesPrivate } from "../core/file_mode.ts";
 import { poststart, prestop } from "../core/lifecycle.ts";
 import { type Command } from "./args.ts";
 
@@ -16,6 +17,7 @@ export const lifecycle: Command = {
     if (rest.length > 0) throw new UsageError(`Unexpected argument: ${rest[0]}`);
     switch (hook) {
       case "prestop":
+        await keepFilesPrivate(dataDir);
         console.log(await prestop(dataDir));
         return 0;
       case "poststart":

@@ -3,6 +3,7 @@ import { parseHostName } from "../core/browser_guard.ts";
 import { UsageError } from "../core/errors.ts";
 import { type TokenSource } from "../core/guard.ts";
 import { type CertificateFiles } from "../core/listener.ts";
+import { keepFilesPrivate } from "../core/file_mode.ts";
 import { formatJson, formatText, type Log } from "../core/log.ts";
 import { giveUp } from "../core/permissions.ts";
 import { parentEnded } from "../core/self.ts";
@@ -132,6 +133,7 @@ export const server: Command = {
     const alone = parentEnded().then(() => "SIGINT" as const);
     const first = Promise.race([signalled, alone]);
     await giveUp("run", "env");
+    await keepFilesPrivate(dataDir);
     const started = Shard.start({
       host: args.get(HOST),
       port,

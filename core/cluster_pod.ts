@@ -3,7 +3,6 @@
  * and what the kubelet does for it: hooks, readiness, restarts with back-off, a grace period.
  */
 import { delay } from "@std/async/delay";
-import { ensureDir } from "@std/fs/ensure-dir";
 import { type Access } from "./access.ts";
 import { messageOf, RemoteError } from "./errors.ts";
 import { Remote } from "./remote.ts";
@@ -158,7 +157,7 @@ export class Pod {
     };
     const ended = new AbortController();
     try {
-      await ensureDir(dataDir);
+      await Deno.mkdir(dataDir, { recursive: true, mode: 0o700 });
       // Terminated meanwhile: nobody would stop a server that is started now.
       if (this.#end.signal.aborted) return { why: "terminated", killed: false };
       const child = new Child(

@@ -1,7 +1,7 @@
 /**
  * The few calls of the C library that the runtime has no other way to: listing a folder of a million
  * files in a second, small files without a thread for each step, writing and flushing in one step,
- * flushing a file system once for thousands of files, the release of the kernel where /proc is out of
+ * flushing a file system once for thousands of files, the mode of new files, the release of the kernel where /proc is out of
  * reach, and ending a TLS connection whose client is silent.
  */
 
@@ -37,6 +37,7 @@ function openLibC() {
       read: { parameters: ["i32", "buffer", "usize"], result: "isize" },
       access: { parameters: ["buffer", "i32"], result: "i32" },
       getdents64: { parameters: ["i32", "buffer", "usize"], result: "isize" },
+      umask: { parameters: ["u32"], result: "u32" },
       uname: { parameters: ["buffer"], result: "i32" },
       // On another thread: they wait for the disk.
       pwrite: { parameters: ["i32", "buffer", "usize", "i64"], result: "isize", nonblocking: true },

@@ -1,10 +1,12 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import { exists } from "@std/fs/exists";
+import { walk } from "@std/fs/walk";
 import { join } from "@std/path";
-import { kvs, TempDir } from "./kvs.ts";
+import { kvs, Server, TempDir, until } from "./kvs.ts";
 
 /** A file system in memory that the runtime opens no files of. */
 const SHARED_MEMORY = "/dev/shm";
+const MANY_KEYS = 200;
 const hasSharedMemory = await exists(SHARED_MEMORY);
 
 Deno.test({
@@ -26,5 +28,65 @@ Deno.test({
     const marked = await kvs(["lifecycle", "prestop", SHARED_MEMORY]);
     assertEquals(marked.code, 1);
     assertMatch(marked.stderr, refusal);
+  },
+});
+
+/** The modes of all in a folder, by what it is. */
+async function modesIn(folder: string): Promise<{ folders: Set<string>; files: Set<string> }> {
+  const folders = new Set<string>();
+  const files = new Set<string>();
+  for await (const { path, isDirectory } of walk(folder)) {
+    const { mode } = await Deno.stat(path);
+    (isDirectory ? folders : files).add((mode ?? 0).toString(8).slice(-4));
+  }
+  return { folders, files };
+}
+
+/** Has a server make every kind of file there is, and ends it so that they stay. */
+async function makeFiles(folder: string): Promise<void> {
+  await using server = await Server.start(folder);
+  // So many are made by a thread of their own.
+  const lines = Array.from({ length: MANY_KEYS }, (_, i) => {
+    return JSON.stringify({ op: "put", key: `k${i}`, value: "v" });
+  });
+  await server.ask("/v1/batch", { method: "POST", body: lines.join("\n") });
+  await until("the files are made", () => exists(join(folder, "k0")).then((is) => is || undefined));
+  await server.ask("/v1/keys/large", { method: "PUT", body: new Uint8Array(100_000) });
+  const headers = { "content-type": "text/plain" };
+  await server.ask("/v1/keys/typed", { method: "PUT", body: "v", headers });
+  await until("it is a file", () => exists(join(folder, "typed")).then((is) => is || undefined));
+  await server.ask("/save/last/one");
+  assertEquals((await kvs(["lifecycle", "prestop", folder])).code, 0);
+  server.kill("SIGKILL");
+  await server.exit();
+}
+
+Deno.test({
+  name:
+    "what a server and a hook make is for their user alone, and for the group of a shared volume",
+  ignore: Deno.build.os !== "linux",
+  async fn() {
+    await using temp = new TempDir();
+    const missing = temp.join("a", "missing");
+    await makeFiles(missing);
+    assertEquals(await modesIn(temp.join("a")), {
+      folders: new Set(["0700"]),
+      files: new Set(["0600"]),
+    });
+    for (
+      const [before, folders, files] of [
+        [0o755, ["0755", "0700"], ["0600"]],
+        // A volume with fsGroup.
+        [0o2775, ["2775", "2770"], ["0660"]],
+        [0o777, ["0777", "0770"], ["0660"]],
+      ] as const
+    ) {
+      const folder = temp.join(`there-${before}`);
+      await Deno.mkdir(folder);
+      await Deno.chmod(folder, before);
+      await makeFiles(folder);
+      const modes = await modesIn(folder);
+      assertEquals(modes, { folders: new Set(folders), files: new Set(files) });
+    }
   },
 });
