@@ -37,42 +37,44 @@ export interface Holder {
 export class DataDir {
   readonly path: string;
   readonly hiddenPath: string;
+  readonly #folder: Deno.FsFile;
   readonly #lock: Deno.FsFile;
 
-  private constructor(path: string, lock: Deno.FsFile) {
+  private constructor(path: string, folder: Deno.FsFile, lock: Deno.FsFile) {
     this.path = path;
     this.hiddenPath = join(path, HIDDEN_DIR);
+    this.#folder = folder;
     this.#lock = lock;
   }
 
   /**
    * Makes the folder if it is missing and takes hold of it. The hold is a lock of the kernel
-   * (flock), so it ends with the process, however that ends, and no stale file can keep it.
+   * (flock), so it ends with the process, however that ends, and no stale file can keep it. The folder
+   * itself is locked: nobody can remove that by hand and have a second server beside the first. A network file system
+   * may lock files only, so one in the hidden folder is locked too.
    *
    * @throws {StartError} If it cannot be made or written, or another server holds it.
    */
   static async open(path: string, files: Pick<Files, "syncFolder"> = denoFiles): Promise<DataDir> {
-    let lock: Deno.FsFile;
     try {
       await checkOpens(join(path, HIDDEN_DIR));
       await ensureDir(join(path, HIDDEN_DIR));
       await flushNames(path, files);
-      lock = await Deno.open(join(path, HIDDEN_DIR, LOCK_FILE), {
+      const folder = await Deno.open(path);
+      if (!await isFolderFree(folder, LOCK_TIMEOUT_MS)) throw await heldError(path);
+      const lock = await Deno.open(join(path, HIDDEN_DIR, LOCK_FILE), {
         read: true,
         write: true,
         create: true,
       });
+      if (!await isFree(lock, LOCK_TIMEOUT_MS)) throw await heldError(path);
+      return new DataDir(path, folder, lock);
     } catch (error) {
+      if (error instanceof StartError) throw error;
       throw new StartError(`Cannot use data directory ${path}: ${messageOf(error)}`, {
         cause: error,
       });
     }
-    if (!await isFree(lock, LOCK_TIMEOUT_MS)) {
-      throw new StartError(
-        `Cannot use data directory ${path}: held by ${await describeHolder(path)}`,
-      );
-    }
-    return new DataDir(path, lock);
   }
 
   /**
@@ -89,6 +91,7 @@ export class DataDir {
   /** Lets go of the folder. */
   close(): void {
     this.#lock.close();
+    this.#folder.close();
   }
 }
 
@@ -144,8 +147,30 @@ export async function findHolder(path: string): Promise<Holder | undefined> {
     if (await isFree(lock, LOOK_TIMEOUT_MS)) return undefined;
     return await readHolder(path);
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return undefined;
-    throw new StartError(`Cannot tell who holds ${path}: ${messageOf(error)}`, { cause: error });
+    const isThere = !(error instanceof Deno.errors.NotFound);
+    if (!isThere && !await isLocked(path)) return undefined;
+    const why = isThere ? messageOf(error) : "its lock file was removed";
+    throw new StartError(`Cannot tell who holds ${path}: ${why}`, { cause: error });
+  }
+}
+
+/** Whether a server holds the folder itself. */
+async function isLocked(path: string): Promise<boolean> {
+  try {
+    using folder = await Deno.open(path);
+    return !await isFolderFree(folder, LOOK_TIMEOUT_MS);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
+/** As {@link isFree}, for a folder; where folders cannot be locked it counts as free. */
+async function isFolderFree(folder: Deno.FsFile, timeoutMs: number): Promise<boolean> {
+  try {
+    return await isFree(folder, timeoutMs);
+  } catch {
+    return true;
   }
 }
 
@@ -172,11 +197,12 @@ async function readHolder(path: string): Promise<Holder | undefined> {
   }
 }
 
-async function describeHolder(path: string): Promise<string> {
+async function heldError(path: string): Promise<StartError> {
   const holder = await readHolder(path);
-  return holder === undefined
-    ? "another server that is just starting or stopping"
+  const who = holder === undefined
+    ? "another server, which does not say who it is: it is just starting, or its lock file was removed"
     : `the kvs server with pid ${holder.pid} on ${holder.host} at ${holder.address} since ${holder.since}`;
+  return new StartError(`Cannot use data directory ${path}: held by ${who}`);
 }
 
 function isHolder(value: unknown): value is Holder {

@@ -2,7 +2,7 @@ import { assertEquals, assertMatch } from "@std/assert";
 import { exists } from "@std/fs/exists";
 import { walk } from "@std/fs/walk";
 import { join } from "@std/path";
-import { kvs, Server, TempDir, until } from "./kvs.ts";
+import { kvs, Running, Server, TempDir, until } from "./kvs.ts";
 
 /** A file system in memory that the runtime opens no files of. */
 const SHARED_MEMORY = "/dev/shm";
@@ -89,4 +89,26 @@ Deno.test({
       assertEquals(modes, { folders: new Set(folders), files: new Set(files) });
     }
   },
+});
+
+Deno.test("a second server is refused also where the lock file was removed by hand, or all of .kvs", async () => {
+  for (const removed of [".kvs/lock", ".kvs"]) {
+    await using temp = new TempDir();
+    await using server = await Server.start(temp.path);
+    await server.ask("/save/key/value");
+    await until("the checkpoint is done, and needs the hidden folder no more", async () => {
+      const { body } = await server.ask("/metrics");
+      return body.includes("\nkvs_checkpoints_total 1\n") || undefined;
+    });
+    await Deno.remove(temp.join(removed), { recursive: true });
+    for (let attempt = 0; attempt < 2; attempt++) {
+      await using second = new Running(["server", "0", temp.path, "--host", "127.0.0.1"]);
+      await second.line(/^Cannot use data directory .* held by another server, .*$/);
+      assertEquals(await second.exit(), 1);
+    }
+    const marked = await kvs(["lifecycle", "prestop", temp.path]);
+    assertEquals([marked.code, await exists(temp.join("_shutting_down_"))], [1, true]);
+    assertMatch(marked.stderr, /^Cannot tell who holds [^\n]+: its lock file was removed\n$/);
+    assertEquals((await server.ask("/healthz")).status, 200);
+  }
 });
