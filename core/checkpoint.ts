@@ -1,14 +1,22 @@
 /** The checkpoint: turns the journal into plain key files in the background. */
-import { messageOf, StoppedError, StorageFailedError, StorageFullError } from "./errors.ts";
+import {
+  messageOf,
+  StoppedError,
+  StorageBusyError,
+  StorageFailedError,
+  StorageFullError,
+  type WriteRefusedError,
+} from "./errors.ts";
 import type { CommitQueue } from "./commit_queue.ts";
-import { isDiskFull } from "./files.ts";
+import { isDiskFull, isExhausted } from "./files.ts";
 import type { Journal } from "./journal.ts";
 import type { Log } from "./log.ts";
 import { bytesOf, type OverlayEntry } from "./overlay.ts";
 import { PendingCarry } from "./pending_write.ts";
+import type { Reserve } from "./reserve.ts";
 import { type SegmentParts, SegmentWriter } from "./segment_writer.ts";
 import { Value } from "./store.ts";
-import { fullError } from "./writing.ts";
+import { refusedOr } from "./writing.ts";
 
 // How long a save may wait to become a file (milliseconds), so that who looks with `ls` finds it.
 const DELAY_MS = 200;
@@ -39,6 +47,7 @@ const REST_MS = 3000;
 /** What the checkpoint works on. */
 export interface CheckpointParts extends SegmentParts {
   readonly journal: Journal;
+  readonly reserve: Reserve;
   readonly log: Log;
   /** The bound of the journal's size and of the overlay's memory, each, bytes. */
   readonly journalBytes: number;
@@ -94,6 +103,7 @@ export class Checkpointer {
       concurrency: () => this.#concurrency(),
       pauseMs: (workMs) => this.#isGentle ? GENTLE_PAUSES * workMs : 0,
       isStopped: () => this.#isStopped,
+      checkRoom: () => parts.reserve.checkSave(),
       progressed: () => queue.release(),
     });
   }
@@ -249,15 +259,16 @@ export class Checkpointer {
   #prepare(): void {
     if (this.#isClosing) return;
     this.#parts.journal.prepare().catch((error) => {
-      const failure = fullError(error);
+      const failure = refusedOr("Cannot begin a journal segment", error);
       // Without room it is tried again with the next save, which tells whoever made it.
       if (failure instanceof StorageFailedError) this.#parts.failed(failure);
     });
   }
 
   async #run(): Promise<void> {
-    const { journal, overlay } = this.#parts;
+    const { journal, overlay, reserve } = this.#parts;
     try {
+      await this.#restoreReserve();
       for (
         let segment = journal.oldestSealed;
         segment !== undefined;
@@ -266,6 +277,7 @@ export class Checkpointer {
         await this.#carryOver(await this.#writer.write(segment));
         await journal.drop(segment);
         overlay.forget(segment);
+        await reserve.restore();
         // There may be a file to write over now.
         this.#prepare();
         this.#succeeded();
@@ -273,10 +285,24 @@ export class Checkpointer {
         if (this.#queue.hasWaiting && journal.oldestSealed === undefined) await this.#queue.seal();
       }
     } catch (error) {
-      const isFull = error instanceof StorageFullError || isDiskFull(error);
-      if (isFull && await journal.removeSpares()) return await this.#run();
+      const isFull = error instanceof StorageFullError ||
+        !(error instanceof StorageFailedError) && isDiskFull(error);
+      if (isFull && await this.#makeRoom()) return await this.#run();
       this.#handle(error);
     }
+  }
+
+  /** What deletes give goes back to what is kept for them first, else the files of values would take all of it. */
+  async #restoreReserve(): Promise<void> {
+    const { reserve } = this.#parts;
+    if (!reserve.isGivenUp) return;
+    await this.#writer.removeDeleted();
+    await reserve.restore();
+  }
+
+  /** Makes room where there is none; resolves to whether anything was there that could be given up. */
+  async #makeRoom(): Promise<boolean> {
+    return await this.#parts.journal.removeSpares() || await this.#writer.removeDeleted();
   }
 
   /**
@@ -329,8 +355,7 @@ export class Checkpointer {
       log("error", "checkpoint failed, will be tried again", { error: why });
     }
     this.#retryMs = Math.min(Math.max(FIRST_RETRY_MS, 2 * this.#retryMs), LONGEST_RETRY_MS);
-    const what = error instanceof BlockedError ? "Journal full" : "Disk full: the journal is full";
-    this.#queue.refuse(new StorageFullError(`${what} and cannot be written out: ${why}`));
+    this.#queue.refuse(refusalFor(error, why));
   }
 
   #concurrency(): number {
@@ -341,4 +366,13 @@ export class Checkpointer {
   get #isGentle(): boolean {
     return !this.#isClosing && !this.#isPressed && this.#queue.isBusy;
   }
+}
+
+/** What a write is told that finds no room in the journal while its files cannot be made. */
+function refusalFor(error: unknown, why: string): WriteRefusedError {
+  if (error instanceof StorageBusyError || isExhausted(error)) {
+    return new StorageBusyError(`Busy: the journal is full and cannot be written out: ${why}`);
+  }
+  const what = error instanceof BlockedError ? "Journal full" : "Disk full: the journal is full";
+  return new StorageFullError(`${what} and cannot be written out: ${why}`);
 }

@@ -1,6 +1,11 @@
 /** Group commit: writes that arrive while a flush is under way share the next one, or the next two. */
 import { Batch } from "./commit_batch.ts";
-import { type ShuttingDownError, StorageFailedError, StorageFullError } from "./errors.ts";
+import {
+  type ShuttingDownError,
+  StorageFailedError,
+  StorageFullError,
+  WriteRefusedError,
+} from "./errors.ts";
 import type { Journal } from "./journal.ts";
 import type { PendingCarry, PendingWrite } from "./pending_write.ts";
 import { failedError } from "./writing.ts";
@@ -15,9 +20,13 @@ export interface CommitHost {
   apply(write: PendingWrite, segment: number): boolean;
   /** Whether the next write should go into another segment. */
   isSegmentFull(): boolean;
+  /** Gives deletes the room that is kept for them; resolves to whether there may be more now. */
+  giveRoomToDeletes(): Promise<boolean>;
+  /** Whether deletes may take more of the journal than others. */
+  hasRoomForDeletes(): boolean;
   /** Called when a batch has become visible. */
   committed(): void;
-  /** Called when a write has to wait for the checkpoint, or the disk had no room for it. */
+  /** Called when a write has to wait for the checkpoint, or was refused. */
   full(): void;
   /** Called when the disk failed. */
   failed(error: StorageFailedError): void;
@@ -52,7 +61,7 @@ export class CommitQueue {
   /** Writes that the journal has no room for, in order; those before `#nextWaiting` are gone. */
   #waiting: PendingWrite[] = [];
   #nextWaiting = 0;
-  #refusal: StorageFullError | undefined;
+  #refusal: WriteRefusedError | undefined;
   #failure: StorageFailedError | undefined;
   /** Why nothing is taken any more. */
   #end: StorageFailedError | ShuttingDownError | undefined;
@@ -120,13 +129,13 @@ export class CommitQueue {
   }
 
   /**
-   * While there is a refusal, no write waits: those that would are rejected with it. For the time in
-   * which the journal is full and the disk as well.
+   * While there is a refusal, no write waits: those that would are rejected with it, but for deletes, which may be
+   * all that makes room. For the time in which the journal is full and the disk as well.
    */
-  refuse(refusal: StorageFullError | undefined): void {
+  refuse(refusal: WriteRefusedError | undefined): void {
     this.#refusal = refusal;
     if (refusal === undefined) return;
-    for (const write of this.#takeWaiting()) write.fail(refusal);
+    for (const write of this.#takeWaiting()) this.submit(write);
   }
 
   /** Seals the journal's segment as soon as no flush is under way; resolves when that is done. */
@@ -176,7 +185,12 @@ export class CommitQueue {
       this.#filling.add(write);
       this.#wake();
     } else if (this.#refusal !== undefined) {
-      write.fail(this.#refusal);
+      if (isDelete(write) && this.#host.hasRoomForDeletes()) {
+        this.#filling.add(write);
+        this.#wake();
+      } else {
+        write.fail(this.#refusal);
+      }
     } else {
       this.#waiting.push(write);
       this.#host.full();
@@ -261,9 +275,39 @@ export class CommitQueue {
 
   #failed(batch: Batch, error: unknown): void {
     this.#writing = undefined;
-    const failure = error instanceof StorageFullError
+    const failure = error instanceof WriteRefusedError
       ? error
       : failedError("Cannot write the journal", error);
+    if (failure instanceof StorageFullError && batch.writes.some(isDelete)) {
+      return void this.#repeatDeletes(batch, failure);
+    }
+    this.#refused(batch, failure);
+  }
+
+  /** Writes the deletes of a batch once more, with the room that is kept for them; the rest of it is refused. */
+  async #repeatDeletes(batch: Batch, full: StorageFullError): Promise<void> {
+    const isMore = await this.#host.giveRoomToDeletes();
+    if (this.#failure !== undefined || !isMore) return this.#refused(batch, this.#failure ?? full);
+    // What came meanwhile must not take that room either.
+    const writes = [...batch.writes, ...this.#filling.writes];
+    const waiting = this.#takeWaiting();
+    batch.clear();
+    this.#filling.clear();
+    for (const write of writes) {
+      write.failure = undefined;
+      if (isDelete(write)) batch.add(write);
+      else write.fail(full);
+    }
+    this.#free.push(this.#filling);
+    this.#filling = batch;
+    for (const write of waiting) {
+      if (isDelete(write)) this.#waiting.push(write);
+      else write.fail(full);
+    }
+    this.#next(0);
+  }
+
+  #refused(batch: Batch, failure: WriteRefusedError | StorageFailedError): void {
     batch.fail(failure);
     this.#recycle(batch);
     if (failure instanceof StorageFailedError) {
@@ -331,4 +375,8 @@ export class CommitQueue {
     if (isAny) this.#append(batch);
     else this.#settle(batch);
   }
+}
+
+function isDelete({ state }: PendingWrite): boolean {
+  return state === undefined;
 }

@@ -118,6 +118,8 @@ export class ContentTypes {
       throw error;
     }
     file.close();
+    // Should the folder not be flushed, what is known of the file is not true any more.
+    this.#isTorn = true;
     await this.#files.rename(path, join(this.#folder, FILE_NAME));
     await this.#files.syncFolder(this.#folder);
     this.#exists = true;

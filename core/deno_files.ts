@@ -4,6 +4,7 @@ import type { FileFacts, Files, OpenFile } from "./files.ts";
 import { openFileSystem } from "./file_system.ts";
 import { listFolder } from "./folder_listing.ts";
 import { readAtOnce } from "./quick_files.ts";
+import { failedError } from "./writing.ts";
 
 class DenoFile implements OpenFile {
   readonly #file: Deno.FsFile;
@@ -70,6 +71,9 @@ export const denoFiles: Files = {
     const folder = await Deno.open(path, { read: true });
     try {
       await folder.sync();
+    } catch (error) {
+      // Also where the system was only short of memory: a flush that was begun and failed is not repeated.
+      throw failedError(`Cannot flush the folder ${path}`, error);
     } finally {
       folder.close();
     }

@@ -50,8 +50,14 @@ export class ValueTooLargeError extends KvsError {
 /** Thrown when a conditional write finds another state than the one it names. */
 export class PreconditionFailedError extends KvsError {}
 
+/** Base of what says that a write was not carried out, and nothing is wrong with what is stored. */
+export class WriteRefusedError extends KvsError {}
+
 /** Thrown when the disk has no room for a write; the old value stands. */
-export class StorageFullError extends KvsError {}
+export class StorageFullError extends WriteRefusedError {}
+
+/** Thrown when the system has no open files or memory to spare for a moment; the old value stands. */
+export class StorageBusyError extends WriteRefusedError {}
 
 /** Thrown when a write could not be let in before the end of the server; the old value stands. */
 export class ShuttingDownError extends KvsError {}

@@ -13,6 +13,9 @@ const LEAST_LINUX = [5, 8] as const;
 // From so many files on it costs less than to flush each.
 const LEAST_FILES = 32;
 
+/** A thread opens seven files as it begins, and the runtime ends the process if it cannot; a few more for the others. */
+const THREAD_FILES = 16;
+
 /** `struct utsname` of Linux: six texts, the third of them the release (bytes). */
 const UTSNAME_FIELD = 65;
 const UTSNAME_BYTES = 6 * UTSNAME_FIELD;
@@ -20,16 +23,32 @@ const UTSNAME_BYTES = 6 * UTSNAME_FIELD;
 /**
  * Opens the file system that the folder `path` is on, to write `files` files. Returns `undefined`
  * where these are few, where it cannot be flushed as a whole, or where failures would go unnoticed:
- * another system, an older Linux, another C library, no permission to call it.
+ * another system, an older Linux, another C library, no permission to call it. And while the process has hardly any
+ * open files left.
  */
 export function openFileSystem(path: string, files: number): FileSystem | undefined {
   if (files < LEAST_FILES) return undefined;
   const libc = loadLibC();
-  if (libc === undefined || !reportsFailures(libc)) return undefined;
+  if (libc === undefined || !reportsFailures(libc) || !canOpen(libc, path, THREAD_FILES)) {
+    return undefined;
+  }
   // Failures are reported from here on.
   const folder = libc.open(cString(path), O_CLOEXEC, 0);
   if (folder < 0) return undefined;
   return new FileThread(libc, folder);
+}
+
+/** Whether `count` more files can be open at the same time. */
+function canOpen(libc: NonNullable<LibC>, path: string, count: number): boolean {
+  const opened: number[] = [];
+  const name = cString(path);
+  let descriptor = 0;
+  while (opened.length < count && descriptor >= 0) {
+    descriptor = libc.open(name, O_CLOEXEC, 0);
+    if (descriptor >= 0) opened.push(descriptor);
+  }
+  for (const one of opened) libc.close(one);
+  return opened.length === count;
 }
 
 class FileThread implements FileSystem {

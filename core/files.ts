@@ -95,7 +95,10 @@ export interface Files {
   rename(from: string, to: string): Promise<void>;
   /** Removes a file. Durable after `syncFolder`. */
   remove(path: string): Promise<void>;
-  /** Resolves when all names in the folder would survive a power cut. */
+  /**
+   * Resolves when all names in the folder would survive a power cut. A failure that is {@link isExhausted} says
+   * that the flush was not begun.
+   */
   syncFolder(path: string): Promise<void>;
   /**
    * Opens the file system that `path` is on; `undefined` where that is not possible, or costs more
@@ -113,11 +116,20 @@ export function isDiskFull(error: unknown): boolean {
   return hasCode(error, FULL_CODES) || hasOsError(error, /\(os error (?:28|122|27)\)/);
 }
 
+/**
+ * Whether `error` says that the system has too little of something for a moment: EMFILE and ENFILE (open files),
+ * ENOMEM, EAGAIN. That is no damage: what was to be done was not begun.
+ */
+export function isExhausted(error: unknown): boolean {
+  return hasCode(error, EXHAUSTED_CODES) || hasOsError(error, /\(os error (?:24|23|12|11)\)/);
+}
+
 /** Whether `error` says that a folder is where a file should be: EISDIR, or ENOTEMPTY for a removal. */
 export function isFolderInTheWay(error: unknown): boolean {
   return error instanceof Deno.errors.IsADirectory || hasOsError(error, /\(os error (?:21|39)\)/);
 }
 
+const EXHAUSTED_CODES = new Set(["EMFILE", "ENFILE", "ENOMEM", "EAGAIN"]);
 const FULL_CODES = new Set(["ENOSPC", "EDQUOT", "EFBIG"]);
 
 function hasCode(error: unknown, codes: ReadonlySet<string>): boolean {

@@ -7,7 +7,7 @@ import { allKeys, load, save } from "./book_routes.ts";
 import { type BrowserGuard } from "./browser_guard.ts";
 import { DeferredAnswer } from "./deferred_answer.ts";
 import { type DiskRoom } from "./disk_room.ts";
-import { KvsError, messageOf, ShuttingDownError } from "./errors.ts";
+import { KvsError, messageOf, ShuttingDownError, StorageBusyError } from "./errors.ts";
 import { type Guard } from "./guard.ts";
 import { type HttpHandler, type HttpRequest, type HttpResponse } from "./http_types.ts";
 import { keyFromSegment } from "./key.ts";
@@ -199,6 +199,9 @@ export function createHandler(options: HandlerOptions): HttpHandler {
   function failed(error: unknown, path: string): HttpResponse {
     const status = statusOf(error);
     if (error instanceof ShuttingDownError) return UNAVAILABLE;
+    if (error instanceof StorageBusyError) {
+      return errorAnswer(path, status, error.message, { "retry-after": "1" });
+    }
     if (error instanceof KvsError) return errorAnswer(path, status, error.message);
     log("error", "request failed", { path: path.slice(0, 200), error: messageOf(error) });
     return errorAnswer(path, status, "Internal error: the server's log tells more");

@@ -1,7 +1,7 @@
 /** The journal: an append-only log in segments, each dropped once its writes are in key files. */
 import { join } from "@std/path";
 import { messageOf } from "./errors.ts";
-import { type Files, isDiskFull, type OpenFile } from "./files.ts";
+import { type Files, isDiskFull, isExhausted, type OpenFile } from "./files.ts";
 import { Histogram } from "./histogram.ts";
 import { type FrameBuffer, SEGMENT_HEADER_BYTES } from "./journal_record.ts";
 import {
@@ -12,7 +12,7 @@ import {
   type SegmentPlace,
 } from "./journal_segment.ts";
 import { type SpareFile, SpareFiles, type SpareLimits } from "./spare_files.ts";
-import { failedError, fullError, writeAll } from "./writing.ts";
+import { busyError, failedError, refusedOr, writeAll } from "./writing.ts";
 
 /** What {@link Journal} starts from: the segments found on the disk, each with the end of its frames. */
 export type FoundSegments = ReadonlyMap<number, number>;
@@ -34,6 +34,8 @@ export class Journal {
   #givingBack: Promise<boolean> | undefined;
   #last: { number: number; end: number };
   readonly #spares: SpareFiles;
+  /** The sealed segment whose name is gone, but not yet durably so. */
+  #dropping: { readonly number: number; readonly spare: SpareFile | undefined } | undefined;
   /** The sealed segments that this process wrote. */
   readonly #written = new Map<number, Omit<SpareFile, "path">>();
   #sealedBytes = 0;
@@ -122,7 +124,9 @@ export class Journal {
       await this.#files.remove(join(this.#folder, segmentName(number)));
     } catch (error) {
       // Somebody may have removed it by hand.
-      if (!(error instanceof Deno.errors.NotFound)) throw fullError(error);
+      if (!(error instanceof Deno.errors.NotFound)) {
+        throw refusedOr("Cannot remove a segment", error);
+      }
     }
     return await beginSegment(this.#place, number, this.#last.end);
   }
@@ -173,7 +177,9 @@ export class Journal {
       await writeAll(file, bytes);
     } catch (error) {
       await this.#cutBack(active, error);
-      if (!isDiskFull(error) || !await this.removeSpares()) throw fullError(error);
+      if (!isDiskFull(error) || !await this.removeSpares()) {
+        throw refusedOr("Cannot write the journal", error);
+      }
       return await this.#writeAndFlush(active, bytes);
     }
     try {
@@ -198,9 +204,30 @@ export class Journal {
 
   /**
    * Removes the oldest sealed segment. Durable once resolved, because of two segments with the same
-   * key the younger must never be lost alone.
+   * key the younger must never be lost alone. To be called again when it rejects.
+   *
+   * @throws {StorageFailedError} If the disk failed.
+   * @throws {StorageBusyError} If the folder cannot be opened for now.
    */
   async drop(number: number): Promise<void> {
+    const { spare } = this.#dropping ??= { number, spare: await this.#moveAway(number) };
+    try {
+      await this.#files.syncFolder(this.#folder);
+    } catch (error) {
+      throw isExhausted(error)
+        ? busyError(error)
+        : failedError("Cannot flush the folder of the journal", error);
+    }
+    // Not before: until then a power cut gives the file its old name back, and what the next segment
+    // has written to it by then would stand in the middle of the journal.
+    if (spare !== undefined) this.#spares.put(spare);
+    this.#dropping = undefined;
+    this.#written.delete(number);
+    this.#sealedBytes -= this.#sealed.get(number) ?? 0;
+    this.#sealed.delete(number);
+  }
+
+  async #moveAway(number: number): Promise<SpareFile | undefined> {
     const end = this.#sealed.get(number) ?? 0;
     const path = join(this.#folder, segmentName(number));
     const written = this.#written.get(number);
@@ -208,17 +235,7 @@ export class Journal {
     const spare = written && this.#spares.place(number, written, this.bytes - end + unwritten);
     if (spare !== undefined) await this.#files.rename(path, spare.path);
     else await this.#files.remove(path);
-    try {
-      await this.#files.syncFolder(this.#folder);
-    } catch (error) {
-      throw failedError("Cannot flush the folder of the journal", error);
-    }
-    // Not before: until then a power cut gives the file its old name back, and what the next segment
-    // has written to it by then would stand in the middle of the journal.
-    if (spare !== undefined) this.#spares.put(spare);
-    this.#written.delete(number);
-    this.#sealed.delete(number);
-    this.#sealedBytes -= end;
+    return spare;
   }
 
   /** Closes the journal and leaves no file behind that is not a sealed segment. */

@@ -1,9 +1,10 @@
 /** One segment of the journal: how its file is named, and how it is begun. */
 import { join } from "@std/path";
-import { type DurableFile, type Files, isDiskFull, type OpenFile } from "./files.ts";
+import { StorageFailedError } from "./errors.ts";
+import { type DurableFile, type Files, isDiskFull, isExhausted, type OpenFile } from "./files.ts";
 import { encodeHeader, SEGMENT_HEADER_BYTES } from "./journal_record.ts";
 import type { SpareFiles } from "./spare_files.ts";
-import { failedError, fullError, writeAll } from "./writing.ts";
+import { busyError, failedError, refusedOr, writeAll } from "./writing.ts";
 
 /** On-disk name: `journal-` and eight or more digits. */
 const SEGMENT_NAME = /^journal-(\d{8,})$/;
@@ -49,6 +50,7 @@ export interface SegmentPlace {
  *
  * @param previousEnd Where the frames of the segment before end; 0 if there was none.
  * @throws {StorageFullError} If there is no room, without spare files either; nothing is left behind.
+ * @throws {StorageBusyError} If files cannot be opened for now; nothing is left behind.
  * @throws {StorageFailedError} If the disk failed.
  */
 export async function beginSegment(
@@ -59,9 +61,13 @@ export async function beginSegment(
   const { folder, files, spares } = place;
   const path = join(folder, segmentName(number));
   const old = spares.take();
-  const file = old === undefined
-    ? await createFile(files, path)
-    : await openIfThere(files, old.path);
+  let file: OpenFile | undefined;
+  try {
+    file = old === undefined ? await files.create(path) : await openIfThere(files, old.path);
+  } catch (error) {
+    if (old !== undefined) spares.put(old);
+    throw refusedOr("Cannot begin a journal segment", error);
+  }
   // Removed by hand, as to make room.
   if (file === undefined) return await beginSegment(place, number, previousEnd);
   const salt = randomSalt();
@@ -78,7 +84,7 @@ export async function beginSegment(
     if (isDiskFull(error) && await spares.removeAll()) {
       return await beginSegment(place, number, previousEnd);
     }
-    throw fullError(error);
+    throw refusedOr("Cannot begin a journal segment", error);
   }
   let name = old?.path ?? path;
   try {
@@ -87,18 +93,23 @@ export async function beginSegment(
     name = path;
   } catch (error) {
     file.close();
-    if (!isDiskFull(error)) throw failedError("Cannot flush a new journal segment", error);
+    const refusal = refusedOr("Cannot flush a new journal segment", error);
+    if (refusal instanceof StorageFailedError) throw refusal;
     // Some file systems find that there is no room only now. What was not flushed is nobody's.
     await discard(files, name);
-    if (await spares.removeAll()) return await beginSegment(place, number, previousEnd);
-    throw fullError(error);
+    if (isDiskFull(error) && await spares.removeAll()) {
+      return await beginSegment(place, number, previousEnd);
+    }
+    throw refusal;
   }
   try {
     // Before a write in it is acknowledged its name has to be durable.
     await files.syncFolder(folder);
   } catch (error) {
     file.close();
-    throw failedError("Cannot flush the folder of the journal", error);
+    if (!isExhausted(error)) throw failedError("Cannot flush the folder of the journal", error);
+    await discard(files, path);
+    throw busyError(error);
   }
   const durable = files.openDurable(path);
   const oldBytes = old?.end ?? 0;
@@ -135,13 +146,5 @@ async function discard(files: Files, path: string): Promise<void> {
     await files.remove(path);
   } catch (error) {
     throw failedError("Cannot remove a journal segment that was not begun", error);
-  }
-}
-
-async function createFile(files: Files, path: string): Promise<OpenFile> {
-  try {
-    return await files.create(path);
-  } catch (error) {
-    throw fullError(error);
   }
 }

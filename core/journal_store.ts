@@ -67,8 +67,10 @@ export class JournalStore implements Store {
     this.#queue = new CommitQueue(parts.journal, this.#commitHost(), parts.parting);
     this.#checkpointer = new Checkpointer({ ...parts, failed }, this.#queue);
     this.#reader = new ValueReader(parts);
-    const giveRoom = () => parts.journal.removeSpares();
-    this.#largeWriter = new LargeWriter(parts.hiddenFolder, parts.files, giveRoom);
+    this.#largeWriter = new LargeWriter(parts.hiddenFolder, parts.files, {
+      check: () => parts.reserve.checkSave(),
+      make: () => parts.journal.removeSpares(),
+    });
     this.#queue.release();
     this.#checkpointer.begin();
   }
@@ -175,6 +177,7 @@ export class JournalStore implements Store {
     condition: Condition | undefined,
   ): Promise<SetResult> {
     try {
+      this.#parts.reserve.checkSave();
       this.#parts.keyFiles.checkFree(key);
     } catch (error) {
       return Promise.reject(error);
@@ -251,7 +254,7 @@ export class JournalStore implements Store {
   }
 
   #commitHost(): CommitHost {
-    const { journal, overlay, journalBytes } = this.#parts;
+    const { journal, overlay, journalBytes, reserve } = this.#parts;
     return {
       room: () => {
         const used = Math.max(journal.bytes, overlay.bytes);
@@ -265,6 +268,8 @@ export class JournalStore implements Store {
         });
       },
       apply: (write, segment) => this.#apply(write, segment),
+      giveRoomToDeletes: () => reserve.giveUp(),
+      hasRoomForDeletes: () => Math.max(journal.bytes, overlay.bytes) < 2 * journalBytes,
       isSegmentFull: () => this.#checkpointer.isSegmentFull,
       committed: () => this.#checkpointer.committed(),
       full: () => this.#checkpointer.hurry(),

@@ -1,10 +1,10 @@
 /** Large values: written to and read from files piece by piece. */
 import { join } from "@std/path";
 import { StorageFullError } from "./errors.ts";
-import type { FileFacts, Files, OpenFile } from "./files.ts";
+import { type FileFacts, type Files, isExhausted, type OpenFile } from "./files.ts";
 import { LargeFile } from "./overlay.ts";
 import { type IncomingValue, LARGE_VALUE_BYTES, type LargeValue, Value } from "./store.ts";
-import { failedError, fullError, writeAll } from "./writing.ts";
+import { busyError, failedError, refusedOr, writeAll } from "./writing.ts";
 
 /** On-disk name: values on their way to their key's file. */
 export const LARGE_PREFIX = "large-";
@@ -64,6 +64,14 @@ export class OpenLargeValue implements LargeValue {
   }
 }
 
+/** What a {@link LargeWriter} asks about the room on the disk. */
+export interface RoomForLarge {
+  /** @throws {StorageFullError} If there is none that it may have. */
+  check(): void;
+  /** Called where the disk is full; resolves to whether there is more room now. */
+  make(): Promise<boolean>;
+}
+
 /**
  * Writes large values to temporary files. A file is durable, content and name, before the journal
  * names it; the checkpoint renames it to the key's file.
@@ -71,7 +79,7 @@ export class OpenLargeValue implements LargeValue {
 export class LargeWriter {
   readonly #folder: string;
   readonly #files: Files;
-  readonly #giveRoom: () => Promise<boolean>;
+  readonly #room: RoomForLarge;
   // A name is never used twice, also not by the next server: the journal may still name the file.
   readonly #prefix = LARGE_PREFIX + crypto.randomUUID().slice(0, 18) + "-";
   #count = 0;
@@ -79,17 +87,16 @@ export class LargeWriter {
   #nextFolderSync: Promise<void> | undefined;
   #folderSync: Promise<void> = Promise.resolve();
 
-  /** @param giveRoom Called where the disk is full; resolves to whether there is more room now. */
-  constructor(folder: string, files: Files, giveRoom: () => Promise<boolean>) {
+  constructor(folder: string, files: Files, room: RoomForLarge) {
     this.#folder = folder;
     this.#files = files;
-    this.#giveRoom = giveRoom;
+    this.#room = room;
   }
 
   /**
    * Takes in a value: a small one is returned whole, a large one as a file.
    *
-   * @throws {StorageFullError} If there is no room.
+   * @throws {WriteRefusedError} If there is no room, or no file can be opened for now.
    * @throws Whatever the incoming chunks throw; nothing stays behind.
    */
   async take(value: Value | IncomingValue): Promise<Value | LargeFile> {
@@ -119,7 +126,7 @@ export class LargeWriter {
       return await write();
     } catch (error) {
       const isFull = error instanceof StorageFullError;
-      if (!isFull || !await this.#giveRoom() || again === undefined) throw error;
+      if (!isFull || !await this.#room.make() || again === undefined) throw error;
       return await again();
     }
   }
@@ -151,10 +158,11 @@ export class LargeWriter {
     chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
   ): Promise<OpenFile> {
     try {
+      this.#room.check();
       return await this.#files.create(path);
     } catch (error) {
       if (Symbol.asyncIterator in chunks) await chunks[Symbol.asyncIterator]().return?.();
-      throw fullError(error);
+      throw refusedOr("Cannot make a file for a new value", error);
     }
   }
 
@@ -163,7 +171,9 @@ export class LargeWriter {
     return this.#nextFolderSync ??= this.#folderSync.catch(() => {}).then(() => {
       this.#nextFolderSync = undefined;
       this.#folderSync = this.#files.syncFolder(this.#folder).catch((error) => {
-        throw failedError("Cannot flush the folder of new values", error);
+        throw isExhausted(error)
+          ? busyError(error)
+          : failedError("Cannot flush the folder of new values", error);
       });
       return this.#folderSync;
     });
@@ -174,7 +184,8 @@ async function sync(file: OpenFile): Promise<void> {
   try {
     await file.syncData();
   } catch (error) {
-    throw failedError("Cannot flush a new value", error);
+    // Without room or memory: the file goes, and nothing names it.
+    throw refusedOr("Cannot flush a new value", error);
   }
 }
 
@@ -182,7 +193,7 @@ async function writeChunk(file: OpenFile, chunk: Uint8Array): Promise<void> {
   try {
     await writeAll(file, chunk);
   } catch (error) {
-    throw fullError(error);
+    throw refusedOr("Cannot write a new value", error);
   }
 }
 

@@ -16,6 +16,7 @@ import type { KeyIndex } from "./key_index.ts";
 import { etagOfFile, LARGE_PREFIX } from "./large_value.ts";
 import type { Log } from "./log.ts";
 import { LargeFile, Overlay } from "./overlay.ts";
+import { Reserve } from "./reserve.ts";
 import { SAVE_PREFIX } from "./segment_writer.ts";
 import { isSpareName } from "./spare_files.ts";
 import { Value } from "./store.ts";
@@ -31,6 +32,8 @@ export interface JournalStoreOptions {
    * in files; 256 MiB by default. Writers are slowed to the pace of the files when either is full.
    */
   readonly journalBytes?: number;
+  /** Bytes that are kept for deletes on a disk that is full otherwise; none by default. */
+  readonly reserveBytes?: number;
   /**
    * How long `close` may take to let in what waits and to turn the journal into key files
    * (milliseconds), by default as long as it needs. What is left then stays in the journal.
@@ -59,6 +62,7 @@ export async function openJournalStore(
 ): Promise<JournalStore> {
   const { log, onFatal, files = denoFiles, cacheBytes = 64 * MEBIBYTE } = options;
   const { journalBytes = 256 * MEBIBYTE, closeTimeoutMs = Infinity, parting } = options;
+  const { reserveBytes = 0 } = options;
   const hiddenFolder = join(path, HIDDEN_DIR);
   await makeHidden(files, path, hiddenFolder);
   const keyFiles = new KeyFiles(path);
@@ -88,6 +92,7 @@ export async function openJournalStore(
       found,
       spares: { leastBytes: journalBytes / 16, mostBytes: journalBytes / 2 },
     }),
+    reserve: await Reserve.open(hiddenFolder, files, reserveBytes),
     overlay,
     cache,
     keyFiles,

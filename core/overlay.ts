@@ -120,6 +120,11 @@ export class Overlay {
     return this.#bySegment.get(segment) ?? [];
   }
 
+  /** Returns the newest writes that are deletes and not in files yet: a look at all there is. */
+  deletes(): readonly OverlayEntry[] {
+    return [...this.#entries.values()].filter(({ state }) => state === undefined);
+  }
+
   /** Number of entries of `segment`. */
   countOf(segment: number): number {
     return this.#bySegment.get(segment)?.length ?? 0;

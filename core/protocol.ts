@@ -11,6 +11,7 @@ import {
   LengthRequiredError,
   PreconditionFailedError,
   ShuttingDownError,
+  StorageBusyError,
   StorageFullError,
   ValueTooLargeError,
 } from "./errors.ts";
@@ -32,6 +33,7 @@ const STATUSES = [
   [PreconditionFailedError, STATUS_CODE.PreconditionFailed],
   [ValueTooLargeError, STATUS_CODE.ContentTooLarge],
   [ShuttingDownError, STATUS_CODE.ServiceUnavailable],
+  [StorageBusyError, STATUS_CODE.ServiceUnavailable],
   [StorageFullError, STATUS_CODE.InsufficientStorage],
 ] as const;
 

@@ -27,6 +27,8 @@ export interface GroupHost {
     /** How long to leave the disk to others after work on it (both milliseconds). */
     pauseMs(workMs: number): number;
     isStopped(): boolean;
+    /** To be called before files are made. @throws {StorageFullError} If there is no room that they may have. */
+    checkRoom(): void;
   };
 }
 
@@ -49,6 +51,7 @@ export class SegmentGroup {
    * could not be done is left, to be done on its own, where it tells why.
    *
    * @throws {StorageFailedError} If the disk failed.
+   * @throws {StorageFullError} If there is no room that its files may have.
    * @throws {StoppedError} If it was told to stop.
    */
   async write(): Promise<void> {
@@ -70,6 +73,7 @@ export class SegmentGroup {
     let bytes = 0;
     const make = () =>
       this.#inTurn(async () => {
+        this.#host.pace.checkRoom();
         const failed = await this.#fileSystem.create(group.map(({ file }) => file));
         group.forEach(({ entry, file }, index) => {
           if (!failed.has(index)) this.written.set(entry, file.path);

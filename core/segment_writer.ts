@@ -4,7 +4,7 @@ import type { ContentTypes, TypeChange } from "./content_type_file.ts";
 import {
   type Files,
   type FileSystem,
-  isDiskFull,
+  isExhausted,
   isFolderInTheWay,
   type OpenFile,
 } from "./files.ts";
@@ -13,7 +13,7 @@ import { LargeFile, type Overlay, type OverlayEntry } from "./overlay.ts";
 import { type GroupHost, SegmentGroup } from "./segment_group.ts";
 import { type Value } from "./store.ts";
 import { DEFAULT_CONTENT_TYPE } from "./wire.ts";
-import { failedError, writeAll } from "./writing.ts";
+import { failedError, refusedOr, writeAll } from "./writing.ts";
 
 /** On-disk name: files that become key files. */
 export const SAVE_PREFIX = "save-";
@@ -40,6 +40,8 @@ export interface SegmentPace {
   /** How long to leave the disk to others after work on it (both milliseconds). */
   pauseMs(workMs: number): number;
   isStopped(): boolean;
+  /** To be called before a file is made. @throws {StorageFullError} If there is no room that it may have. */
+  checkRoom(): void;
   /** Called when memory has become free. */
   progressed(): void;
 }
@@ -87,11 +89,23 @@ export class SegmentWriter {
       try {
         await files.syncFolder(folder);
       } catch (error) {
-        throw failedError("Cannot flush the data directory", error);
+        // What could not be opened is flushed by the next attempt: none of these files is written again.
+        throw isExhausted(error) ? error : failedError("Cannot flush the data directory", error);
       }
       this.#isFolderDirty = false;
     }
     return this.#blocked.filter((entry) => entry.isPending);
+  }
+
+  /**
+   * Removes the files of deleted keys, also of segments whose turn has not come: on a full disk those before may
+   * wait for this room. Resolves to whether there were any. Errors as of `write`.
+   */
+  async removeDeleted(): Promise<boolean> {
+    const deleted = this.#parts.overlay.deletes();
+    this.#blocked = [];
+    await this.#forEach(deleted, (entry) => this.#writeEntry(entry));
+    return deleted.some((entry) => !entry.isPending);
   }
 
   /** Lets go of what it holds open. */
@@ -202,6 +216,7 @@ export class SegmentWriter {
 
   async #save(value: Value, path: string): Promise<void> {
     const { files } = this.#parts;
+    this.#pace.checkRoom();
     const temporary = this.#temporaryPath();
     const file = await files.create(temporary);
     try {
@@ -260,7 +275,7 @@ async function putTypes(contentTypes: ContentTypes, changes: Iterable<TypeChange
   try {
     await contentTypes.put(changes);
   } catch (error) {
-    throw isDiskFull(error) ? error : failedError("Cannot write the content types", error);
+    throw refusedOr("Cannot write the content types", error);
   }
 }
 
@@ -268,8 +283,8 @@ async function syncFile(file: OpenFile): Promise<void> {
   try {
     await file.syncData();
   } catch (error) {
-    // Without room the file is written again later: the journal still has the value.
-    throw isDiskFull(error) ? error : failedError("Cannot flush a key file", error);
+    // Without room or memory the file is written again later: the journal still has the value.
+    throw refusedOr("Cannot flush a key file", error);
   }
 }
 

@@ -12,6 +12,7 @@ import { Lifecycle } from "./lifecycle.ts";
 import { RequestMetrics } from "./metrics.ts";
 import { Metrics } from "./metrics_page.ts";
 import { openJournalStore } from "./open_journal_store.ts";
+import { reserveBytesOf } from "./reserve.ts";
 import { ShardPort, type ShardPortOptions } from "./shard_port.ts";
 import { VERSION } from "./version.ts";
 
@@ -76,6 +77,10 @@ export class Shard {
     let store: JournalStore | undefined = undefined;
     const requests = new RequestMetrics();
     const room = () => diskRoom(path);
+    const reserveBytes = async () => {
+      const { usedBytes, freeBytes } = await room();
+      return reserveBytesOf(usedBytes + freeBytes);
+    };
     const metrics = new Metrics({
       requests,
       store: () => store?.metrics,
@@ -119,6 +124,7 @@ export class Shard {
     store = await openJournalStore(path, {
       cacheBytes: options.cacheBytes,
       journalBytes: options.journalBytes,
+      reserveBytes: await reserveBytes(),
       closeTimeoutMs: CHECKPOINT_TIMEOUT_MS,
       log,
       onFatal: (error: StorageFailedError) => onFatal(error),

@@ -250,6 +250,7 @@ export interface Store {
    * @throws {InvalidKeyError} If a folder of the key's file name is in the way.
    * @throws {PreconditionFailedError} If `condition` does not hold.
    * @throws {StorageFullError} If the disk is full.
+   * @throws {StorageBusyError} If the system has no open files or memory to spare for a moment.
    * @throws {ValueTooLargeError} Whatever the incoming chunks throw passes through.
    */
   set(key: string, value: Value | IncomingValue, condition?: Condition): Promise<SetResult>;

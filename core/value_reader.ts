@@ -1,12 +1,13 @@
 /** Reads values from where they are: cache, overlay, or file. */
 import type { ContentTypes } from "./content_type_file.ts";
-import type { Files, OpenFile } from "./files.ts";
+import { type Files, isExhausted, type OpenFile } from "./files.ts";
 import type { KeyFiles } from "./key_files.ts";
 import type { KeyIndex } from "./key_index.ts";
 import { OpenLargeValue } from "./large_value.ts";
 import { LargeFile, type Overlay } from "./overlay.ts";
 import { LARGE_VALUE_BYTES, type LargeValue, Value } from "./store.ts";
 import type { ValueCache } from "./value_cache.ts";
+import { busyError } from "./writing.ts";
 
 /** Where a {@link ValueReader} looks. */
 export interface ValueSources {
@@ -147,7 +148,7 @@ export class ValueReader {
       file = await this.#sources.files.open(path);
     } catch (error) {
       if (error instanceof Deno.errors.NotFound) return undefined;
-      throw error;
+      throw isExhausted(error) ? busyError(error) : error;
     }
     let isHandedOver = false;
     try {

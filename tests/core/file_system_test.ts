@@ -223,3 +223,31 @@ for (
     },
   });
 }
+
+Deno.test({
+  name:
+    "openFileSystem() begins no thread that the process has no open files for: that would end it",
+  ignore,
+  async fn() {
+    const module = new URL("../../core/file_system.ts", import.meta.url);
+    const code = `
+      const { openFileSystem } = await import(${JSON.stringify(module.href)});
+      openFileSystem(".", 1);
+      // What the first call loads is there, and four files are all that can be opened.
+      openFileSystem(".", ${MANY})?.close();
+      const opened = [];
+      try {
+        while (true) opened.push(Deno.openSync("."));
+      } catch {
+        for (let i = 0; i < 4; i++) opened.pop().close();
+        console.log(openFileSystem(".", ${MANY}) === undefined);
+      }
+      Deno.exit(0);
+    `;
+    const { success, stdout } = await new Deno.Command("sh", {
+      args: ["-c", 'ulimit -n 100 && exec "$0" "$@"', Deno.execPath(), "eval", "--no-check", code],
+      stderr: "null",
+    }).output();
+    assertEquals([success, new TextDecoder().decode(stdout)], [true, "true\n"]);
+  },
+});

@@ -61,6 +61,7 @@ async function prepare(disk: SimulatedDisk) {
     concurrency: () => 2,
     pauseMs: () => 0,
     isStopped: () => false,
+    checkRoom() {},
     progressed() {},
   };
   const fill = (segment: number, count: number) => {

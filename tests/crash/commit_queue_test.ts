@@ -99,6 +99,8 @@ class Fixture {
         this.events.push(`${key} is visible`);
         return false;
       },
+      giveRoomToDeletes: () => Promise.resolve(false),
+      hasRoomForDeletes: () => false,
       isSegmentFull: () => this.isSegmentFull,
       committed: () => {
         this.batches.push(this.applied.length - this.#since);

@@ -9,10 +9,17 @@ import { openOn, Workload } from "./workload.ts";
 const SEEDS = Number(Deno.env.get("KVS_CRASH_SEEDS") ?? 4);
 const JOURNALS = [1_000_000, 700];
 const WRITES = 25;
+const RESERVE_BYTES = 100;
 
 /** Whether a disk without room can refuse this operation. */
 const takesRoom = ({ kind }: Operation) => kind === "write" || kind === "create";
 const flushes = ({ kind }: Operation) => kind === "flush";
+
+/** What takes a descriptor; a folder is opened to be flushed. */
+const opens = ({ kind, path }: Operation) => {
+  return kind === "create" || kind === "open" || kind === "flush" && FOLDERS.has(path);
+};
+const FOLDERS = new Set(["/data", "/data/.kvs"]);
 
 /** Calls `run` with each number of an operation that `counts`, for each seed and journal. */
 async function forEachOperation(
@@ -64,10 +71,11 @@ Deno.test("JournalStore survives a full disk at every write, and goes on when th
   const cases = await forEachOperation(takesRoom, async (position, seed, journalBytes) => {
     for (const [fault, length] of [["full", 1], ["short", 2], ["full", 12]] as const) {
       const label = `seed ${seed}, journal ${journalBytes}, ${fault} at ${position}`;
+      const reserve = seed % 2 === 0 ? RESERVE_BYTES : 0;
       const random = new Random(seed);
       const disk = new SimulatedDisk(random);
       disk.vary(seed);
-      const { store, fatal } = await openOn(disk, journalBytes);
+      const { store, fatal } = await openOn(disk, journalBytes, reserve);
       disk.fault = failing(takesRoom, fault, position, position + length);
       const workload = new Workload(random);
       await workload.run(store, WRITES);
@@ -78,20 +86,56 @@ Deno.test("JournalStore survives a full disk at every write, and goes on when th
       await workload.run(store, WRITES);
       await workload.check(store, label);
       // As after a kill, then after an orderly end.
-      const killed = await openOn(disk.afterKill(), journalBytes);
+      const killed = await openOn(disk.afterKill(), journalBytes, reserve);
       await workload.check(killed.store, label);
       await killed.store.close();
       await store.close();
       assertEquals(disk.openFiles, 0, label);
       assertEquals(fatal, [], label);
       const hidden = [...disk.contents().keys()].filter((path) => path.startsWith("/data/.kvs/"));
-      assertEquals(hidden.filter((path) => !path.endsWith("/content-types")), [], label);
-      const again = await openOn(disk, journalBytes);
+      assertEquals(hidden.filter((path) => !/\/(content-types|reserve)$/.test(path)), [], label);
+      const again = await openOn(disk, journalBytes, reserve);
       await workload.check(again.store, label);
       await again.store.close();
     }
   });
   console.log(`full disk: ${3 * cases} cases, ${refused} writes refused`);
+  assert(refused > 0);
+});
+
+Deno.test("JournalStore survives that no file can be opened, from every open on, and goes on", async () => {
+  let refused = 0;
+  const cases = await forEachOperation(opens, async (position, seed, journalBytes) => {
+    for (const length of [1, 12]) {
+      const label = `seed ${seed}, journal ${journalBytes}, ${length} from ${position}`;
+      const random = new Random(seed);
+      const disk = new SimulatedDisk(random);
+      disk.vary(seed);
+      const { store, fatal } = await openOn(disk, journalBytes);
+      disk.fault = failing(opens, "exhausted", position, position + length);
+      const workload = new Workload(random);
+      await workload.run(store, WRITES);
+      disk.fault = () => undefined;
+      refused += workload.count("refused");
+      assertEquals(fatal, [], label);
+      assertEquals(workload.count("unknown"), 0, label);
+      await workload.check(store, label);
+      const cut = await openOn(disk.afterPowerCut("some survives"), journalBytes);
+      await workload.copy().check(cut.store, label);
+      await cut.store.close();
+      await workload.run(store, WRITES);
+      await workload.check(store, label);
+      const killed = await openOn(disk.afterKill(), journalBytes);
+      await workload.check(killed.store, label);
+      await killed.store.close();
+      await store.close();
+      assertEquals([fatal, disk.openFiles], [[], 0], label);
+      const again = await openOn(disk, journalBytes);
+      await workload.check(again.store, label);
+      await again.store.close();
+    }
+  });
+  console.log(`no open files: ${2 * cases} cases, ${refused} writes refused`);
   assert(refused > 0);
 });
 

@@ -13,8 +13,8 @@ import type {
 } from "../../core/files.ts";
 import { type Random } from "./random.ts";
 
-/** What goes wrong with an operation: no room, no room after half of the bytes, or broken. */
-export type Fault = "full" | "short" | "broken";
+/** What goes wrong with an operation: no room, no room after half of the bytes, broken, or no more open files. */
+export type Fault = "full" | "short" | "broken" | "exhausted";
 
 /** An operation that is about to happen. */
 export interface Operation {
@@ -252,7 +252,7 @@ export class SimulatedDisk implements Files {
       remove: (paths) => failuresOf(paths, (path) => this.#removeIfThere(path)),
       flush: async () => {
         await this.#pass();
-        this.#operate("flush", path);
+        this.#operate("flush", `${path}/*`);
         for (const inode of this.#inodes.values()) inode.durable = inode.content;
       },
       close: () => {
@@ -416,12 +416,17 @@ export class SimulatedDisk implements Files {
   #enter(kind: Operation["kind"], path: string): Fault | undefined {
     const fault = this.fault({ index: this.operations++, kind, path });
     if (fault === "broken") throw broken();
+    if (fault === "exhausted") throw exhausted();
     return fault;
   }
 }
 
 function broken(): Error {
   return Object.assign(new Error("Input/output error (os error 5)"), { code: "EIO" });
+}
+
+function exhausted(): Error {
+  return Object.assign(new Error("Too many open files (os error 24)"), { code: "EMFILE" });
 }
 
 function noSpace(): Error {

@@ -2,8 +2,9 @@
 import { assert, assertEquals } from "@std/assert";
 import {
   PreconditionFailedError,
+  StorageBusyError,
   StorageFailedError,
-  StorageFullError,
+  WriteRefusedError,
 } from "../../core/errors.ts";
 import { type JournalStore } from "../../core/journal_store.ts";
 import { openJournalStore } from "../../core/open_journal_store.ts";
@@ -33,12 +34,17 @@ export interface Opened {
 }
 
 /** Opens the store on `disk`. */
-export async function openOn(disk: SimulatedDisk, journalBytes: number): Promise<Opened> {
+export async function openOn(
+  disk: SimulatedDisk,
+  journalBytes: number,
+  reserveBytes = 0,
+): Promise<Opened> {
   const logged: string[] = [];
   const fatal: StorageFailedError[] = [];
   const store = await openJournalStore(FOLDER, {
     files: disk,
     journalBytes,
+    reserveBytes,
     cacheBytes: 1000,
     // However few there are, however long a flush takes: so runs with one seed are alike.
     parting: { leastWrites: 1, writeMs: Infinity },
@@ -132,7 +138,7 @@ export class Workload {
       write.outcome = "done";
     }, (error) => {
       const isRefused = error instanceof PreconditionFailedError ||
-        error instanceof StorageFullError;
+        error instanceof WriteRefusedError;
       if (!isRefused && !(error instanceof StorageFailedError)) throw error;
       write.outcome = isRefused ? "refused" : "unknown";
     }).finally(() => {
@@ -155,7 +161,8 @@ export class Workload {
         allowed.some((write) => write.held === held);
       assert(isAllowed, `read ${held} of ${key}, should be one of ${JSON.stringify(allowed)}`);
     }, (error) => {
-      if (!(error instanceof StorageFailedError) && !isInjected(error)) throw error;
+      const isKnown = error instanceof StorageFailedError || error instanceof StorageBusyError;
+      if (!isKnown && !isInjected(error)) throw error;
     }).finally(() => this.#underWay.delete(settled));
     this.#underWay.add(settled);
   }

@@ -120,6 +120,34 @@ testOnDisk("whatever room is left, a save is whole or refused", async () => {
   assert(shard.saved > 0);
 });
 
+for (const args of [[], ["--journal", "1MiB"]]) {
+  const name = ["deletes free a full disk, also behind a restart:", ...args].join(" ");
+  testOnDisk(name, async () => {
+    const filling = {
+      diskBytes: 8 * MEBIBYTE,
+      sizes: [9000, 9000],
+      clients: 4,
+      args,
+      name,
+    } as const;
+    await using disk = await SmallDisk.mount(filling.diskBytes);
+    await using shard = await Shard.start(disk, args);
+    for (const signal of ["SIGKILL", "SIGTERM", undefined] as const) {
+      await shard.fill(filling);
+      if (signal !== undefined) await shard.restart(signal);
+      await shard.verify();
+      await shard.deleteAll();
+      // Half of the disk, in less than what the test may take.
+      const before = shard.saved;
+      await until("there is room for much", async () => {
+        await shard.save(`new-${shard.saved}`, 9000);
+        return shard.saved - before > 400 || undefined;
+      });
+      await shard.verify();
+    }
+  });
+}
+
 function testOnDisk(name: string, fn: () => Promise<void>): void {
   Deno.test({
     name: impossible === undefined ? name : `${name} (not tested here: ${impossible})`,
@@ -203,6 +231,15 @@ class Shard implements AsyncDisposable {
       await this.#disk.fill();
       const answer = await this.#server.ask(`/v1/keys/${key}`, { method: "DELETE" });
       if (this.#isTaken(answer, 204)) this.#versions.delete(key);
+    }
+  }
+
+  /** Deletes all keys; each delete is taken. */
+  async deleteAll(): Promise<void> {
+    for (const key of [...this.#versions.keys()]) {
+      const { status, body } = await this.#server.ask(`/v1/keys/${key}`, { method: "DELETE" });
+      assertEquals([key, status, body], [key, 204, ""]);
+      this.#versions.delete(key);
     }
   }
 
