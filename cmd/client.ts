@@ -46,6 +46,7 @@ export const client: Command = {
     const colored = Deno.stdout.isTerminal() && !Deno.env.get("NO_COLOR");
     const access = await accessOf(args);
     const ui = await openUi(args, "watch");
+    const [stopped] = stopSignals();
     await giveUp("run", "read", "write", "env", "sys", "ffi");
 
     const remote = { timeoutMs: args.get(TIMEOUT), access };
@@ -75,7 +76,6 @@ export const client: Command = {
     const paint = colored ? paintStatuses : undefined;
     const print = (line: string) => writeLine(Deno.stdout, line);
     if (!json) formatHeader((letter) => prober.ownerOf(letter)).forEach(print);
-    const [stopped] = stopSignals();
     const rows = probeRows(prober, args.get(ROWS) ?? Infinity, args.get(INTERVAL), (row) => {
       print(json ? formatJsonRow(row, prober) : formatRow(row, paint));
       page?.addRow(row);

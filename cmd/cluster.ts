@@ -24,6 +24,7 @@ import {
 import { createClusterPage, runCommands, serverList, watchRows } from "./cluster_session.ts";
 import { showTourEvent } from "./cluster_tour.ts";
 import { Screen } from "./screen.ts";
+import { stopSignals } from "./signals.ts";
 import { type OpenedUi, openUi, UI } from "./ui.ts";
 
 /** The first port, unless another is asked for. */
@@ -99,9 +100,9 @@ export const cluster: Command = {
       throw new UsageError("Not possible: the tour has no live page");
     }
     const access = await accessOf(args);
+    const ending = new Ending();
     await giveUp("sys", "ffi");
     const ui = await openUi(args, "add, remove and delete servers");
-    const ending = new Ending();
     const screen = new Screen(() => ending.request("the output was closed"));
     const volume = await openVolume(args.get(DATA));
     try {
@@ -266,7 +267,6 @@ function showPodEvent(event: PodEvent, screen: Screen, logs: boolean): void {
 class Ending {
   readonly #first = new AbortController();
   readonly #second = new AbortController();
-  #signals = 0;
   /** Resolves at the first request. */
   readonly requested: Promise<void>;
 
@@ -275,13 +275,9 @@ class Ending {
     this.requested = new Promise((resolve) => {
       this.signal.addEventListener("abort", () => resolve());
     });
-    for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-      Deno.addSignalListener(name, () => {
-        // A terminal that is closed may say so in several ways, but never means the second time.
-        if (this.#signals++ > 0 && name !== "SIGHUP") this.#second.abort(name);
-        this.request(name);
-      });
-    }
+    const [first, second] = stopSignals();
+    void first.then((signal) => this.request(signal));
+    void second.then((signal) => this.#second.abort(signal));
   }
 
   /** Aborted at the first request; its reason says who asked. */

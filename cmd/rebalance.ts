@@ -18,7 +18,7 @@ import {
   secondsOption,
   switchOption,
 } from "./args.ts";
-import { EXIT_CODES, type StopSignal } from "./signals.ts";
+import { EXIT_CODES, onStopSignal, type StopSignal } from "./signals.ts";
 import { createReport, type OutputForm } from "./rebalance_output.ts";
 import { readServers } from "./servers.ts";
 
@@ -72,7 +72,7 @@ export const rebalance: Command = {
   notes: [
     "Exit codes: 0 done; 1 stopped by an error, with a line that says what is done, or a wrong command line;",
     `${RESTLESS} done, but clients wrote meanwhile and what they wrote may not all have been moved: stop them, and run`,
-    `it again; ${EXIT_CODES.SIGINT} and ${EXIT_CODES.SIGTERM} stopped between batches by Ctrl-C or SIGTERM, to be completed by running it again.`,
+    `it again; ${EXIT_CODES.SIGHUP}, ${EXIT_CODES.SIGINT} and ${EXIT_CODES.SIGTERM} stopped between batches by SIGHUP, Ctrl-C or SIGTERM, to be completed by running it again.`,
   ],
   options: [
     ...[OUTPUT, DRY_RUN, PRUNE, RATE, PLACEMENT, FORCE, TIMEOUT, PATIENCE, DNS],
@@ -88,7 +88,7 @@ export const rebalance: Command = {
     const dryRun = args.get(DRY_RUN);
 
     const access = await accessOf(args);
-    await giveUp("run", "read", "write", "env", "ffi", "sys");
+    await giveUp("run", "read", "write", "env", "sys");
     const stop = new AbortController();
     let exitCode = 0;
     const secure = servers.filter(({ origin }) => origin.startsWith("https:"));
@@ -110,6 +110,7 @@ export const rebalance: Command = {
       stop.abort();
       report.note("Stopping after the batches under way; a second signal ends it at once");
     });
+    await giveUp("ffi");
     try {
       const summary = await runRebalance({
         endpoints,
@@ -169,20 +170,16 @@ async function readLists(asIsText: string, toBeText: string, args: Args): Promis
 
 /** Calls `stop` at the first signal; a second one ends the process at once. */
 function onFirstSignal(stop: (signal: StopSignal) => void): () => void {
-  const listeners = (["SIGINT", "SIGTERM"] as const).map((signal) => {
-    const listener = () => {
-      // Without a listener the runtime lets the signal do what it does by default.
-      unlisten();
-      stop(signal);
-    };
-    Deno.addSignalListener(signal, listener);
-    return () => Deno.removeSignalListener(signal, listener);
-  });
   let listening = true;
+  const removeListeners = onStopSignal((signal) => {
+    // Without a listener the runtime lets the signal do what it does by default.
+    unlisten();
+    stop(signal);
+  });
   function unlisten() {
     if (!listening) return;
     listening = false;
-    for (const remove of listeners) remove();
+    removeListeners();
   }
   return unlisten;
 }

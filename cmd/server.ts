@@ -164,7 +164,7 @@ export const server: Command = {
       return await shard.failed;
     });
     const signal = await Promise.race([first, failed]);
-    const drainMs = signal === "SIGTERM" ? args.get(DRAIN) : 0;
+    const drainMs = signal === "SIGINT" ? 0 : args.get(DRAIN);
     log("info", "stopping", { signal, drainSeconds: drainMs / 1000 });
     const stopped = started.then((shard) => shard.stop(drainMs));
     const again = await Promise.race([stopped, second, failed]);

@@ -1,10 +1,30 @@
 /** The signals that ask a role to stop, and what its exit code is then. */
+import { ignoresHangup } from "../core/hangup.ts";
 
-/** A signal that asks to stop: of Kubernetes and `kill`, or of Ctrl-C. */
-export type StopSignal = "SIGTERM" | "SIGINT";
+/** A signal that asks to stop: of Kubernetes and `kill`, of Ctrl-C, or of a terminal that is closed. */
+export type StopSignal = "SIGTERM" | "SIGINT" | "SIGHUP";
 
-/** The exit codes of a process that a signal ends at once: 128 plus its number. */
-export const EXIT_CODES: Readonly<Record<StopSignal, number>> = { SIGTERM: 143, SIGINT: 130 };
+/** The exit codes of a process that a signal ends: 128 plus its number. */
+export const EXIT_CODES: Readonly<Record<StopSignal, number>> = {
+  SIGTERM: 143,
+  SIGINT: 130,
+  SIGHUP: 129,
+};
+
+/**
+ * Calls `listener` at each signal to stop; returns what ends that. A role that began to ignore SIGHUP
+ * (nohup) goes on to. Needs the permission for the C library, to know that.
+ */
+export function onStopSignal(listener: (signal: StopSignal) => void): () => void {
+  const names: StopSignal[] = ["SIGTERM", "SIGINT"];
+  if (!ignoresHangup()) names.push("SIGHUP");
+  const removals = names.map((name) => {
+    const listen = () => listener(name);
+    Deno.addSignalListener(name, listen);
+    return () => Deno.removeSignalListener(name, listen);
+  });
+  return () => removals.forEach((remove) => remove());
+}
 
 /**
  * Promises of the first and of the second signal to stop. Needed by every role that runs for long:
@@ -14,8 +34,24 @@ export function stopSignals(): [Promise<StopSignal>, Promise<StopSignal>] {
   const first = Promise.withResolvers<StopSignal>();
   const second = Promise.withResolvers<StopSignal>();
   let come = 0;
-  for (const signal of ["SIGTERM", "SIGINT"] as const) {
-    Deno.addSignalListener(signal, () => (come++ === 0 ? first : second).resolve(signal));
-  }
+  onStopSignal((signal) => {
+    if (come++ === 0) first.resolve(signal);
+    // A terminal that is closed may say so in several ways, but never means the second time.
+    else if (signal !== "SIGHUP") second.resolve(signal);
+  });
   return [first.promise, second.promise];
+}
+
+/**
+ * Resolves as `work` does, to an exit code, or to that of a signal which asks to stop meanwhile: for what
+ * can end at any moment.
+ */
+export async function untilStopSignal(work: Promise<number>): Promise<number> {
+  const { promise, resolve } = Promise.withResolvers<StopSignal>();
+  const unlisten = onStopSignal(resolve);
+  try {
+    return await Promise.race([work, promise.then((signal) => EXIT_CODES[signal])]);
+  } finally {
+    unlisten();
+  }
 }

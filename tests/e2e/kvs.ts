@@ -47,6 +47,17 @@ export class TempDir implements AsyncDisposable {
 export interface StartOptions {
   readonly env?: Record<string, string>;
   readonly cwd?: string;
+  /** What a shell does before it becomes the process: limits, signals that are ignored, redirections. */
+  readonly shell?: string;
+}
+
+function commandOf(args: readonly string[], { shell, ...options }: StartOptions): [
+  program: string,
+  options: { args: string[] } & Omit<StartOptions, "shell">,
+] {
+  return shell === undefined
+    ? [KVS, { args: [...args], ...options }]
+    : ["sh", { args: ["-c", `${shell}; exec "$0" "$@"`, KVS, ...args], ...options }];
 }
 
 /** What a process that ran to its end left. */
@@ -58,10 +69,10 @@ export interface Finished {
 
 /** Runs `kvs ARGS` to its end. */
 export async function kvs(args: readonly string[], options: StartOptions = {}): Promise<Finished> {
-  const { code, stdout, stderr } = await new Deno.Command(KVS, {
-    args: [...args],
+  const [program, command] = commandOf(args, options);
+  const { code, stdout, stderr } = await new Deno.Command(program, {
     stdin: "null",
-    ...options,
+    ...command,
   }).output();
   const decoder = new TextDecoder();
   return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
@@ -77,12 +88,12 @@ export class Running implements AsyncDisposable {
   #ended = false;
 
   constructor(args: readonly string[], options: StartOptions = {}) {
-    this.#process = new Deno.Command(KVS, {
-      args: [...args],
+    const [program, command] = commandOf(args, options);
+    this.#process = new Deno.Command(program, {
       stdin: "piped",
       stdout: "piped",
       stderr: "piped",
-      ...options,
+      ...command,
     }).spawn();
     this.#read = Promise.all([
       collect(this.#process.stdout, this.stdout),
@@ -143,14 +154,19 @@ export class Server extends Running {
   readonly dir: string;
   #address = "";
 
-  private constructor(dir: string, args: readonly string[], port: number) {
-    super(["server", String(port), dir, "--host", "127.0.0.1", ...args]);
+  private constructor(dir: string, args: readonly string[], port: number, options: StartOptions) {
+    super(["server", String(port), dir, "--host", "127.0.0.1", ...args], options);
     this.dir = dir;
   }
 
   /** Starts a server on `dir` and waits until it listens; `port` 0 picks a free one. */
-  static async start(dir: string, args: readonly string[] = [], port = 0): Promise<Server> {
-    const server = new Server(dir, args, port);
+  static async start(
+    dir: string,
+    args: readonly string[] = [],
+    port = 0,
+    options: StartOptions = {},
+  ): Promise<Server> {
+    const server = new Server(dir, args, port, options);
     try {
       const [, address = ""] = await server.line(/listening.*address"?[=:]"?([0-9.:]+)/);
       server.#address = address;
