@@ -28,6 +28,8 @@ export interface HttpServer {
   readonly addr: Deno.NetAddr;
   /** Connections that are open. */
   readonly connections: number;
+  /** Connections that had ended before they were accepted, as those of port scans, since the start. */
+  readonly abandoned: number;
   /**
    * Goes on with another listener, which shares the port with the one so far, and closes that one.
    * Connections that are open go on.
@@ -58,8 +60,11 @@ const FRESH_MS = 1000;
 /** Files and sockets of a process besides its connections, with some to spare. */
 const OTHER_DESCRIPTORS = 2048;
 
-/** How long to wait after the system had no connection to give, as when it is out of descriptors. */
+/** How long to wait where there was no descriptor or memory for a connection. */
 const ACCEPT_RETRY_MS = 100;
+
+/** What accept(2) says where this side is to blame; all else is about the one connection. */
+const SHORTAGES = new Set(["EMFILE", "ENFILE", "ENOMEM", "ENOBUFS"]);
 
 const TEXT = new SharedHeaders({ "content-type": "text/plain; charset=utf-8" });
 
@@ -84,6 +89,7 @@ class Server implements HttpServer, ConnectionContext {
   readonly onError: ConnectionContext["onError"];
   tick = 0;
   dateLine = dateLineOf(new Date());
+  abandoned = 0;
   #listener: HttpListener;
   readonly #freshTicks: number;
   readonly #connections = new Set<Connection>();
@@ -173,9 +179,11 @@ class Server implements HttpServer, ConnectionContext {
 
   /** Accepts until the server stops, or goes on with another listener. Never rejects. */
   async #accept(listener: HttpListener): Promise<void> {
+    let isShort = false;
     while (!this.#stopped && listener === this.#listener) {
       try {
         const conn = await listener.accept();
+        isShort = false;
         await this.#makeRoom();
         if (this.#stopped) conn.close();
         else this.#serve(conn);
@@ -183,10 +191,13 @@ class Server implements HttpServer, ConnectionContext {
         if (listener !== this.#listener) return;
         // Closed by us, or by somebody else.
         if (this.#stopped || error instanceof Deno.errors.BadResource) return void this.shutdown();
-        // A client that went before it was accepted.
-        if (error instanceof Deno.errors.ConnectionAborted) continue;
-        this.onError(error, "");
-        // Out of descriptors, most likely: one may come free, and trying at once would spin.
+        if (!isShortage(error)) {
+          this.abandoned++;
+          continue;
+        }
+        if (!isShort) this.onError(error, "");
+        isShort = true;
+        // One may come free, and trying at once would spin.
         this.#evict();
         await this.#sleep(ACCEPT_RETRY_MS);
       }
@@ -271,6 +282,11 @@ class Server implements HttpServer, ConnectionContext {
     clearInterval(this.#timer);
     this.#ended.resolve();
   }
+}
+
+function isShortage(error: unknown): boolean {
+  return error instanceof Error && "code" in error && typeof error.code === "string" &&
+    SHORTAGES.has(error.code);
 }
 
 function closeListener(listener: HttpListener): void {

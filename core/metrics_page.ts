@@ -14,6 +14,8 @@ export interface MetricsSources {
   readonly store: () => StoreMetrics | undefined;
   /** Connections that are open. */
   readonly connections: () => number;
+  /** Connections that had ended before they were accepted. */
+  readonly abandoned: () => number;
   readonly ready: () => boolean;
   readonly room: () => Promise<DiskRoom>;
   readonly version: string;
@@ -49,7 +51,7 @@ async function createRegistry(sources: MetricsSources): Promise<Registry> {
   const { Counter, Gauge, Histogram, Registry } = await import("prom-client");
   const registry = new Registry();
   const registers = [registry];
-  const { requests, store, connections, ready, room, version } = sources;
+  const { requests, store, connections, abandoned, ready, room, version } = sources;
 
   function gauge(name: string, help: string, read: () => number | undefined): void {
     new Gauge({
@@ -104,6 +106,11 @@ async function createRegistry(sources: MetricsSources): Promise<Registry> {
   }).set({ version, deno: Deno.version.deno }, 1);
   gauge("kvs_ready", "1 while data routes are served, else 0", () => ready() ? 1 : 0);
   gauge("kvs_open_connections", "Connections that are open", connections);
+  counter(
+    "kvs_abandoned_connections_total",
+    "Connections that had ended before they were accepted",
+    abandoned,
+  );
   new Counter({
     name: "kvs_http_requests_total",
     help: "Requests answered, by route and status",

@@ -85,6 +85,7 @@ export class Shard {
       requests,
       store: () => store?.metrics,
       connections: () => port.connections,
+      abandoned: () => port.abandoned,
       ready: () => lifecycle.phase === "serving",
       room,
       version: VERSION,

@@ -61,6 +61,11 @@ export class ShardPort {
     return this.#server.connections;
   }
 
+  /** Connections that had ended before they were accepted. */
+  get abandoned(): number {
+    return this.#server.abandoned;
+  }
+
   /**
    * Listens and serves.
    *

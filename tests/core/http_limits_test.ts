@@ -420,8 +420,12 @@ class FlakyListener implements Deno.TcpListener {
   }
 }
 
-Deno.test("a failing accept neither ends the server nor makes it spin", async () => {
-  const outOfFiles = new Error("Too many open files (os error 24)");
+/** What the runtime makes of EMFILE. */
+const outOfFiles = Object.assign(new Error("Too many open files (os error 24)"), {
+  code: "EMFILE",
+});
+
+Deno.test("a failing accept neither ends the server nor makes it spin, and is told once", async () => {
   const listener = new FlakyListener([
     new Deno.errors.ConnectionAborted("gone"),
     outOfFiles,
@@ -433,14 +437,14 @@ Deno.test("a failing accept neither ends the server nor makes it spin", async ()
   using client = await Client.connect(server.addr.port);
   await client.send(GET);
   assertEquals((await client.response())?.body, "hello");
-  assertEquals(errors, [outOfFiles, outOfFiles]);
+  assertEquals([errors, server.abandoned], [[outOfFiles], 1]);
   assertLess(listener.accepts, 10);
   client.close();
   await server.shutdown();
 });
 
 Deno.test("a stop during the wait after a failing accept is not held up", async () => {
-  const listener = new FlakyListener(Array.from({ length: 1000 }, () => new Error("EMFILE")));
+  const listener = new FlakyListener(Array.from({ length: 1000 }, () => outOfFiles));
   const server = serveHttp(listener, hello, { ...RELAXED, onError: () => {} });
   await until(() => listener.accepts > 0, "a failure");
   await delay(250);
