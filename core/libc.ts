@@ -1,8 +1,6 @@
 /**
- * The few calls of the C library that the runtime has no other way to: listing a folder of a million
- * files in a second, small files without a thread for each step, writing and flushing in one step,
- * flushing a file system once for thousands of files, the mode of new files, the release of the kernel where /proc is out of
- * reach, ending a TLS connection whose client is silent, and the signals that the process was told to ignore.
+ * The few calls of the C library that the runtime has no other way to. The module that makes such a call
+ * says what the call is for, and does without it on other systems than Linux.
  */
 
 /** A flag of open(2) on Linux: programs that this one starts do not inherit the descriptor. */
@@ -45,6 +43,8 @@ function openLibC() {
       close: { parameters: ["i32"], result: "i32" },
       getpeername: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
       shutdown: { parameters: ["i32", "i32"], result: "i32" },
+      getrlimit: { parameters: ["i32", "buffer"], result: "i32" },
+      setrlimit: { parameters: ["i32", "buffer"], result: "i32" },
       sigaction: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
     }).symbols;
   } catch {

@@ -2,11 +2,13 @@
 import { delay } from "@std/async/delay";
 import { BrowserGuard } from "./browser_guard.ts";
 import { DataDir } from "./data_dir.ts";
+import { connectionsWithin, raiseDescriptorLimit } from "./descriptors.ts";
 import { diskRoom } from "./disk_room.ts";
 import { fileSystemId } from "./file_system_id.ts";
 import { messageOf, type StorageFailedError } from "./errors.ts";
 import { Guard, type TokenSource } from "./guard.ts";
 import { createHandler } from "./handler.ts";
+import { type HttpLimits } from "./http_types.ts";
 import { type JournalStore } from "./journal_store.ts";
 import { Lifecycle } from "./lifecycle.ts";
 import { RequestMetrics } from "./metrics.ts";
@@ -105,7 +107,8 @@ export class Shard {
         maxValueBytes: options.maxValueBytes,
         log,
       });
-    const port = await ShardPort.open(options, { handlerOf, lifecycle, requests });
+    const http = withinDescriptors(options);
+    const port = await ShardPort.open({ ...options, http }, { handlerOf, lifecycle, requests });
     const { address } = port;
     const holder = {
       pid: Deno.pid,
@@ -161,6 +164,20 @@ function hostNames(
   // No name of the network leads to loopback, unless another site makes its own do so.
   if (allowedHosts === undefined && !isLocal) return undefined;
   return [host.toLowerCase(), ...allowedHosts ?? []];
+}
+
+/** Limits with no more connections than the process can have open; says so where these are fewer. */
+function withinDescriptors({ http, log }: ShardOptions): HttpLimits {
+  const limit = raiseDescriptorLimit();
+  if (limit === undefined) return http;
+  const maxConnections = connectionsWithin(limit);
+  if (maxConnections >= http.maxConnections) return http;
+  log("warn", "fewer connections than --max-connections: ulimit -n allows no more open files", {
+    connections: maxConnections,
+    maxConnections: http.maxConnections,
+    openFiles: limit,
+  });
+  return { ...http, maxConnections };
 }
 
 /** Says on start what everyone on the network can do. */

@@ -1,0 +1,51 @@
+import { assert, assertEquals } from "@std/assert";
+import { Server, TempDir } from "./kvs.ts";
+
+/** More connections than a server may have files open with `ulimit -n 256`. */
+const CLIENTS = 300;
+
+/** Sends one request on a connection that stays open; resolves to the status line. */
+async function ask(conn: Deno.Conn, path: string): Promise<string> {
+  await conn.write(new TextEncoder().encode(`GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`));
+  const buffer = new Uint8Array(4096);
+  const size = await conn.read(buffer);
+  return new TextDecoder().decode(buffer.subarray(0, size ?? 0)).split("\r\n")[0] ?? "";
+}
+
+for (const files of [128, 256, 1024]) {
+  Deno.test(`a server that may open ${files} files stays up with more clients than that`, async () => {
+    await using dir = new TempDir();
+    const shell = `ulimit -n ${files}`;
+    await using server = await Server.start(dir.path, [], 0, { shell });
+    await server.line(
+      new RegExp(` connections=${(files - 64) / 2} maxConnections=4096 openFiles=${files}$`),
+    );
+    const conns: Deno.Conn[] = [];
+    try {
+      for (let i = 0; i < Math.max(CLIENTS, files + 50); i++) {
+        const conn = await Deno.connect({ hostname: "127.0.0.1", port: server.port });
+        conns.push(conn);
+        // All stay open; the oldest that nobody uses makes room.
+        assertEquals(await ask(conn, `/save/k${i}/v`), "HTTP/1.1 200 OK");
+      }
+      // By now the values have become files, again and again.
+      assertEquals((await server.ask("/load/k7")).body, "v");
+      assertEquals((await server.ask("/healthz")).status, 200);
+    } finally {
+      for (const conn of conns) conn.close();
+    }
+    assertEquals(server.stderr.filter((line) => / error /.test(line)), []);
+    server.kill("SIGINT");
+    assertEquals(await server.exit(), 0);
+  });
+}
+
+Deno.test("a server raises the limit of open files as far as it may", async () => {
+  await using dir = new TempDir();
+  const shell = "ulimit -Sn 128";
+  await using server = await Server.start(dir.path, ["--max-connections", "500"], 0, { shell });
+  const limits = await Deno.readTextFile(`/proc/${server.pid}/limits`);
+  const [, soft = "", hard = ""] = /^Max open files +(\S+) +(\S+)/m.exec(limits) ?? [];
+  assertEquals(soft, hard);
+  assert(!server.stderr.some((line) => line.includes("fewer connections")));
+});
