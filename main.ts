@@ -9,6 +9,7 @@ import { keys } from "./cmd/keys.ts";
 import { lifecycle } from "./cmd/lifecycle.ts";
 import { put } from "./cmd/put.ts";
 import { rebalance } from "./cmd/rebalance.ts";
+import { printLast } from "./cmd/screen.ts";
 import { server } from "./cmd/server.ts";
 import { where } from "./cmd/where.ts";
 import { KvsError, messageOf, UsageError } from "./core/errors.ts";
@@ -53,10 +54,10 @@ async function main(argv: readonly string[]): Promise<number> {
   }
   const command = COMMANDS.find((candidate) => candidate.name === name);
   if (command === undefined) {
-    console.error(
-      name === undefined ? "Missing command" : `Unknown command: ${JSON.stringify(name)}`,
-    );
-    console.error(USAGE);
+    const wrong = name === undefined
+      ? "Missing command"
+      : `Unknown command: ${JSON.stringify(name)}`;
+    await printLast(wrong, USAGE);
     return 1;
   }
   try {
@@ -68,8 +69,8 @@ async function main(argv: readonly string[]): Promise<number> {
     // Whoever read our output has gone, as with `kvs client | head`: nobody is left to tell.
     if (error instanceof Deno.errors.BrokenPipe) return 0;
     const known = error instanceof KvsError;
-    console.error(known ? error.message : `Internal error: ${messageOf(error)}`);
-    if (error instanceof UsageError) console.error(usageLine(command));
+    const usage = error instanceof UsageError ? [usageLine(command)] : [];
+    await printLast(known ? error.message : `Internal error: ${messageOf(error)}`, ...usage);
     return 1;
   }
 }

@@ -10,9 +10,10 @@ import { formatHeader, formatRow, MAX_SHOWN_SERVERS } from "../core/rows.ts";
 import { type ServerAddress } from "../core/server_list.ts";
 import { ACCESS_OPTIONS, accessOf } from "./access.ts";
 import { type Command, countOption, DNS, PLACEMENT, secondsOption, switchOption } from "./args.ts";
-import { paintStatuses, writeLine } from "./screen.ts";
+import { paintStatuses } from "./screen.ts";
 import { readServers } from "./servers.ts";
 import { EXIT_CODES, stopSignals } from "./signals.ts";
+import { writeOut } from "./store.ts";
 import { openUi, UI } from "./ui.ts";
 
 const INTERVAL = secondsOption("interval", 2, "Time from row to row");
@@ -74,12 +75,16 @@ export const client: Command = {
     for (const line of ui?.lines ?? []) console.error(line);
     const json = args.get(JSON_OUTPUT);
     const paint = colored ? paintStatuses : undefined;
-    const print = (line: string) => writeLine(Deno.stdout, line);
-    if (!json) formatHeader((letter) => prober.ownerOf(letter)).forEach(print);
-    const rows = probeRows(prober, args.get(ROWS) ?? Infinity, args.get(INTERVAL), (row) => {
-      print(json ? formatJsonRow(row, prober) : formatRow(row, paint));
-      page?.addRow(row);
-    });
+    // Where nobody reads, rows wait; a signal does not.
+    const print = (text: string) => writeOut(new TextEncoder().encode(text + "\n"));
+    const header = json ? [] : formatHeader((letter) => prober.ownerOf(letter));
+    const printed = header.length === 0 ? Promise.resolve() : print(header.join("\n"));
+    const rows = printed.then(() =>
+      probeRows(prober, args.get(ROWS) ?? Infinity, args.get(INTERVAL), (row) => {
+        page?.addRow(row);
+        return print(json ? formatJsonRow(row, prober) : formatRow(row, paint));
+      })
+    );
     const signal = await Promise.race([rows, stopped]);
     prober.close();
     page?.close();
@@ -101,11 +106,11 @@ async function probeRows(
   prober: Prober,
   count: number,
   intervalMs: number,
-  onRow: (row: Row) => void,
+  onRow: (row: Row) => Promise<void>,
 ): Promise<undefined> {
   for (let row = 0, start = performance.now(); row < count; row++) {
     if (row > 0) start = await nextStart(start, intervalMs);
-    onRow(await prober.round());
+    await onRow(await prober.round());
   }
 }
 

@@ -119,6 +119,7 @@ export const cluster: Command = {
         : await serve(args, settings, { screen, ending, ui });
     } finally {
       await volume.release();
+      await screen.flush();
     }
   },
 };

@@ -1,35 +1,42 @@
-/** Lines on stdout, written at once; and the output of a role that goes on when nobody reads it. */
+/** Lines on stdout, written at once; and the output of roles that go on when nobody reads it. */
+import { LineWriter } from "../core/line_writer.ts";
 import { bold, cyan, dim, gray, green, red, yellow } from "@std/fmt/colors";
 
-/** Prints lines at once, in colour on a terminal without NO_COLOR. */
+/** How long the end waits for somebody who does not read (milliseconds). */
+const LAST_MS = 1000;
+
+/** Prints lines in order, in colour on a terminal without NO_COLOR, and never waits for who reads them. */
 export class Screen {
   readonly #colored = Deno.stdout.isTerminal() && !Deno.env.get("NO_COLOR");
-  readonly #onBroken: () => void;
+  readonly #out: LineWriter;
+  readonly #errors = stderrLines(notShown);
   #broken = false;
 
   /** @param onBroken Called once, when the reader has gone: a closed pipe or terminal. */
   constructor(onBroken: () => void) {
-    this.#onBroken = onBroken;
+    this.#out = new LineWriter({
+      write: (bytes) => Deno.stdout.write(bytes),
+      lostLine: notShown,
+      onFailed: () => {
+        if (!this.#broken) onBroken();
+        this.#broken = true;
+      },
+    });
   }
 
   /** Prints a line; never throws. */
   print(line: string): void {
-    if (this.#broken) return;
-    try {
-      writeLine(Deno.stdout, line);
-    } catch {
-      this.#broken = true;
-      this.#onBroken();
-    }
+    if (!this.#broken) this.#out.print(line);
   }
 
-  /** Prints a line on stderr; never throws. */
+  /** Prints a line on stderr; never throws. If nobody reads stdout either, that ends the role. */
   printError(line: string): void {
-    try {
-      writeLine(Deno.stderr, line);
-    } catch {
-      // Nobody is left to tell; if stdout is gone too, that ends the role.
-    }
+    this.#errors.print(line);
+  }
+
+  /** Resolves when all was printed, or nobody seems to read it. */
+  async flush(): Promise<void> {
+    await Promise.all([this.#out.flush(LAST_MS), this.#errors.flush(LAST_MS)]);
   }
 
   /** Prints a line that matters less. */
@@ -44,6 +51,22 @@ export class Screen {
 
   /** The status letters of a row, coloured where colours are on. */
   readonly paint = (statuses: string): string => this.#colored ? paintStatuses(statuses) : statuses;
+}
+
+function notShown(lines: number): string {
+  return `${lines} lines are not shown: nobody read them`;
+}
+
+/** Lines on stderr that nobody waits for. */
+export function stderrLines(lostLine: (lines: number) => string): LineWriter {
+  return new LineWriter({ write: (bytes) => Deno.stderr.write(bytes), lostLine });
+}
+
+/** Prints on stderr before the process ends, which must not wait for ever for somebody to read it. */
+export async function printLast(...lines: string[]): Promise<void> {
+  const output = stderrLines(notShown);
+  for (const line of lines) output.print(line);
+  await output.flush(LAST_MS);
 }
 
 const encoder = new TextEncoder();

@@ -21,6 +21,7 @@ import {
   textOption,
 } from "./args.ts";
 import { TOKEN } from "./access.ts";
+import { stderrLines } from "./screen.ts";
 import { EXIT_CODES, stopSignals } from "./signals.ts";
 
 const HOST: Option<string> = {
@@ -92,6 +93,9 @@ const MAX_HEADER_BYTES = 64 * 1024;
 /** Longest request target (bytes), which bounds the word of a `/save/KEY/WORD`. */
 const MAX_TARGET_BYTES = 64 * 1024;
 
+/** How long the end waits for somebody who does not read the log (milliseconds). */
+const LOG_FLUSH_MS = 500;
+
 export const server: Command = {
   name: "server",
   summary: "One shard: keeps keys as files, serves them over HTTP.",
@@ -126,7 +130,7 @@ export const server: Command = {
     const port = parsePort(portText);
     const certificate = certificateOf(args);
     const tokens = tokensOf(args);
-    const log = logger(args.get(LOG_FORMAT) === "json");
+    const { log, flush } = logger(args.get(LOG_FORMAT) === "json");
 
     const [signalled, second] = stopSignals();
     // A cluster on this machine that started this server and is gone counts as Ctrl-C.
@@ -168,9 +172,9 @@ export const server: Command = {
     log("info", "stopping", { signal, drainSeconds: drainMs / 1000 });
     const stopped = started.then((shard) => shard.stop(drainMs));
     const again = await Promise.race([stopped, second, failed]);
-    if (again !== undefined) return EXIT_CODES[again];
-    log("info", "stopped");
-    return 0;
+    if (again === undefined) log("info", "stopped");
+    await flush();
+    return again === undefined ? 0 : EXIT_CODES[again];
   },
 };
 
@@ -201,7 +205,14 @@ function tokensOf(args: Args): TokenSource | undefined {
   return token === undefined ? undefined : { token };
 }
 
-function logger(json: boolean): Log {
+/** Writes log lines that nobody waits for; `flush` resolves when they are written, or nobody reads. */
+function logger(json: boolean): { readonly log: Log; readonly flush: () => Promise<void> } {
   const format = json ? formatJson : formatText;
-  return (level, message, facts = {}) => console.error(format(new Date(), level, message, facts));
+  const lines = stderrLines((lost) =>
+    format(new Date(), "warn", "log lines were dropped: they could not be written", { lines: lost })
+  );
+  return {
+    log: (level, message, facts = {}) => lines.print(format(new Date(), level, message, facts)),
+    flush: () => lines.flush(LOG_FLUSH_MS),
+  };
 }
