@@ -132,6 +132,8 @@ export const server: Command = {
     const tokens = tokensOf(args);
     const { log, flush } = logger(args.get(LOG_FORMAT) === "json");
 
+    // A write past the limit of a file's size (ulimit -f) is to fail as on a full disk, not to end us.
+    Deno.addSignalListener("SIGXFSZ", () => {});
     const [signalled, second] = stopSignals();
     // A cluster on this machine that started this server and is gone counts as Ctrl-C.
     const alone = parentEnded().then(() => "SIGINT" as const);

@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { Server, TempDir } from "./kvs.ts";
+import { Server, TempDir, until } from "./kvs.ts";
 
 /** More connections than a server may have files open with `ulimit -n 256`. */
 const CLIENTS = 300;
@@ -48,4 +48,27 @@ Deno.test("a server raises the limit of open files as far as it may", async () =
   const [, soft = "", hard = ""] = /^Max open files +(\S+) +(\S+)/m.exec(limits) ?? [];
   assertEquals(soft, hard);
   assert(!server.stderr.some((line) => line.includes("fewer connections")));
+});
+
+Deno.test("a write past the limit of a file's size is refused with 507, and the server goes on", async () => {
+  await using dir = new TempDir();
+  // Blocks of 512 bytes: room for 1,024,000.
+  const shell = "ulimit -f 2000";
+  await using server = await Server.start(dir.path, [], 0, { shell });
+  const put = async (key: string, bytes: number) => {
+    const body = new Uint8Array(bytes);
+    return (await server.ask(`/v1/keys/${key}`, { method: "PUT", body })).status;
+  };
+  assertEquals((await server.ask("/save/large/old")).body, "old");
+  assertEquals(await put("large", 2_000_000), 507);
+  assertEquals((await server.ask("/load/large")).body, "old");
+  // So many that no segment of the journal has room for them.
+  const statuses = await Promise.all(Array.from({ length: 40 }, (_, i) => put(`k${i}`, 60_000)));
+  assertEquals(statuses.filter((status) => status !== 201 && status !== 507), []);
+  assert(statuses.includes(201), statuses.join());
+  // Those that were saved become files, which makes room for others.
+  await until("there is room again", async () => await put("later", 60_000) < 300 || undefined);
+  assertEquals((await server.ask("/healthz")).status, 200);
+  server.kill("SIGINT");
+  assertEquals(await server.exit(), 0);
 });
