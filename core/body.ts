@@ -5,6 +5,9 @@ import { type HttpBody, type HttpRequest } from "./http_types.ts";
 import { type IncomingValue, LARGE_VALUE_BYTES, Value } from "./store.ts";
 import { DEFAULT_CONTENT_TYPE } from "./wire.ts";
 
+/** The room for a value of unknown size at first (bytes). */
+const FIRST_BYTES = 1024;
+
 /**
  * Reads the body of a request as a value; without a promise where it came along with the header.
  *
@@ -31,12 +34,10 @@ export function readValue(
   }
   if (body === undefined) return new Value(new Uint8Array(), contentType);
   if (contentLength === undefined || contentLength > LARGE_VALUE_BYTES) {
-    return readLarge(body, contentType, maxBytes);
+    return readLarge(body, contentType, maxBytes, isSure);
   }
   const view = body.view(maxBytes);
-  if (view !== undefined) {
-    return isSure ? Value.inSlab(view, contentType) : Value.copyOf(view, contentType);
-  }
+  if (view !== undefined) return valueOf(view, contentType, isSure);
   return readSmall(body, contentType, maxBytes);
 }
 
@@ -44,25 +45,38 @@ async function readSmall(body: HttpBody, contentType: string, maxBytes: number):
   return new Value(await body.bytes(maxBytes), contentType);
 }
 
+/** Makes a value of bytes that stay the caller's. */
+function valueOf(bytes: Uint8Array<ArrayBuffer>, contentType: string, isSure: boolean): Value {
+  return isSure ? Value.inSlab(bytes, contentType) : Value.copyOf(bytes, contentType);
+}
+
 /** Reads what may turn out to be small: up to the size from which a value is never held whole. */
 async function readLarge(
   body: HttpBody,
   contentType: string,
   maxBytes: number,
+  isSure: boolean,
 ): Promise<Value | IncomingValue> {
   const chunks = body.chunks(maxBytes);
-  // One buffer: a client that sends byte by byte must not cost an array for each.
-  const head = new Uint8Array(LARGE_VALUE_BYTES);
+  // One buffer that grows: a client that sends byte by byte must not cost an array for each, nor a small value
+  // the room of a large one.
+  let head = new Uint8Array(FIRST_BYTES);
   let size = 0;
   while (true) {
     const next = await chunks.next();
-    if (next.done === true) return new Value(head.slice(0, size), contentType);
+    if (next.done === true) return valueOf(head.subarray(0, size), contentType, isSure);
     const chunk = next.value;
-    if (size + chunk.length > head.length) {
+    const total = size + chunk.length;
+    if (total > LARGE_VALUE_BYTES) {
       return { chunks: joined([head.subarray(0, size), chunk], chunks), contentType };
     }
+    if (total > head.length) {
+      const larger = new Uint8Array(Math.min(Math.max(2 * head.length, total), LARGE_VALUE_BYTES));
+      larger.set(head.subarray(0, size));
+      head = larger;
+    }
     head.set(chunk, size);
-    size += chunk.length;
+    size = total;
   }
 }
 

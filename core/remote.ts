@@ -140,7 +140,8 @@ export class Remote {
   }
 
   /**
-   * Sends one request and resolves to the response, whatever its status; redirects are not followed.
+   * Sends one request and resolves to the response, whatever its status; redirects are not followed. Only a
+   * GET or HEAD may reach the server twice.
    *
    * @throws {RemoteError} Without a status, if no answer came in time.
    */
@@ -155,16 +156,18 @@ export class Remote {
   async #send(path: string, init: RemoteInit, signal: AbortSignal): Promise<Response> {
     const { access = OPEN_ACCESS, client = access.client } = this.#options;
     const headers = access.authorize(init.headers);
+    const { method = "GET", body } = init;
+    const reads = method === "GET" || method === "HEAD";
     try {
       if (hasDotSegment(path)) {
-        const { method = "GET", body } = init;
         const bytes = body instanceof ReadableStream ? await new Response(body).bytes() : body;
         const raw = { method, headers: new Headers(headers), body: bytes, signal };
         return await rawRequest(this.server.origin, path, raw, access);
       }
       return await fetch(this.server.origin + path, {
-        ...init,
+        method,
         ...(headers === undefined ? {} : { headers }),
+        ...(reads ? {} : { body: sentOnce(body) }),
         redirect: "manual",
         signal,
         ...(client === undefined ? {} : { client }),
@@ -218,6 +221,20 @@ export class Remote {
       { cause },
     );
   }
+}
+
+/**
+ * A body that the runtime cannot send a second time. Deno 2.9 repeats a request by itself, without a word,
+ * when a kept connection is cut behind it, unless its body is a stream. So even no body is one here.
+ */
+function sentOnce(body: RemoteInit["body"]): ReadableStream<Uint8Array<ArrayBuffer>> {
+  if (body instanceof ReadableStream) return body;
+  return new ReadableStream({
+    start(controller) {
+      if (body !== undefined && body.length > 0) controller.enqueue(body);
+      controller.close();
+    },
+  });
 }
 
 /** Why the certificate of a server is not trusted, `undefined` if the failure is another one. */

@@ -91,11 +91,24 @@ async function readRequest(conn: Deno.Conn): Promise<Seen> {
       return [line.slice(0, colon), line.slice(colon + 1).trim()];
     }));
     const body = text.slice(end + 4);
-    const whole = headers.has("transfer-encoding")
+    const chunked = headers.has("transfer-encoding");
+    const whole = chunked
       ? body.endsWith("0\r\n\r\n")
       : body.length >= Number(headers.get("content-length") ?? 0);
     if (!whole) continue;
     const [method = "", path = ""] = first.split(" ");
-    return { method, path, headers, body };
+    return { method, path, headers, body: chunked ? joinChunks(body) : body };
   }
+}
+
+/** The data of a chunked body that is all here. */
+function joinChunks(body: string): string {
+  let data = "";
+  for (let at = 0, size = -1; size !== 0; at += size + 2) {
+    const end = body.indexOf("\r\n", at);
+    size = parseInt(body.slice(at, end), 16);
+    at = end + 2;
+    data += body.slice(at, at + size);
+  }
+  return data;
 }
