@@ -9,10 +9,10 @@ import { keys } from "./cmd/keys.ts";
 import { lifecycle } from "./cmd/lifecycle.ts";
 import { put } from "./cmd/put.ts";
 import { rebalance } from "./cmd/rebalance.ts";
-import { printLast } from "./cmd/screen.ts";
+import { printLast, writeLine } from "./cmd/screen.ts";
 import { server } from "./cmd/server.ts";
 import { where } from "./cmd/where.ts";
-import { KvsError, messageOf, UsageError } from "./core/errors.ts";
+import { KvsError, messageOf, OutputError, UsageError } from "./core/errors.ts";
 
 const COMMANDS: readonly Command[] = [
   server,
@@ -42,37 +42,42 @@ function overview(): string {
   ].join("\n");
 }
 
-async function main(argv: readonly string[]): Promise<number> {
-  const [name, ...rest] = argv;
-  if (name === "--help" || name === "-h") {
-    console.log(overview());
-    return 0;
-  }
-  if (name === "--version") {
-    console.log(`kvs ${config.version}`);
-    return 0;
-  }
+async function main([name, ...rest]: readonly string[]): Promise<number> {
   const command = COMMANDS.find((candidate) => candidate.name === name);
-  if (command === undefined) {
-    const wrong = name === undefined
-      ? "Missing command"
-      : `Unknown command: ${JSON.stringify(name)}`;
-    await printLast(wrong, USAGE);
-    return 1;
-  }
   try {
-    const parsed = parseCommandLine(command, rest, (variable) => Deno.env.get(variable));
-    if (parsed.kind === "run") return await command.run(parsed.args);
-    console.log(parsed.kind === "help" ? helpText(command) : `kvs ${config.version}`);
-    return 0;
+    if (command !== undefined) return await run(command, rest);
+    if (name === "--help" || name === "-h") {
+      writeLine(Deno.stdout, overview());
+      return 0;
+    }
+    if (name === "--version") {
+      writeLine(Deno.stdout, `kvs ${config.version}`);
+      return 0;
+    }
   } catch (error) {
-    // Whoever read our output has gone, as with `kvs client | head`: nobody is left to tell.
-    if (error instanceof Deno.errors.BrokenPipe) return 0;
-    const known = error instanceof KvsError;
-    const usage = error instanceof UsageError ? [usageLine(command)] : [];
-    await printLast(known ? error.message : `Internal error: ${messageOf(error)}`, ...usage);
-    return 1;
+    return await tellFailure(error, command);
   }
+  const wrong = name === undefined ? "Missing command" : `Unknown command: ${JSON.stringify(name)}`;
+  await printLast(wrong, USAGE);
+  return 1;
+}
+
+async function run(command: Command, argv: readonly string[]): Promise<number> {
+  const parsed = parseCommandLine(command, argv, (variable) => Deno.env.get(variable));
+  if (parsed.kind === "run") return await command.run(parsed.args);
+  writeLine(Deno.stdout, parsed.kind === "help" ? helpText(command) : `kvs ${config.version}`);
+  return 0;
+}
+
+/** Tells why it failed; returns the exit code. */
+async function tellFailure(error: unknown, command: Command | undefined): Promise<number> {
+  // Whoever read our output has gone, as with `kvs client | head`: nobody is left to tell.
+  if (error instanceof Deno.errors.BrokenPipe) return 0;
+  const known = error instanceof KvsError;
+  const usage = error instanceof UsageError && command !== undefined ? [usageLine(command)] : [];
+  await printLast(known ? error.message : `Internal error: ${messageOf(error)}`, ...usage);
+  // Not the 1 of a key that is not there.
+  return error instanceof OutputError ? 2 : 1;
 }
 
 /** The runtime's own list of variables that would send requests through a proxy. */

@@ -10,10 +10,9 @@ import { formatHeader, formatRow, MAX_SHOWN_SERVERS } from "../core/rows.ts";
 import { type ServerAddress } from "../core/server_list.ts";
 import { ACCESS_OPTIONS, accessOf } from "./access.ts";
 import { type Command, countOption, DNS, PLACEMENT, secondsOption, switchOption } from "./args.ts";
-import { paintStatuses } from "./screen.ts";
+import { paintStatuses, tell, writeOut } from "./screen.ts";
 import { readServers } from "./servers.ts";
 import { EXIT_CODES, stopSignals } from "./signals.ts";
-import { writeOut } from "./store.ts";
 import { openUi, UI } from "./ui.ts";
 
 const INTERVAL = secondsOption("interval", 2, "Time from row to row");
@@ -70,9 +69,9 @@ export const client: Command = {
         owners: LETTERS.map((letter) => prober.ownerOf(letter)),
         controls: null,
       },
-      onError: (error) => console.error(`Live page: ${messageOf(error)}`),
+      onError: (error) => tell(`Live page: ${messageOf(error)}`),
     });
-    for (const line of ui?.lines ?? []) console.error(line);
+    for (const line of ui?.lines ?? []) tell(line);
     const json = args.get(JSON_OUTPUT);
     const paint = colored ? paintStatuses : undefined;
     // Where nobody reads, rows wait; a signal does not.

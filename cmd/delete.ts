@@ -1,4 +1,5 @@
 /** `kvs delete`: a key and its value. */
+import { displayJson } from "../core/key.ts";
 import { giveUp } from "../core/permissions.ts";
 import { type Command, textOption } from "./args.ts";
 import { writeLine } from "./screen.ts";
@@ -31,7 +32,7 @@ export const deleteKey: Command = {
       if (!await store.delete(key, { ifMatch: args.get(IF_MATCH) })) return tellNotFound(key);
       if (args.get(JSON_OUTPUT)) {
         const { server } = store.ownerOf(key);
-        writeLine(Deno.stdout, JSON.stringify({ key, server: server.name, deleted: true }));
+        writeLine(Deno.stdout, displayJson({ key, server: server.name, deleted: true }));
       }
       return EXIT.ok;
     });

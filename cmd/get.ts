@@ -1,9 +1,10 @@
 /** `kvs get`: a value to stdout, byte for byte. */
 import { encodeBase64 } from "@std/encoding/base64";
+import { displayJson } from "../core/key.ts";
 import { giveUp } from "../core/permissions.ts";
 import { type Kvs } from "../core/kvs.ts";
 import { type Command } from "./args.ts";
-import { writeLine } from "./screen.ts";
+import { writeLine, writeOut } from "./screen.ts";
 import {
   EXIT,
   JSON_OUTPUT,
@@ -12,7 +13,6 @@ import {
   STORE_OPTIONS,
   tellNotFound,
   withStore,
-  writeOut,
 } from "./store.ts";
 
 export const get: Command = {
@@ -48,7 +48,7 @@ async function printJson(store: Kvs, key: string): Promise<number> {
   const { bytes, contentType, etag } = value;
   const { server } = store.ownerOf(key);
   const facts = { key, server: server.name, size: bytes.length, contentType, etag };
-  writeLine(Deno.stdout, JSON.stringify({ ...facts, ...textOrBase64(bytes) }));
+  writeLine(Deno.stdout, displayJson({ ...facts, ...textOrBase64(bytes) }));
   return EXIT.ok;
 }
 

@@ -1,17 +1,10 @@
 /** `kvs keys`: the keys of all servers, in order. */
+import { displayJson, displayKey } from "../core/key.ts";
 import { type Kvs } from "../core/kvs.ts";
 import { giveUp } from "../core/permissions.ts";
 import { type Command, textOption } from "./args.ts";
-import { displayKey } from "./rebalance_text.ts";
-import {
-  EXIT,
-  JSON_OUTPUT,
-  positionals,
-  STORE_NOTES,
-  STORE_OPTIONS,
-  withStore,
-  writeOut,
-} from "./store.ts";
+import { writeOut } from "./screen.ts";
+import { EXIT, JSON_OUTPUT, positionals, STORE_NOTES, STORE_OPTIONS, withStore } from "./store.ts";
 
 const PREFIX = textOption("prefix", "TEXT", "Only keys that start with this");
 
@@ -62,5 +55,5 @@ async function printKeys(
 }
 
 function jsonLine(store: Kvs): (key: string) => string {
-  return (key) => JSON.stringify({ key, server: store.ownerOf(key).server.name });
+  return (key) => displayJson({ key, server: store.ownerOf(key).server.name });
 }

@@ -3,6 +3,7 @@ import { UsageError } from "../core/errors.ts";
 import { keepFilesPrivate } from "../core/file_mode.ts";
 import { poststart, prestop } from "../core/lifecycle.ts";
 import { type Command } from "./args.ts";
+import { writeLine } from "./screen.ts";
 
 const DEFAULT_DATA_DIR = "/var/data";
 
@@ -18,10 +19,10 @@ export const lifecycle: Command = {
     switch (hook) {
       case "prestop":
         await keepFilesPrivate(dataDir);
-        console.log(await prestop(dataDir));
+        writeLine(Deno.stdout, await prestop(dataDir));
         return 0;
       case "poststart":
-        console.log(await poststart(dataDir));
+        writeLine(Deno.stdout, await poststart(dataDir));
         return 0;
       default:
         throw new UsageError(

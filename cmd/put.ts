@@ -1,9 +1,10 @@
 /** `kvs put`: a value from the command line, a file, or standard input. */
 import { messageOf, StartError, UsageError } from "../core/errors.ts";
+import { displayJson } from "../core/key.ts";
 import { type PutContent } from "../core/kvs.ts";
 import { giveUp } from "../core/permissions.ts";
 import { type Command, switchOption, textOption } from "./args.ts";
-import { writeLine } from "./screen.ts";
+import { tell, writeLine } from "./screen.ts";
 import { EXIT, JSON_OUTPUT, positionals, STORE_NOTES, STORE_OPTIONS, withStore } from "./store.ts";
 
 const FILE = textOption("file", "FILE", "Take the value from this file");
@@ -49,7 +50,7 @@ export const put: Command = {
       const { created, etag } = await store.put(key, content, options);
       if (args.get(JSON_OUTPUT)) {
         const { server } = store.ownerOf(key);
-        writeLine(Deno.stdout, JSON.stringify({ key, server: server.name, created, etag }));
+        writeLine(Deno.stdout, displayJson({ key, server: server.name, created, etag }));
       }
       return EXIT.ok;
     });
@@ -84,7 +85,7 @@ function cannotRead(path: string, why: string): StartError {
 
 async function fromStdin(): Promise<PutContent> {
   if (Deno.stdin.isTerminal()) {
-    writeLine(Deno.stderr, "Type the value; Ctrl-D on a line of its own ends it");
+    tell("Type the value; Ctrl-D on a line of its own ends it");
   }
   return await fromPipe(Deno.stdin.readable);
 }

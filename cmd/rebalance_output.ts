@@ -1,10 +1,10 @@
 /** What `kvs rebalance` prints: lines, a progress bar, or JSON. */
-import { bytesToSegment, toSegment } from "../core/key.ts";
+import { bytesToSegment, displayJson, displayKey, toSegment } from "../core/key.ts";
 import { type RebalanceEvent, type Summary } from "../core/rebalance_events.ts";
 import { Bar, LogLines } from "./rebalance_bar.ts";
-import { displayKey, displayValue, Printer, pythonRepr, type Sink } from "./rebalance_text.ts";
+import { displayValue, Printer, pythonRepr, type Sink } from "./rebalance_text.ts";
 import { type Asked, keysPerSecond, Notes, planLine, summaryLines } from "./rebalance_words.ts";
-import { writeLine } from "./screen.ts";
+import { tell, writeLine } from "./screen.ts";
 
 /** What `--output` takes. */
 export type OutputForm = "lines" | "progress" | "json";
@@ -26,7 +26,7 @@ export interface Outlet {
 
 const PROCESS: Outlet = {
   stdout: Deno.stdout,
-  printError: (line) => console.error(line),
+  printError: tell,
   now: () => performance.now(),
 };
 
@@ -209,7 +209,7 @@ class JsonReport implements Report {
   }
 
   #print(object: Readonly<Record<string, unknown>>): void {
-    this.#out.print(JSON.stringify(object) + "\n");
+    this.#out.print(displayJson(object) + "\n");
   }
 }
 

@@ -1,15 +1,8 @@
 /** How `kvs rebalance` writes keys and values, so that each one stays on its line. */
-
-/** Control characters, and what else ends a line for some readers. */
-const UNPRINTABLE = /[\p{Cc}\u2028\u2029]/gu;
+import { displayKey, escapeByte } from "../core/key.ts";
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-
-/** Text as it is, with control characters percent-encoded. */
-export function displayKey(text: string): string {
-  return text.replace(UNPRINTABLE, (character) => escapeAll(encoder.encode(character)));
-}
 
 /** The text that a value is, as {@link displayKey}; where it is not UTF-8, only ASCII stays as it is. */
 export function displayValue(bytes: Uint8Array): string {
@@ -18,16 +11,10 @@ export function displayValue(bytes: Uint8Array): string {
   } catch {
     let text = "";
     for (const byte of bytes) {
-      text += byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : escapeAll([byte]);
+      text += byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : escapeByte(byte);
     }
     return text;
   }
-}
-
-function escapeAll(bytes: Iterable<number>): string {
-  let text = "";
-  for (const byte of bytes) text += "%" + byte.toString(16).toUpperCase().padStart(2, "0");
-  return text;
 }
 
 /** What Python's `repr` escapes besides quotes: all that is no letter, digit, mark, sign or space. */

@@ -1,6 +1,8 @@
-/** Lines on stdout, written at once; and the output of roles that go on when nobody reads it. */
+/** What commands print, written at once; and the output of roles that go on when nobody reads it. */
 import { LineWriter } from "../core/line_writer.ts";
 import { bold, cyan, dim, gray, green, red, yellow } from "@std/fmt/colors";
+import { messageOf, OutputError } from "../core/errors.ts";
+import { displayKey } from "../core/key.ts";
 
 /** How long the end waits for somebody who does not read (milliseconds). */
 const LAST_MS = 1000;
@@ -31,7 +33,7 @@ export class Screen {
 
   /** Prints a line on stderr; never throws. If nobody reads stdout either, that ends the role. */
   printError(line: string): void {
-    this.#errors.print(line);
+    this.#errors.print(displayKey(line));
   }
 
   /** Resolves when all was printed, or nobody seems to read it. */
@@ -65,16 +67,48 @@ export function stderrLines(lostLine: (lines: number) => string): LineWriter {
 /** Prints on stderr before the process ends, which must not wait for ever for somebody to read it. */
 export async function printLast(...lines: string[]): Promise<void> {
   const output = stderrLines(notShown);
-  for (const line of lines) output.print(line);
+  for (const line of lines) output.print(displayKey(line));
   await output.flush(LAST_MS);
 }
 
 const encoder = new TextEncoder();
 
-/** Writes a line at once, also to a pipe. @throws {Deno.errors.BrokenPipe} If the reader has gone. */
+/**
+ * Writes a line at once, also to a pipe.
+ *
+ * @throws {Deno.errors.BrokenPipe} If the reader has gone.
+ * @throws {OutputError} If it cannot be written for another reason.
+ */
 export function writeLine(output: { writeSync(bytes: Uint8Array): number }, line: string): void {
   const bytes = encoder.encode(line + "\n");
-  for (let at = 0; at < bytes.length;) at += output.writeSync(bytes.subarray(at));
+  try {
+    for (let at = 0; at < bytes.length;) at += output.writeSync(bytes.subarray(at));
+  } catch (error) {
+    throw outputFailure(error);
+  }
+}
+
+/** Writes all of `bytes` to stdout. @throws As {@link writeLine}. */
+export async function writeOut(bytes: Uint8Array): Promise<void> {
+  try {
+    for (let at = 0; at < bytes.length;) at += await Deno.stdout.write(bytes.subarray(at));
+  } catch (error) {
+    throw outputFailure(error);
+  }
+}
+
+function outputFailure(error: unknown): unknown {
+  if (error instanceof Deno.errors.BrokenPipe) return error;
+  return new OutputError(`Cannot write the output: ${messageOf(error)}`, { cause: error });
+}
+
+/** Tells the user something on stderr, in one line. Never throws: who does not listen is not told. */
+export function tell(line: string): void {
+  try {
+    writeLine(Deno.stderr, displayKey(line));
+  } catch {
+    // Nobody is left to tell.
+  }
 }
 
 const COLORS: Record<string, (text: string) => string> = {

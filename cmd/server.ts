@@ -21,7 +21,7 @@ import {
   textOption,
 } from "./args.ts";
 import { TOKEN } from "./access.ts";
-import { stderrLines } from "./screen.ts";
+import { stderrLines, writeLine } from "./screen.ts";
 import { EXIT_CODES, stopSignals } from "./signals.ts";
 
 const HOST: Option<string> = {
@@ -160,7 +160,7 @@ export const server: Command = {
       },
       log,
       onListen: (address) => {
-        if (port === 0) console.log(address);
+        if (port === 0) writeLine(Deno.stdout, address);
       },
     });
     // The end of a shard whose disk failed; where it does not even start, `started` rejects.

@@ -3,7 +3,7 @@ import { discoverServers } from "../core/discovery.ts";
 import { parseServerList, type ServerAddress } from "../core/server_list.ts";
 import { schemeOf } from "./access.ts";
 import { type Args, DNS } from "./args.ts";
-import { writeLine } from "./screen.ts";
+import { tell } from "./screen.ts";
 
 /**
  * Reads a server list. What `srv:` items and braces stand for is found out now, once, and told on
@@ -20,6 +20,6 @@ export async function readServers(
   const scheme = schemeOf(args);
   const list = await discoverServers(text, what, { dns: args.get(DNS), scheme });
   const servers = parseServerList(list, what, scheme);
-  if (/srv:|[{]/.test(text)) writeLine(Deno.stderr, `${text} = ${list}`);
+  if (/srv:|[{]/.test(text)) tell(`${text} = ${list}`);
   return servers;
 }

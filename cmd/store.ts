@@ -9,7 +9,7 @@ import {
   RemoteError,
   UsageError,
 } from "../core/kvs.ts";
-import { StartError } from "../core/errors.ts";
+import { OutputError, StartError } from "../core/errors.ts";
 import {
   type Args,
   DNS,
@@ -20,7 +20,7 @@ import {
   textOption,
 } from "./args.ts";
 import { ACCESS_OPTIONS, accessOf } from "./access.ts";
-import { writeLine } from "./screen.ts";
+import { tell } from "./screen.ts";
 import { readServers } from "./servers.ts";
 
 const SERVERS = textOption(
@@ -86,10 +86,10 @@ export async function withStore(
     return await work(await openStore(args));
   } catch (error) {
     if (!(error instanceof KvsError)) throw error;
-    // These are wrong command lines.
-    const classes = [UsageError, InvalidKeyError, StartError];
+    // Wrong command lines, and what main tells of every command.
+    const classes = [UsageError, InvalidKeyError, StartError, OutputError];
     if (classes.some((errorClass) => error instanceof errorClass)) throw error;
-    writeLine(Deno.stderr, error.message);
+    tell(error.message);
     return exitCodeOf(error);
   }
 }
@@ -106,7 +106,7 @@ function exitCodeOf(error: KvsError): number {
 
 /** Tells that a key is absent; returns the exit code. */
 export function tellNotFound(key: string): number {
-  writeLine(Deno.stderr, `No such key: ${key}`);
+  tell(`No such key: ${key}`);
   return EXIT.notFound;
 }
 
@@ -119,9 +119,4 @@ export function positionals(args: Args, names: readonly string[], optional = 0):
   const extra = args.positionals[names.length];
   if (extra !== undefined) throw new UsageError(`Unexpected argument: ${extra}`);
   return args.positionals;
-}
-
-/** Writes all of `bytes` to stdout. @throws {Deno.errors.BrokenPipe} If the reader has gone. */
-export async function writeOut(bytes: Uint8Array): Promise<void> {
-  for (let at = 0; at < bytes.length;) at += await Deno.stdout.write(bytes.subarray(at));
 }

@@ -1,5 +1,5 @@
 /** `kvs where`: which server a key belongs to. */
-import { checkKey, toSegment } from "../core/key.ts";
+import { checkKey, displayJson, toSegment } from "../core/key.ts";
 import { giveUp } from "../core/permissions.ts";
 import { V1_KEYS } from "../core/wire.ts";
 import { type Command, PLACEMENT } from "./args.ts";
@@ -27,7 +27,7 @@ export const where: Command = {
       writeLine(
         Deno.stdout,
         args.get(JSON_OUTPUT)
-          ? JSON.stringify({ key, server: name, index, servers, placement, url })
+          ? displayJson({ key, server: name, index, servers, placement, url })
           : `${name} (index ${index} of ${servers}, placement ${placement})`,
       );
       return EXIT.ok;

@@ -117,6 +117,9 @@ export class UnknownOutcomeError extends KvsError {}
 /** Thrown when a name that stands for servers cannot be resolved to a list that is safe to use. */
 export class DiscoveryError extends KvsError {}
 
+/** Thrown when what a command prints cannot be written: its reader has gone, or the disk is full. */
+export class OutputError extends KvsError {}
+
 /** Thrown when a rebalance stops; the message says what was done so far. */
 export class RebalanceError extends KvsError {}
 

@@ -1,5 +1,5 @@
 /**
- * Keys: what a key may be, and the two ways it is written: as a file name and in a URL.
+ * Keys: what a key may be, and the ways it is written: as a file name, in a URL, and for people.
  */
 import { InvalidKeyError } from "./errors.ts";
 
@@ -15,6 +15,9 @@ const PLAIN_KEY = /^[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,254}$/;
 // A leading dot would hide the file or be a path; "%" marks an escape; control characters (C0, DEL,
 // C1) would garble `ls`.
 const SPECIAL_IN_FILE_NAME = /^\.|[\/%\p{Cc}]/gu;
+
+/** Control characters, and what else ends a line for some readers. */
+const UNPRINTABLE = /[\p{Cc}\u2028\u2029]/gu;
 
 const NOT_UNRESERVED = /[^A-Za-z0-9._~-]/gu;
 
@@ -82,6 +85,22 @@ export function keyToFileName(key: string): string {
 }
 
 /**
+ * Writes `text` (a key, or what somebody else said) for people: control characters are percent-encoded, so that
+ * it stays on its line and tells a terminal nothing.
+ */
+export function displayKey(text: string): string {
+  return text.replace(UNPRINTABLE, escapeBytes);
+}
+
+/** As `JSON.stringify`, and in the same way for people: a terminal obeys some characters that JSON may hold. */
+export function displayJson(value: unknown): string {
+  return JSON.stringify(value).replace(
+    UNPRINTABLE,
+    (character) => "\\u" + character.charCodeAt(0).toString(16).padStart(4, "0"),
+  );
+}
+
+/**
  * Returns the key whose value a file of this name holds, or `undefined` where it holds none: a
  * hidden file, or the marker. A name that {@link keyToFileName} would never write (from a person or
  * an older server, for example `100%`) stands for itself.
@@ -123,6 +142,7 @@ function escapeBytes(character: string): string {
   return escaped;
 }
 
-function escapeByte(byte: number): string {
+/** A byte as `%XX`. */
+export function escapeByte(byte: number): string {
   return "%" + byte.toString(16).toUpperCase().padStart(2, "0");
 }

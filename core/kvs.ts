@@ -30,7 +30,7 @@
  */
 import { KvsError, PreconditionFailedError, RemoteError, UnknownOutcomeError } from "./errors.ts";
 import { discoverServers } from "./discovery.ts";
-import { checkKey } from "./key.ts";
+import { checkKey, displayKey } from "./key.ts";
 import {
   deleteKey,
   type FetchedValue,
@@ -276,7 +276,11 @@ function isPreconditionFailed(error: unknown): boolean {
 function brokenCondition(key: string, uncertain: boolean): KvsError {
   return uncertain
     ? new UnknownOutcomeError(
-      `Unknown outcome: the write of ${key} got no answer, and the condition does not hold any more`,
+      `Unknown outcome: the write of ${
+        displayKey(key)
+      } got no answer, and the condition does not hold any more`,
     )
-    : new PreconditionFailedError(`Condition does not hold: ${key} is not as it was expected`);
+    : new PreconditionFailedError(
+      `Condition does not hold: ${displayKey(key)} is not as it was expected`,
+    );
 }

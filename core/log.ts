@@ -1,4 +1,5 @@
 /** Logging: one line an event. Core calls a {@link Log} it is given and never writes by itself. */
+import { displayJson, displayKey } from "./key.ts";
 
 /** How much an event matters. */
 export type LogLevel = "info" | "warn" | "error";
@@ -17,13 +18,13 @@ export function formatText(time: Date, level: LogLevel, message: string, facts: 
 
 /** Formats an event as one JSON object. */
 export function formatJson(time: Date, level: LogLevel, message: string, facts: LogFacts): string {
-  return JSON.stringify({ time: time.toISOString(), level, message, ...facts });
+  return displayJson({ time: time.toISOString(), level, message, ...facts });
 }
 
 function quoted(text: string): string {
-  return /^[^\s"=]+$/.test(text) ? text : JSON.stringify(text);
+  return /^[^\s"=\p{Cc}]+$/u.test(text) ? text : displayJson(text);
 }
 
 function oneLine(text: string): string {
-  return text.replaceAll(/\s*\n\s*/g, "; ");
+  return displayKey(text.replaceAll(/\s*\n\s*/g, "; "));
 }

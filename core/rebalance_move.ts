@@ -1,5 +1,6 @@
 /** Moving keys: load, compare, save, read back, compare. */
 import { RebalanceError } from "./errors.ts";
+import { displayKey } from "./key.ts";
 import { BulkCopy, BY_ITSELF } from "./rebalance_bulk.ts";
 import { type Endpoint, type Entry, type Loaded, sameCopy } from "./rebalance_endpoint.ts";
 import { type MovedEvent } from "./rebalance_events.ts";
@@ -170,7 +171,7 @@ function changedError({ key, to }: Move, held: Loaded): RebalanceError {
     ? "another value"
     : `another value (${sizeOf(held)} bytes)`;
   return new RebalanceError(
-    `"${key}" was saved on ${to.name}, but what ${to.name} then holds is ${what}`,
+    `"${displayKey(key)}" was saved on ${to.name}, but what ${to.name} then holds is ${what}`,
   );
 }
 
@@ -178,6 +179,6 @@ function changedError({ key, to }: Move, held: Loaded): RebalanceError {
 export function checkFits({ key, to }: Move, copy: Copy): void {
   const refusal = to.refusal(key, copy);
   if (refusal !== undefined) {
-    throw new RebalanceError(`Cannot move "${key}" to ${to.name}: ${refusal}`);
+    throw new RebalanceError(`Cannot move "${displayKey(key)}" to ${to.name}: ${refusal}`);
   }
 }

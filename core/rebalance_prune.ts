@@ -5,6 +5,7 @@
  * moment leaves nothing that a further run could take for something else.
  */
 import { RebalanceError } from "./errors.ts";
+import { displayKey } from "./key.ts";
 import { BY_ITSELF } from "./rebalance_bulk.ts";
 import { type Endpoint, type Loaded, sameCopy } from "./rebalance_endpoint.ts";
 import { type Decision } from "./rebalance_plan.ts";
@@ -118,7 +119,9 @@ class Pruner {
           const copy = copies.get(job);
           if (copy === undefined || !sameCopy(copy, held.get(job))) {
             throw new RebalanceError(
-              `"${job.key}" changed during the run: ${owner.name} and ${target.name} do not hold ` +
+              `"${
+                displayKey(job.key)
+              }" changed during the run: ${owner.name} and ${target.name} do not hold ` +
                 "the same",
             );
           }
@@ -176,7 +179,7 @@ async function deleteMany(losses: readonly Loss[]): Promise<readonly Pruned[]> {
     if (deleted[index]) {
       pruned.push({ key, server });
     } else if (await server.load(key) !== undefined) {
-      throw new RebalanceError(`"${key}" on ${server.name} changed during the run`);
+      throw new RebalanceError(`"${displayKey(key)}" on ${server.name} changed during the run`);
     }
   }
   return pruned;

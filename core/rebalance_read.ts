@@ -3,6 +3,7 @@
  * run, and those for which it is not certain that their target can take them.
  */
 import { RebalanceError } from "./errors.ts";
+import { displayKey } from "./key.ts";
 import { BY_ITSELF } from "./rebalance_bulk.ts";
 import { type Endpoint, sameCopy } from "./rebalance_endpoint.ts";
 import { checkFits, type Move, sizeOf } from "./rebalance_move.ts";
@@ -96,7 +97,9 @@ async function inspect(moves: readonly Move[], work: Work): Promise<Found[]> {
     const copy = copies.get(move);
     if (from !== to && copy === undefined && !from.native) {
       throw new RebalanceError(
-        `Cannot move "${key}": ${from.name} lists it but answers ${KEY_NOT_FOUND}, which is its ` +
+        `Cannot move "${
+          displayKey(key)
+        }": ${from.name} lists it but answers ${KEY_NOT_FOUND}, which is its ` +
           "value or tells that it is gone: the book routes cannot tell these apart",
       );
     }

@@ -6,6 +6,8 @@ import {
   checkKey,
   compareKeys,
   decodeSegment,
+  displayJson,
+  displayKey,
   fileNameToKey,
   keyFromSegment,
   keyToFileName,
@@ -109,4 +111,14 @@ Deno.test("compareKeys() is the order of the UTF-8 bytes", () => {
   fc.assert(fc.property(text, text, (a, b) => {
     assertEquals(Math.sign(compareKeys(a, b)), Math.sign(bytesOrder(a, b)));
   }));
+});
+
+Deno.test("displayKey() and displayJson() tell a terminal nothing and keep to one line", () => {
+  assertEquals(displayKey("a b=%é😀"), "a b=%é😀");
+  assertEquals(displayKey("a\nb\r\0\x85\u2028"), "a%0Ab%0D%00%C2%85%E2%80%A8");
+  assertEquals(displayKey("\x1b[2J\x9b2J\x7f"), "%1B[2J%C2%9B2J%7F");
+  const odd = { key: "a\n\x1b[2J\x9b2J\x7f\u2028é😀" };
+  const shown = displayJson(odd);
+  assertEquals(shown, '{"key":"a\\n\\u001b[2J\\u009b2J\\u007f\\u2028é😀"}');
+  assertEquals(JSON.parse(shown), odd);
 });

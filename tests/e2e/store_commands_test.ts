@@ -124,6 +124,69 @@ Deno.test("put takes a file or standard input, get gives it back byte for byte",
   assertEquals(head?.headers.get("content-type"), "x/y");
 });
 
+Deno.test("a key cannot send a terminal escapes, whatever names it", async () => {
+  await using cluster = await Cluster.start();
+  const key = "a\x1b]0;title\x07\x9b2J\n";
+  const shown = "a%1B]0;title%07%C2%9B2J%0A";
+  const absent = `No such key: ${shown}\n`;
+  for (const args of [["get", key], ["get", key, "--json"], ["delete", key]]) {
+    const { code, stdout, stderr } = await cluster.run(args);
+    assertEquals([args, code, stdout, stderr], [args, 1, "", absent]);
+  }
+  await cluster.ok("put", key, "v");
+  const refused = await cluster.run(["put", key, "v", "--if-absent"]);
+  assertStringIncludes(refused.stderr, `Condition does not hold: ${shown} is not`);
+  const extra = await cluster.run(["get", "k", key]);
+  assertStringIncludes(extra.stderr, `Unexpected argument: ${shown}\n`);
+  for (const args of [["get", key], ["put", key, "v"], ["keys"], ["where", key], ["delete", key]]) {
+    const line = await cluster.ok(...args, "--json");
+    assertMatch(line, /^[^\p{Cc}]+\n$/u);
+    assertEquals(JSON.parse(line).key, key);
+  }
+});
+
+/** Runs a shell's command line on the binary, which is `$KVS` there. */
+async function shell(script: string, env: Record<string, string> = {}) {
+  const { code, stdout, stderr } = await new Deno.Command("sh", {
+    args: ["-c", script],
+    env: { KVS, ...env },
+    stdin: "null",
+  }).output();
+  return { code, stdout: decode(stdout), stderr: decode(stderr) };
+}
+
+Deno.test("an output that cannot be written is its own line and exit code 2; a reader that goes is quiet", async () => {
+  await using cluster = await Cluster.start();
+  await cluster.run(["put", "k"], new Uint8Array(300_000));
+  const line = "Cannot write the output: No space left on device (os error 28)\n";
+  const env = { KVS_SERVERS: cluster.list, DIR: cluster.path(".") };
+  const commands = [
+    "get k",
+    "get k --json",
+    "keys",
+    "where k",
+    "put k v --json",
+    "delete k --json",
+    "client $KVS_SERVERS --rows 1",
+    "lifecycle poststart $DIR",
+    "get --help",
+    "--help",
+    "--version",
+  ];
+  for (const command of commands) {
+    const full = await shell(`"$KVS" ${command} > /dev/full`, env);
+    assertEquals([command, full], [command, { code: 2, stdout: "", stderr: line }]);
+  }
+  await cluster.run(["put", "k"], new Uint8Array(300_000));
+  for (const command of commands) {
+    // `true` may read nothing at all, so the command may meet no reader at its first byte.
+    const gone = await shell(`{ sleep 0.3; "$KVS" ${command}; echo $? >&2; } | true`, env);
+    assertEquals([command, gone.stderr], [command, "0\n"]);
+  }
+  const untold = await shell(`"$KVS" get absent 2> /dev/full`, env);
+  assertEquals(untold.code, 1);
+});
+
 Deno.test("--json tells what there is to know", async () => {
   await using cluster = await Cluster.start();
   const server = cluster.servers[modulo("k", 3)]?.address;
