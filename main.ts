@@ -11,6 +11,7 @@ import { put } from "./cmd/put.ts";
 import { rebalance } from "./cmd/rebalance.ts";
 import { printLast, writeLine } from "./cmd/screen.ts";
 import { server } from "./cmd/server.ts";
+import { endedAsInit } from "./cmd/signals.ts";
 import { where } from "./cmd/where.ts";
 import { KvsError, messageOf, OutputError, UsageError } from "./core/errors.ts";
 
@@ -92,4 +93,4 @@ function ignoreProxies(): void {
 }
 
 if (import.meta.main) ignoreProxies();
-if (import.meta.main) Deno.exit(await main(Deno.args));
+if (import.meta.main) Deno.exit(await Promise.race([main(Deno.args), endedAsInit()]));

@@ -88,7 +88,7 @@ export function parseCommandLine(
     const text = argv.find((arg) => arg.startsWith(prefix))?.slice(prefix.length);
     if (text !== undefined) checkedText(option, text, `--${option.name}`);
   }
-  const parsed = parseArgs([...argv], {
+  const parsed = parseArgs(joinDashes(argv, valued), {
     boolean: ["help", "version", ...switches.map((option) => option.name)],
     string: ["_", ...valued.map((option) => option.name)],
     alias: { h: "help" },
@@ -111,7 +111,7 @@ export function parseCommandLine(
   const texts = new Map<string, string>();
   for (const option of command.options) {
     const given = parsed[option.name];
-    const variable = env(variableOf(option));
+    const variable = ownVariable(variableOf(option), env);
     if (typeof given === "string" || typeof given === "boolean") {
       texts.set(option.name, checkedText(option, String(given), `--${option.name}`));
     } else if (variable !== undefined && variable !== "") {
@@ -119,6 +119,27 @@ export function parseCommandLine(
     }
   }
   return { kind: "run", args: new Args(parsed._.map(String), texts) };
+}
+
+/** The arguments with `--file -` as `--file=-`: the parser takes no value that begins with a dash. */
+function joinDashes(argv: readonly string[], valued: readonly Option<unknown>[]): string[] {
+  const joined: string[] = [];
+  for (const [at, arg] of argv.entries()) {
+    if (arg === "--") return joined.concat(argv.slice(at));
+    const takesIt = arg === "-" && valued.some(({ name }) => joined.at(-1) === `--${name}`);
+    joined.push(takesIt ? `${joined.pop()}=-` : arg);
+  }
+  return joined;
+}
+
+/**
+ * Reads a variable unless it is somebody else's: a Service named `kvs` sets `KVS_PORT` to `tcp://10.0.0.1:80` in every
+ * Pod of its namespace (Kubernetes, "Discovering services"; after Docker's links).
+ */
+function ownVariable(name: string, env: Environment): string | undefined {
+  const value = env(name);
+  const isLink = name.endsWith("_PORT") && /^(tcp|udp|sctp):\/\//.test(value ?? "");
+  return isLink ? undefined : value;
 }
 
 function checkedText(option: Option<unknown>, text: string, source: string): string {
@@ -264,7 +285,9 @@ function parseBytes(text: string): number {
   const match = /^(\d+) ?([KMG]iB)?$/.exec(text);
   const bytes = Number(match?.[1]) * (SIZE_UNITS[match?.[2] ?? ""] ?? NaN);
   if (!Number.isSafeInteger(bytes)) {
-    throw new UsageError(`expected bytes such as 1000, 64KiB, 16MiB or 1GiB, received "${text}"`);
+    throw new UsageError(
+      `expected bytes such as 1000, 64KiB, 16MiB or 1GiB, up to ${Number.MAX_SAFE_INTEGER}, received "${text}"`,
+    );
   }
   return bytes;
 }

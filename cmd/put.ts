@@ -7,10 +7,13 @@ import { type Command, switchOption, textOption } from "./args.ts";
 import { tell, writeLine } from "./screen.ts";
 import { EXIT, JSON_OUTPUT, positionals, STORE_NOTES, STORE_OPTIONS, withStore } from "./store.ts";
 
-const FILE = textOption("file", "FILE", "Take the value from this file");
+const FILE = textOption("file", "FILE", "Take the value from this file; - is standard input");
 const CONTENT_TYPE = textOption("content-type", "TYPE", "What a get tells of the value");
 const IF_MATCH = textOption("if-match", "ETAG", "Only if the value that is there has this ETag");
 const IF_ABSENT = switchOption("if-absent", "Only if there is no such key");
+
+/** What stands for standard input. */
+const STDIN = "-";
 
 /** Up to this size (bytes) a value from stdin is kept, so that it can be sent again. */
 const KEPT_BYTES = 16 * 1024 ** 2;
@@ -26,7 +29,8 @@ export const put: Command = {
     'kvs put lock "$HOSTNAME" --if-absent',
   ],
   notes: [
-    "Without VALUE and --file it takes standard input. Put -- before a VALUE that begins with -.",
+    "Without VALUE and --file it takes standard input, which must not be empty then; - as VALUE or FILE is standard",
+    "input that may be. Put -- before a VALUE that begins with - and is longer.",
     ...STORE_NOTES,
   ],
   options: [...STORE_OPTIONS, FILE, CONTENT_TYPE, IF_MATCH, IF_ABSENT, JSON_OUTPUT],
@@ -46,7 +50,7 @@ export const put: Command = {
     }
     return await withStore(args, async (store) => {
       await giveUp("run", "write", "env", "sys", "ffi");
-      const content = value ?? (file === undefined ? await fromStdin() : await fromFile(file));
+      const content = await contentOf(value, file);
       const { created, etag } = await store.put(key, content, options);
       if (args.get(JSON_OUTPUT)) {
         const { server } = store.ownerOf(key);
@@ -56,6 +60,19 @@ export const put: Command = {
     });
   },
 };
+
+/** The value as the command line names it. @throws {UsageError} If it names none and standard input is empty. */
+async function contentOf(value: string | undefined, file: string | undefined): Promise<PutContent> {
+  if (value === STDIN || file === STDIN) return await fromStdin();
+  if (value !== undefined) return value;
+  if (file !== undefined) return await fromFile(file);
+  const content = await fromStdin();
+  // As in a script whose variable is not set: nothing says that the value is to be empty.
+  if (content instanceof Uint8Array && content.length === 0) {
+    throw new UsageError('Missing value: standard input is empty; give "" or - to save nothing');
+  }
+  return content;
+}
 
 /** A file, as often as it is asked for; a pipe, as standard input. @throws {StartError} If it is neither. */
 async function fromFile(path: string): Promise<PutContent> {

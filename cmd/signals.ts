@@ -11,11 +11,37 @@ export const EXIT_CODES: Readonly<Record<StopSignal, number>> = {
   SIGHUP: 129,
 };
 
+/** How many times {@link onStopSignal} is in force. */
+let listeners = 0;
+
 /**
  * Calls `listener` at each signal to stop; returns what ends that. A role that began to ignore SIGHUP
  * (nohup) goes on to. Needs the permission for the C library, to know that.
  */
 export function onStopSignal(listener: (signal: StopSignal) => void): () => void {
+  const remove = listen(listener);
+  listeners++;
+  return () => {
+    remove();
+    // Not before a signal that is being told has been told to everyone.
+    setTimeout(() => listeners--);
+  };
+}
+
+/**
+ * Resolves to the exit code of a signal to stop that nobody listens to, if this is process 1 of a container: there the
+ * system drops such a signal. Elsewhere it ends the process, and this never resolves.
+ */
+export async function endedAsInit(): Promise<number> {
+  return await new Promise((resolve) => {
+    if (Deno.pid !== 1) return;
+    listen((signal) => {
+      if (listeners === 0) resolve(EXIT_CODES[signal]);
+    });
+  });
+}
+
+function listen(listener: (signal: StopSignal) => void): () => void {
   const names: StopSignal[] = ["SIGTERM", "SIGINT"];
   if (!ignoresHangup()) names.push("SIGHUP");
   const removals = names.map((name) => {
@@ -40,18 +66,4 @@ export function stopSignals(): [Promise<StopSignal>, Promise<StopSignal>] {
     else if (signal !== "SIGHUP") second.resolve(signal);
   });
   return [first.promise, second.promise];
-}
-
-/**
- * Resolves as `work` does, to an exit code, or to that of a signal which asks to stop meanwhile: for what
- * can end at any moment.
- */
-export async function untilStopSignal(work: Promise<number>): Promise<number> {
-  const { promise, resolve } = Promise.withResolvers<StopSignal>();
-  const unlisten = onStopSignal(resolve);
-  try {
-    return await Promise.race([work, promise.then((signal) => EXIT_CODES[signal])]);
-  } finally {
-    unlisten();
-  }
 }

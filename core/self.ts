@@ -81,6 +81,8 @@ export class Child {
       readLines(this.#process.stdout, (line) => onLine(line, "stdout")),
       readLines(this.#process.stderr, (line) => onLine(line, "stderr")),
     ]);
+    // A pipe whose reader has gone may say so; it is closed all the same.
+    await this.#process.stdin.close().catch(() => {});
     return status;
   }
 }

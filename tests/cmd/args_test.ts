@@ -24,13 +24,14 @@ const SECRET: Option<string | undefined> = {
   variableOnly: "everyone sees it",
 };
 const CA = textOption("ca", "FILE", "Certificates");
+const PORT = countOption("port", 8000, [0, 65535], "Port");
 
 const command: Command = {
   name: "demo",
   summary: "A command.",
   usage: "PORT [options]",
   examples: ["kvs demo 80"],
-  options: [DRAIN, MAX_VALUE, ROWS, FORMAT, DRY_RUN, CA, SECRET],
+  options: [DRAIN, MAX_VALUE, ROWS, FORMAT, DRY_RUN, CA, PORT, SECRET],
   run: () => Promise.resolve(0),
 };
 
@@ -119,4 +120,28 @@ Deno.test("parseCommandLine() takes an option that is a variable only from its v
   }
   assertStringIncludes(helpText(command), "\n  KVS_SECRET ");
   assert(!helpText(command).includes("--secret"));
+});
+
+Deno.test("parseCommandLine() passes over what a Service of the same name puts into a variable", () => {
+  for (const link of ["tcp://10.0.0.1:80", "udp://10.0.0.1:53", "tcp://[fd00::1]:80"]) {
+    assertEquals(parse([], { KVS_PORT: link }).get(PORT), 8000);
+    assertEquals(parse(["--port", "1"], { KVS_PORT: link }).get(PORT), 1);
+  }
+  assertEquals(parse([], { KVS_PORT: "81" }).get(PORT), 81);
+  for (const text of ["http://10.0.0.1:80", "10.0.0.1:80", "x"]) {
+    assertThrows(() => parse([], { KVS_PORT: text }), UsageError, "Invalid KVS_PORT: ");
+  }
+  // On the command line nobody but the user can have put it.
+  assertThrows(() => parse(["--port", "tcp://10.0.0.1:80"]), UsageError, "Invalid --port: ");
+  assertEquals(parse([], { KVS_CA: "tcp://10.0.0.1:80" }).get(CA), "tcp://10.0.0.1:80");
+});
+
+Deno.test("parseCommandLine() takes a lone dash for a value and for a positional", () => {
+  for (const argv of [["--ca", "-", "a"], ["a", "--ca=-"]]) {
+    const args = parse(argv);
+    assertEquals([args.get(CA), args.positionals], ["-", ["a"]]);
+  }
+  assertEquals(parse(["a", "-"]).positionals, ["a", "-"]);
+  assertEquals(parse(["--dry-run", "-"]).positionals, ["-"]);
+  assertEquals(parse(["--", "--ca", "-"]).positionals, ["--ca", "-"]);
 });

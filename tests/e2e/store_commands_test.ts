@@ -124,6 +124,25 @@ Deno.test("put takes a file or standard input, get gives it back byte for byte",
   assertEquals(head?.headers.get("content-type"), "x/y");
 });
 
+Deno.test("put takes - for standard input, and nothing for nothing only if told to", async () => {
+  await using cluster = await Cluster.start();
+  const bytes = new TextEncoder().encode("from stdin");
+  for (const args of [["-"], ["--file", "-"], []]) {
+    await cluster.ok("put", "k", "before");
+    assertEquals((await cluster.run(["put", "k", ...args], bytes)).code, 0);
+    assertEquals([args, await cluster.ok("get", "k")], [args, "from stdin"]);
+  }
+  const none = await cluster.run(["put", "k"], new Uint8Array());
+  assertEquals([none.code, none.stdout], [1, ""]);
+  assertMatch(none.stderr, /^Missing value: standard input is empty; [^\n]+\nUsage: [^\n]+\n$/);
+  assertEquals(await cluster.ok("get", "k"), "from stdin");
+  for (const args of [["-"], ["--file", "-"], ["--file", "/dev/stdin"], [""]]) {
+    await cluster.ok("put", "k", "before");
+    assertEquals((await cluster.run(["put", "k", ...args], new Uint8Array())).code, 0);
+    assertEquals([args, await cluster.ok("get", "k")], [args, ""]);
+  }
+});
+
 Deno.test("a key cannot send a terminal escapes, whatever names it", async () => {
   await using cluster = await Cluster.start();
   const key = "a\x1b]0;title\x07\x9b2J\n";

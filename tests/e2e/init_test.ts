@@ -1,0 +1,99 @@
+/** Process 1 of a container: the system drops each signal there that it does not listen to. */
+import { assert, assertEquals } from "@std/assert";
+import { KVS, TempDir, until } from "./kvs.ts";
+
+/** What makes a process the first of a name space, and its end that of the other. */
+const AS_INIT = ["--pid", "--fork", "--kill-child", "--mount-proc"];
+
+async function canUnshare(): Promise<boolean> {
+  try {
+    const { success } = await new Deno.Command("unshare", {
+      args: [...AS_INIT, "true"],
+      stdout: "null",
+      stderr: "null",
+    }).output();
+    return success;
+  } catch {
+    return false;
+  }
+}
+
+const possible = await canUnshare();
+if (!possible) console.log("Skipped: the tests of process 1 need root and unshare of util-linux");
+
+/** Accepts no connection for good, so that whoever asks it waits. */
+function silentServer(): Deno.TcpListener {
+  return Deno.listen({ hostname: "127.0.0.1", port: 0 });
+}
+
+/** The process that `unshare` started, once it is there. */
+async function childOf(pid: number): Promise<number> {
+  return await until("unshare has a child", async () => {
+    const children = await Deno.readTextFile(`/proc/${pid}/task/${pid}/children`);
+    return children.trim() === "" ? undefined : Number(children);
+  });
+}
+
+/** Runs `kvs ARGS` as process 1, sends it `signal` until it ends, and resolves to its exit code. */
+async function endAsInit(args: readonly string[], signal: Deno.Signal): Promise<number> {
+  const child = new Deno.Command("unshare", {
+    args: [...AS_INIT, KVS, ...args],
+    // Open for as long as it runs.
+    stdin: "piped",
+    stdout: "null",
+    stderr: "null",
+  }).spawn();
+  let ended = false;
+  const status = child.status.finally(() => ended = true);
+  try {
+    const init = await childOf(child.pid);
+    await until(`${args.join(" ")} ends at ${signal}`, () => {
+      if (ended) return true;
+      // Its end may not have been told yet.
+      try {
+        Deno.kill(init, signal);
+      } catch (error) {
+        if (!(error instanceof Deno.errors.NotFound)) throw error;
+      }
+      return undefined;
+    });
+    return (await status).code;
+  } finally {
+    if (!ended) child.kill("SIGKILL");
+    await status;
+    await child.stdin.close().catch(() => {});
+  }
+}
+
+Deno.test({
+  name: "as process 1 every command ends at SIGINT, SIGTERM and SIGHUP, whatever it waits for",
+  ignore: !possible,
+  async fn() {
+    await using dir = new TempDir();
+    using server = silentServer();
+    const { port } = server.addr;
+    const servers = ["--servers", `127.0.0.1:${port}`];
+    const waiting = ["--patience", "1000", "--timeout", "1000"];
+    const commands = [
+      ["put", "k", ...servers],
+      ["get", "k", ...servers, ...waiting],
+      ["keys", ...servers, ...waiting],
+      ["delete", "k", ...servers, ...waiting],
+      ["rebalance", `127.0.0.1:${port}`, `127.0.0.1:${port},127.0.0.1:1`, "--timeout", "1000"],
+      ["client", `127.0.0.1:${port}`],
+    ];
+    const codes = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
+    for (const args of commands) {
+      for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+        assertEquals([args[0], signal, await endAsInit(args, signal)], [
+          args[0],
+          signal,
+          codes[signal],
+        ]);
+      }
+    }
+    // A role with an end of its own keeps it.
+    const code = await endAsInit(["server", "0", dir.path, "--drain", "0"], "SIGTERM");
+    assert(code === 0 || code === 143, `exit code ${code}`);
+  },
+});
