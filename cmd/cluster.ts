@@ -5,6 +5,7 @@ import { isPortFree } from "../core/cluster_ports.ts";
 import { type ClusterPage } from "../core/cluster_page.ts";
 import { type PodEvent } from "../core/cluster_pod.ts";
 import { KvsError, messageOf, StartError, UsageError } from "../core/errors.ts";
+import { adoptOrphans } from "../core/orphans.ts";
 import { giveUp } from "../core/permissions.ts";
 import { MAX_SHOWN_SERVERS } from "../core/rows.ts";
 import { Tour } from "../core/tour.ts";
@@ -101,6 +102,7 @@ export const cluster: Command = {
     }
     const access = await accessOf(args);
     const ending = new Ending();
+    adoptOrphans();
     await giveUp("sys", "ffi");
     const ui = await openUi(args, "add, remove and delete servers");
     const screen = new Screen(() => ending.request("the output was closed"));

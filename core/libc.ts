@@ -32,6 +32,8 @@ function openLibC() {
   try {
     return Deno.dlopen("libc.so.6", {
       open: { parameters: ["buffer", "i32", "u32"], result: "i32" },
+      // The end of a process, if the kernel names this one as its parent.
+      waitid: { parameters: ["i32", "u32", "buffer", "i32"], result: "i32" },
       read: { parameters: ["i32", "buffer", "usize"], result: "isize" },
       access: { parameters: ["buffer", "i32"], result: "i32" },
       getdents64: { parameters: ["i32", "buffer", "usize"], result: "isize" },

@@ -13,6 +13,14 @@ export interface ChildOptions {
 /** How a child ended: its exit code, and the signal if one ended it. */
 export type ChildStatus = Pick<Deno.CommandStatus, "code" | "signal" | "success">;
 
+/** The processes that were started here and have not been seen to end. */
+const running = new Set<number>();
+
+/** Whether `pid` is a {@link Child} whose end the runtime has yet to tell. */
+export function isChild(pid: number): boolean {
+  return running.has(pid);
+}
+
 /** The command that runs this program with `args`: the compiled binary, or Deno on the source. */
 function selfCommand(args: readonly string[]): { program: string; args: string[] } {
   const program = Deno.execPath();
@@ -61,6 +69,7 @@ export class Child {
       stderr: "piped",
     }).spawn();
     this.pid = this.#process.pid;
+    running.add(this.pid);
     this.ended = this.#end(options.onLine);
   }
 
@@ -77,7 +86,7 @@ export class Child {
 
   async #end(onLine: ChildOptions["onLine"]): Promise<ChildStatus> {
     const [status] = await Promise.all([
-      this.#process.status,
+      this.#process.status.finally(() => running.delete(this.pid)),
       readLines(this.#process.stdout, (line) => onLine(line, "stdout")),
       readLines(this.#process.stderr, (line) => onLine(line, "stderr")),
     ]);

@@ -139,6 +139,36 @@ Deno.test("kvs cluster brings back a server that was killed, with its data and a
   assertEquals((await listed(cluster, "server-0"))[4], "0");
 });
 
+Deno.test("kvs cluster keeps no pipe to a server that has ended", async () => {
+  await using temp = new TempDir();
+  await using cluster = startCluster(temp, ["--replicas", "1"]);
+  await nthLine(cluster, /^all 1 servers? (is|are) ready$/);
+  const pipes = () => {
+    const folder = `/proc/${cluster.pid}/fd`;
+    return [...Deno.readDirSync(folder)].filter(({ name }) => {
+      try {
+        return /^(pipe|socket):/.test(Deno.readLinkSync(`${folder}/${name}`));
+      } catch {
+        // It was closed meanwhile.
+        return false;
+      }
+    }).length;
+  };
+  const restart = async (count: number) => {
+    Deno.kill(Number((await listed(cluster, "server-0"))[3]), "SIGKILL");
+    await nthLine(cluster, /^server-0 is ready/, count + 1);
+  };
+  // Not from the start: what the first server leaves is as much as each of those that follow.
+  await restart(1);
+  const before = pipes();
+  for (const count of [2, 3, 4]) await restart(count);
+  await until(
+    `there are ${before} pipes and sockets, not ${pipes()}`,
+    () => pipes() <= before ? true : undefined,
+    10_000,
+  );
+});
+
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   Deno.test(`kvs cluster stops in reverse order at ${signal}`, async () => {
     await using temp = new TempDir();

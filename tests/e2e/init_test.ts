@@ -1,6 +1,6 @@
 /** Process 1 of a container: the system drops each signal there that it does not listen to. */
 import { assert, assertEquals } from "@std/assert";
-import { KVS, TempDir, until } from "./kvs.ts";
+import { KVS, Running, TempDir, until } from "./kvs.ts";
 
 /** What makes a process the first of a name space, and its end that of the other. */
 const AS_INIT = ["--pid", "--fork", "--kill-child", "--mount-proc"];
@@ -95,5 +95,53 @@ Deno.test({
     // A role with an end of its own keeps it.
     const code = await endAsInit(["server", "0", dir.path, "--drain", "0"], "SIGTERM");
     assert(code === 0 || code === 143, `exit code ${code}`);
+  },
+});
+
+/** State and parent of all processes, by id. */
+async function processes(): Promise<Map<number, { state: string; parent: number }>> {
+  const found = new Map<number, { state: string; parent: number }>();
+  for await (const { name } of Deno.readDir("/proc")) {
+    if (!/^\d+$/.test(name)) continue;
+    const stat = await Deno.readTextFile(`/proc/${name}/stat`).catch(() => "");
+    const [state = "", parent] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    found.set(Number(name), { state, parent: Number(parent) });
+  }
+  return found;
+}
+
+Deno.test({
+  name: "as process 1 kvs cluster waits for what it inherited, and still sees its servers end",
+  ignore: !possible,
+  async fn() {
+    await using temp = new TempDir();
+    await using cluster = new Running(
+      ["cluster", "--port", "0", "--drain", "0", "--replicas", "1"],
+      {
+        shell: `exec unshare ${AS_INIT.join(" ")} "$0" "$@"`,
+        env: { TMPDIR: temp.path },
+      },
+    );
+    await cluster.line(/^server-0 is ready/);
+    const init = await childOf(cluster.pid);
+    // A shell that ends before the one it started: twice, so that one may be there when it is looked.
+    for (let n = 0; n < 2; n++) {
+      const { success } = await new Deno.Command("nsenter", {
+        args: ["--target", String(init), "--pid", "sh", "-c", "sleep 0.5 & true"],
+        stdout: "null",
+      }).output();
+      assert(success);
+    }
+    const inherited = [...await processes()].filter(([, { parent }]) => parent === init);
+    // The server is one of its children.
+    assert(inherited.length >= 2, `process 1 inherited nothing: ${JSON.stringify(inherited)}`);
+    await until("process 1 has waited for what it inherited", async () => {
+      const left = await processes();
+      return inherited.filter(([pid]) => left.has(pid)).length === 1 ? true : undefined;
+    });
+    const server = [...await processes()].find(([, { parent }]) => parent === init)?.[0];
+    assert(server !== undefined);
+    Deno.kill(server, "SIGKILL");
+    await cluster.line(/^server-0 died \(SIGKILL\): it is started again now$/);
   },
 });
