@@ -241,13 +241,25 @@ function sentOnce(body: RemoteInit["body"]): ReadableStream<Uint8Array<ArrayBuff
 export function distrustOf(cause: unknown): string | undefined {
   // It depends on the version of Deno where it says so.
   const inner = cause instanceof Error ? messageOf(cause.cause) : "";
-  const why = /invalid peer certificate: (?:certificate )?(\w[^;()\n]{0,99})/
-    .exec(`${messageOf(cause)} ${inner}`)?.[1];
+  const why = /invalid peer certificate: (?:Other\(OtherError\(|certificate )?(\w[^;()\n]{0,99})/
+    .exec(`${messageOf(cause)}\n${inner}`)?.[1]?.trim();
   if (why === undefined) return undefined;
-  return /UnknownIssuer|BadSignature/.test(why)
-    ? "its certificate is signed by nobody who is trusted (--ca names who is)"
-    : `its certificate is not valid: ${why.trim()}`;
+  return DISTRUST[why] ?? `its certificate is not valid: ${why}`;
 }
+
+const UNTRUSTED = "its certificate is signed by nobody who is trusted (--ca names who is)";
+
+/** What to tell of reasons that the runtime gives by a name only. */
+const DISTRUST: Readonly<Record<string, string>> = {
+  UnknownIssuer: UNTRUSTED,
+  BadSignature: UNTRUSTED,
+  CaUsedAsEndEntity:
+    "its certificate is that of an authority, as openssl req -x509 makes it: make one with " +
+    "-addext basicConstraints=critical,CA:FALSE -addext subjectAltName=DNS:NAME",
+  UnsupportedCertVersion:
+    "its certificate is of version 1, which names no servers: make one with an extension " +
+    "subjectAltName=DNS:NAME",
+};
 
 /** What a server says of its failure, in one line. */
 function detailOf(body: Uint8Array): string {

@@ -45,6 +45,11 @@ export class Authority {
     return this.#certificate.toString("pem");
   }
 
+  /** Its own certificate with its key: as `openssl req -x509` makes it, and no server should show it. */
+  async asServer(): Promise<KeyPair> {
+    return { cert: this.cert, key: await exportKey(this.#keys) };
+  }
+
   /** A certificate for DNS names, and for addresses where they begin with a digit. */
   async sign(names: readonly string[] = ["localhost", "127.0.0.1"]): Promise<KeyPair> {
     const keys = await generateKeys();
@@ -65,9 +70,12 @@ export class Authority {
         ),
       ],
     });
-    const key = await crypto.subtle.exportKey("pkcs8", keys.privateKey);
-    return { cert: certificate.toString("pem"), key: PemConverter.encode(key, "PRIVATE KEY") };
+    return { cert: certificate.toString("pem"), key: await exportKey(keys) };
   }
+}
+
+async function exportKey({ privateKey }: CryptoKeyPair): Promise<string> {
+  return PemConverter.encode(await crypto.subtle.exportKey("pkcs8", privateKey), "PRIVATE KEY");
 }
 
 function generateKeys(): Promise<CryptoKeyPair> {

@@ -1,7 +1,7 @@
-import { assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
 import { Access, parseTokens } from "../../core/access.ts";
 import { RemoteError, UsageError } from "../../core/errors.ts";
-import { Remote } from "../../core/remote.ts";
+import { distrustOf, Remote } from "../../core/remote.ts";
 import { parseServerList } from "../../core/server_list.ts";
 import { Authority } from "../certificates.ts";
 
@@ -87,4 +87,50 @@ Deno.test("Remote shows its token, and asks only servers that its authority vouc
     wrong.close();
   }
   assertEquals(seen, []);
+});
+
+Deno.test("a certificate that no server should show is told with what to do", async () => {
+  const authority = await Authority.create();
+  const { cert, key } = await authority.asServer();
+  await using server = Deno.serve(
+    { port: 0, hostname: "127.0.0.1", cert, key, onListen() {} },
+    () => new Response("never sent"),
+  );
+  const list = `127.0.0.1:${server.addr.port}`;
+  const [address] = parseServerList(list, "LIST", "https");
+  assert(address !== undefined);
+  const access = new Access({ caCerts: [authority.cert] });
+  try {
+    const remote = new Remote(address, { timeoutMs: 10_000, access });
+    for (const name of ["key", ".."]) {
+      await assertRejects(
+        () => remote.load(name),
+        RemoteError,
+        `${list} cannot be reached: its certificate is that of an authority, as openssl req -x509 makes it: ` +
+          "make one with -addext basicConstraints=critical,CA:FALSE",
+      );
+    }
+  } finally {
+    access.close();
+  }
+});
+
+Deno.test("distrustOf() gives the runtime's reason, and what to do where that is a name only", () => {
+  const why = (reason: string) =>
+    distrustOf(new TypeError(`client error (Connect): invalid peer certificate: ${reason}`));
+  assertEquals(
+    why(
+      "certificate expired: verification time 2 (UNIX), but certificate is not valid after 1 (1 seconds ago)",
+    ),
+    "its certificate is not valid: expired: verification time 2",
+  );
+  assertEquals(
+    why('certificate not valid for name "b"; certificate is only valid for DnsName("a")'),
+    'its certificate is not valid: not valid for name "b"',
+  );
+  assertMatch(why("UnknownIssuer") ?? "", /--ca names who is/);
+  assertMatch(why("BadSignature") ?? "", /--ca names who is/);
+  assertMatch(why("Other(OtherError(UnsupportedCertVersion))") ?? "", /subjectAltName=DNS:NAME/);
+  assertEquals(why("Other(OtherError(Strange))"), "its certificate is not valid: Strange");
+  assertEquals(distrustOf(new TypeError("client error (Connect): refused")), undefined);
 });
