@@ -1,6 +1,7 @@
 /** The options with which a role gets access to guarded servers, the same for every role. */
 import { Access, parseTokens } from "../core/access.ts";
 import { messageOf, UsageError } from "../core/errors.ts";
+import { openSpecialFile } from "../core/special_file.ts";
 import { type Scheme } from "../core/server_list.ts";
 import { type Args, nonEmpty, type Option, textOption } from "./args.ts";
 
@@ -54,10 +55,20 @@ export function schemeOf(args: Args): Scheme {
 
 async function readOptionFile({ name }: { readonly name: string }, path: string): Promise<string> {
   try {
-    return await Deno.readTextFile(path);
+    return await readText(path);
   } catch (error) {
     throw new UsageError(`Cannot read the file of --${name}: ${messageOf(error)}`, {
       cause: error,
     });
+  }
+}
+
+async function readText(path: string): Promise<string> {
+  try {
+    return await Deno.readTextFile(path);
+  } catch (error) {
+    const special = error instanceof Deno.errors.NotCapable ? openSpecialFile(path) : undefined;
+    if (special === undefined) throw error;
+    return await new Response(special).text();
   }
 }

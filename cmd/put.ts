@@ -2,6 +2,7 @@
 import { messageOf, StartError, UsageError } from "../core/errors.ts";
 import { displayJson } from "../core/key.ts";
 import { type PutContent } from "../core/kvs.ts";
+import { openSpecialFile } from "../core/special_file.ts";
 import { giveUp } from "../core/permissions.ts";
 import { type Command, switchOption, textOption } from "./args.ts";
 import { tell, writeLine } from "./screen.ts";
@@ -49,8 +50,9 @@ export const put: Command = {
       throw new UsageError("Give either --if-match or --if-absent");
     }
     return await withStore(args, async (store) => {
-      await giveUp("run", "write", "env", "sys", "ffi");
+      await giveUp("run", "write", "env", "sys");
       const content = await contentOf(value, file);
+      await giveUp("ffi");
       const { created, etag } = await store.put(key, content, options);
       if (args.get(JSON_OUTPUT)) {
         const { server } = store.ownerOf(key);
@@ -76,16 +78,16 @@ async function contentOf(value: string | undefined, file: string | undefined): P
 
 /** A file, as often as it is asked for; a pipe, as standard input. @throws {StartError} If it is neither. */
 async function fromFile(path: string): Promise<PutContent> {
-  // The runtime keeps this file from programs that may not do everything.
   if (path === "/dev/stdin") return await fromStdin();
-  const open = async () => {
-    try {
-      return (await Deno.open(path)).readable;
-    } catch (error) {
-      throw cannotRead(path, error instanceof Deno.errors.NotFound ? MISSING : messageOf(error));
-    }
-  };
-  const first = await open();
+  const open = async () => (await Deno.open(path)).readable;
+  let first: ReadableStream<Uint8Array<ArrayBuffer>>;
+  try {
+    first = await open();
+  } catch (error) {
+    const special = error instanceof Deno.errors.NotCapable ? openSpecialFile(path) : undefined;
+    if (special !== undefined) return await fromPipe(special);
+    throw cannotRead(path, error instanceof Deno.errors.NotFound ? MISSING : messageOf(error));
+  }
   const { isFile, isDirectory } = await Deno.stat(path);
   // What a pipe gave to an attempt that failed is gone: the next would save the rest of it.
   if (!isFile && !isDirectory) return await fromPipe(first);

@@ -35,6 +35,13 @@ function openLibC() {
       // The end of a process, if the kernel names this one as its parent.
       waitid: { parameters: ["i32", "u32", "buffer", "i32"], result: "i32" },
       read: { parameters: ["i32", "buffer", "usize"], result: "isize" },
+      // On another thread: it waits for what comes through a pipe.
+      readWaiting: {
+        name: "read",
+        parameters: ["i32", "buffer", "usize"],
+        result: "isize",
+        nonblocking: true,
+      },
       access: { parameters: ["buffer", "i32"], result: "i32" },
       getdents64: { parameters: ["i32", "buffer", "usize"], result: "isize" },
       umask: { parameters: ["u32"], result: "u32" },

@@ -206,6 +206,40 @@ Deno.test("an output that cannot be written is its own line and exit code 2; a r
   assertEquals(untold.code, 1);
 });
 
+Deno.test("put and --token-file take files below /dev and /proc, also by a link, or say why not", async () => {
+  await using cluster = await Cluster.start();
+  const env = { KVS_SERVERS: cluster.list, DIR: cluster.path(".") };
+  await Deno.writeTextFile(cluster.path("value"), "value");
+  await Deno.symlink("/dev/fd/3", cluster.path("link"));
+  const cases = [
+    ['printf value | "$KVS" put k --file /dev/fd/0', "value"],
+    ['"$KVS" put k --file /dev/fd/3 3< "$DIR/value"', "value"],
+    ['"$KVS" put k --file "$DIR/link" 3< "$DIR/value"', "value"],
+    ['"$KVS" put k --file /proc/version', await Deno.readTextFile("/proc/version")],
+    ['"$KVS" put k --file /dev/null', ""],
+    ['printf token | "$KVS" put k value --token-file /dev/fd/0', "value"],
+    ['"$KVS" put k value --token-file "$DIR/link" 3< "$DIR/value"', "value"],
+  ] as const;
+  for (const [script, expected] of cases) {
+    const done = await shell(script, env);
+    assertEquals([script, done], [script, { code: 0, stdout: "", stderr: "" }]);
+    assertEquals([script, await cluster.ok("get", "k")], [script, expected]);
+  }
+  for (
+    const [args, message] of [
+      ["put k --file /dev/nothing", "Cannot read /dev/nothing: it cannot be opened\n"],
+      ["put k --file /dev", "Cannot read /dev: reading it failed\n"],
+      ["get k --token-file /dev/nothing", "Cannot read the file of --token-file: "],
+      ["get k --ca /dev", "Cannot read the file of --ca: "],
+    ] as const
+  ) {
+    const { code, stdout, stderr } = await shell(`"$KVS" ${args}`, env);
+    assertEquals([args, code, stdout], [args, 1, ""]);
+    assertStringIncludes(stderr, message);
+    assertEquals(/allow|Requires|permission/.test(stderr), false, stderr);
+  }
+});
+
 Deno.test("--json tells what there is to know", async () => {
   await using cluster = await Cluster.start();
   const server = cluster.servers[modulo("k", 3)]?.address;
