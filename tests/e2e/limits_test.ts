@@ -6,7 +6,7 @@ const CLIENTS = 300;
 
 /** Sends one request on a connection that stays open; resolves to the status line. */
 async function ask(conn: Deno.Conn, path: string): Promise<string> {
-  await conn.write(new TextEncoder().encode(`GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`));
+  await conn.write(new TextEncoder().encode(`GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`));
   const buffer = new Uint8Array(4096);
   const size = await conn.read(buffer);
   return new TextDecoder().decode(buffer.subarray(0, size ?? 0)).split("\r\n")[0] ?? "";
