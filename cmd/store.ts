@@ -57,8 +57,8 @@ export const EXIT = { ok: 0, notFound: 1, unreachable: 2, refused: 3 } as const;
 
 /** What help says of them, and of lists. */
 export const STORE_NOTES: readonly string[] = [
-  "Exit codes: 0 done; 1 no such key, or a wrong command line; 2 a server cannot be reached or failed;",
-  "3 refused (condition does not hold, value too large, no room, no access).",
+  "Exit codes: 0 done; 1 no such key, or a wrong command line; 2 a server cannot be reached or failed, or the",
+  "output cannot be written; 3 refused (condition does not hold, value too large, no room, no access).",
   "In server lists, server-{0..2}.server stands for three servers (in quotes: a shell would make it three",
   "arguments), srv:NAME/3 for the targets of a DNS SRV record, which have to be 3.",
 ];
