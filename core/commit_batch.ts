@@ -21,7 +21,11 @@ export class Batch {
       ? this.frame.putLarge(
         key,
         state.contentType,
-        state.path.slice(state.path.lastIndexOf("/") + 1),
+        {
+          fileName: state.path.slice(state.path.lastIndexOf("/") + 1),
+          size: state.size,
+          hash: state.hash,
+        },
       )
       : this.frame.putValue(key, state);
     this.bytes += bytesOf(key, state);

@@ -9,7 +9,8 @@
  *             the file had as the segment before (4; 1 from an early version), where the frames of the segment before end (4), CRC-32 of the 20 bytes before
  *     frame:  "kvsF", CRC-32 of the rest of the frame (starting from salt), length of the records
  *             (4 bytes), number of the frame in its segment (4 bytes), records
- *     record: kind (1), bytes of the key (1), of the content type (2), of the value (4), then these
+ *     record: kind (1), bytes of the key (1), of the content type (2), of the value (4), then these; in the place of a
+ *             large value its size (8), its XXH64 (8) and the name of its file
  *
  * The salt is random: neither a value that somebody stores nor what an earlier segment left in the
  * same file can look like a sound frame.
@@ -35,6 +36,8 @@ export const SEGMENT_HEADER_BYTES = 24;
 /** Bytes before the first record of a frame. */
 const FRAME_HEADER_BYTES = 16;
 const RECORD_HEADER_BYTES = 8;
+/** Bytes before the file name in a record of a large value. */
+const LARGE_HEADER_BYTES = 16;
 const OLD_SALT = 2 ** 31;
 
 const MAGIC = [..."kvsjrnl1"].map((character) => character.charCodeAt(0));
@@ -113,8 +116,14 @@ export class FrameBuffer {
   }
 
   /** Adds a record that names the temporary file with the value; returns where it is. */
-  putLarge(key: string, contentType: string, fileName: string): number {
-    return this.#put(RecordKind.LARGE, key, contentType, encoder.encode(fileName));
+  putLarge(key: string, contentType: string, { fileName, size, hash }: LargeReference): number {
+    const name = encoder.encode(fileName);
+    const bytes = new Uint8Array(LARGE_HEADER_BYTES + name.length);
+    const view = new DataView(bytes.buffer);
+    view.setBigUint64(0, BigInt(size), true);
+    view.setBigUint64(8, hash, true);
+    bytes.set(name, LARGE_HEADER_BYTES);
+    return this.#put(RecordKind.LARGE, key, contentType, bytes);
   }
 
   /** Adds a record that deletes; returns where it is. */
@@ -212,12 +221,31 @@ export class FrameBuffer {
 
 const NOTHING = new Uint8Array(0);
 
+/** What a record says of the file with a large value. */
+export interface LargeReference {
+  readonly fileName: string;
+  /** Bytes. */
+  readonly size: number;
+  /** XXH64 of the content. */
+  readonly hash: bigint;
+}
+
+/** Reads what {@link FrameBuffer.putLarge} wrote. @throws {RangeError} If it is too short. */
+export function decodeLarge(bytes: Uint8Array<ArrayBuffer>): LargeReference {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  return {
+    size: Number(view.getBigUint64(0, true)),
+    hash: view.getBigUint64(8, true),
+    fileName: decoder.decode(bytes.subarray(LARGE_HEADER_BYTES)),
+  };
+}
+
 /** One record as it is read back. */
 export interface JournalRecord {
   readonly kind: number;
   readonly key: string;
   readonly contentType: string;
-  /** The value, or the name of the file with it. A part of the segment: to be copied. */
+  /** The value, or what {@link decodeLarge} reads. A part of the segment: to be copied. */
   readonly value: Uint8Array<ArrayBuffer>;
 }
 

@@ -4,6 +4,7 @@ import { StorageFullError } from "./errors.ts";
 import { type FileFacts, type Files, isExhausted, type OpenFile } from "./files.ts";
 import { LargeFile } from "./overlay.ts";
 import { type IncomingValue, LARGE_VALUE_BYTES, type LargeValue, Value } from "./store.ts";
+import { startHash } from "./value_hash.ts";
 import { busyError, failedError, refusedOr, writeAll } from "./writing.ts";
 
 /** On-disk name: values on their way to their key's file. */
@@ -138,14 +139,24 @@ export class LargeWriter {
     const path = join(this.#folder, this.#prefix + this.#count++);
     const file = await this.#create(path, chunks);
     try {
-      for await (const chunk of chunks) await writeChunk(file, chunk);
+      const content = startHash();
+      for await (const chunk of chunks) {
+        content.update(chunk);
+        await writeChunk(file, chunk);
+      }
       this.#lastModifiedMs = Math.max(Date.now(), this.#lastModifiedMs + 1);
       file.setModified(this.#lastModifiedMs);
       await sync(file);
       await this.#syncFolder();
       const facts = file.facts();
       file.close();
-      return new LargeFile(path, facts.size, contentType, etagOfFile(facts));
+      const { size } = facts;
+      return new LargeFile(path, {
+        size,
+        contentType,
+        etag: etagOfFile(facts),
+        hash: content.digest(),
+      });
     } catch (error) {
       file.close();
       await this.#files.remove(path).catch(() => {});

@@ -4,10 +4,15 @@ import type { Parting } from "./commit_queue.ts";
 import { ContentTypes } from "./content_type_file.ts";
 import { HIDDEN_DIR } from "./data_dir.ts";
 import { denoFiles } from "./deno_files.ts";
-import { type StorageFailedError } from "./errors.ts";
+import { StorageFailedError } from "./errors.ts";
 import type { Files } from "./files.ts";
 import { Journal } from "./journal.ts";
-import { type JournalRecord, RecordKind } from "./journal_record.ts";
+import {
+  decodeLarge,
+  type JournalRecord,
+  type LargeReference,
+  RecordKind,
+} from "./journal_record.ts";
 import { replayJournal } from "./journal_replay.ts";
 import { segmentNumber } from "./journal_segment.ts";
 import { JournalStore } from "./journal_store.ts";
@@ -19,7 +24,8 @@ import { LargeFile, Overlay } from "./overlay.ts";
 import { Reserve } from "./reserve.ts";
 import { SAVE_PREFIX } from "./segment_writer.ts";
 import { isSpareName } from "./spare_files.ts";
-import { Value } from "./store.ts";
+import { LARGE_VALUE_BYTES, Value } from "./store.ts";
+import { startHash } from "./value_hash.ts";
 import { ValueCache } from "./value_cache.ts";
 import { failedError } from "./writing.ts";
 
@@ -143,7 +149,11 @@ async function listHidden(files: Files, hiddenFolder: string): Promise<HiddenFil
   return { segments, large, leftOver };
 }
 
-const decoder = new TextDecoder();
+/** What the journal says of a large value. */
+interface NamedLarge extends LargeReference {
+  readonly contentType: string;
+  readonly segment: number;
+}
 
 /** Brings the records of the journal into overlay and index. */
 class Replay {
@@ -152,7 +162,7 @@ class Replay {
   readonly #index: KeyIndex;
   readonly #overlay: Overlay;
   /** The newest write of a key, where that is a large value, by key. */
-  readonly #large = new Map<string, { name: string; contentType: string; segment: number }>();
+  readonly #large = new Map<string, NamedLarge>();
 
   constructor(
     hiddenFolder: string,
@@ -169,7 +179,7 @@ class Replay {
   visit({ kind, key, contentType, value }: JournalRecord, segment: number): void {
     if (kind === RecordKind.VOID) return;
     if (kind === RecordKind.LARGE) {
-      this.#large.set(key, { name: decoder.decode(value), contentType, segment });
+      this.#large.set(key, { ...decodeLarge(value), contentType, segment });
       this.#put(key, new Value(new Uint8Array(0), contentType), segment);
       return;
     }
@@ -187,12 +197,23 @@ class Replay {
   /**
    * Finds the files of large values. One that is not there any more was renamed to the key's file: a
    * file is removed otherwise only when a newer write of its key is durable in the journal.
+   *
+   * @throws {StorageFailedError} If a file is not what was written, or another one is where it should be.
    */
   async finish(files: Files, keyFiles: KeyFiles, log: Log): Promise<void> {
-    for (const [key, { name, contentType, segment }] of this.#large) {
-      const isPlaced = !this.#largeNames.has(name);
-      const path = isPlaced ? keyFiles.pathToWrite(key) : join(this.#hiddenFolder, name);
-      const large = await openLarge(files, path, contentType);
+    for (const [key, named] of this.#large) {
+      const { fileName, segment } = named;
+      const isPlaced = !this.#largeNames.has(fileName);
+      const ownPath = join(this.#hiddenFolder, fileName);
+      const path = isPlaced ? keyFiles.pathToWrite(key) : ownPath;
+      const large = await openLarge(files, path, named);
+      // To read all of one that was not renamed, too, would take long at a start where there are many.
+      if (large !== undefined && isPlaced) {
+        const isOther = large.size !== named.size || await hashOf(files, path) !== named.hash;
+        if (isOther) throw missing(ownPath, key, path);
+      } else if (large !== undefined && large.size !== named.size) {
+        throw cutShort(path, key, large.size, named.size);
+      }
       if (large === undefined) {
         log("warn", "a key is gone: its file was removed by hand", { key });
         this.#overlay.put(key, undefined, segment);
@@ -206,7 +227,7 @@ class Replay {
 
   /** Files of large values that are not the newest of any key. */
   leftOver(): string[] {
-    const named = new Set(Array.from(this.#large.values(), ({ name }) => name));
+    const named = new Set(Array.from(this.#large.values(), ({ fileName }) => fileName));
     return [...this.#largeNames].filter((name) => !named.has(name));
   }
 
@@ -220,13 +241,18 @@ class Replay {
 async function openLarge(
   files: Files,
   path: string,
-  contentType: string,
+  { contentType, hash }: NamedLarge,
 ): Promise<LargeFile | undefined> {
   try {
     const file = await files.open(path);
     try {
       const facts = file.facts();
-      return new LargeFile(path, facts.size, contentType, etagOfFile(facts));
+      return new LargeFile(path, {
+        size: facts.size,
+        contentType,
+        etag: etagOfFile(facts),
+        hash,
+      });
     } finally {
       file.close();
     }
@@ -234,4 +260,32 @@ async function openLarge(
     if (error instanceof Deno.errors.NotFound) return undefined;
     throw error;
   }
+}
+
+async function hashOf(files: Files, path: string): Promise<bigint> {
+  const file = await files.open(path);
+  try {
+    const content = startHash();
+    const buffer = new Uint8Array(LARGE_VALUE_BYTES);
+    for (let read = await file.read(buffer); read !== null; read = await file.read(buffer)) {
+      content.update(buffer.subarray(0, read));
+    }
+    return content.digest();
+  } finally {
+    file.close();
+  }
+}
+
+function cutShort(path: string, key: string, size: number, expected: number): StorageFailedError {
+  return new StorageFailedError(
+    `Storage failed: ${path} is damaged, it has ${size} of ${expected} bytes: restore it from a backup, or ` +
+      `remove it to go on without the last value of ${JSON.stringify(key)}`,
+  );
+}
+
+function missing(path: string, key: string, keyPath: string): StorageFailedError {
+  return new StorageFailedError(
+    `Storage failed: ${path} is missing, and ${keyPath} is another value: restore it from a backup, or ` +
+      `remove ${keyPath} to go on without ${JSON.stringify(key)}`,
+  );
 }

@@ -2,6 +2,15 @@
 import { Value } from "./store.ts";
 import { memoryOf, type ValueCache } from "./value_cache.ts";
 
+/** What is known of a large value. */
+export interface LargeFacts {
+  readonly size: number;
+  readonly contentType: string;
+  readonly etag: string;
+  /** XXH64 of the content. */
+  readonly hash: bigint;
+}
+
 /** A large value in a file of its own, on its way to the key's file. */
 export class LargeFile {
   /** Where it is now; changes once, when it is renamed to the key's file. */
@@ -11,12 +20,15 @@ export class LargeFile {
   readonly size: number;
   readonly contentType: string;
   readonly etag: string;
+  /** XXH64 of the content. */
+  readonly hash: bigint;
 
-  constructor(path: string, size: number, contentType: string, etag: string) {
+  constructor(path: string, facts: LargeFacts) {
     this.path = path;
-    this.size = size;
-    this.contentType = contentType;
-    this.etag = etag;
+    this.size = facts.size;
+    this.contentType = facts.contentType;
+    this.etag = facts.etag;
+    this.hash = facts.hash;
   }
 }
 

@@ -41,7 +41,9 @@ Deno.test("a value in the cache shares memory with no other", () => {
 });
 
 Deno.test("what was deleted, or is large, is not in the cache when that is in the file", () => {
-  for (const state of [undefined, new LargeFile("/large-1", MEBIBYTE, "text/plain", '"e"')]) {
+  const facts = { size: MEBIBYTE, contentType: "text/plain", etag: '"e"', hash: 0n };
+  const large = new LargeFile("/large-1", facts);
+  for (const state of [undefined, large]) {
     const { cache, overlay } = prepare();
     cache.set("k", new Value("old"));
     overlay.put("k", state, 1);

@@ -229,3 +229,54 @@ for (const [what, oldSizes, sizes] of RECYCLED) {
     }
   });
 }
+
+/** A store that was killed with a large value in the journal, over an older one of the same size. */
+async function killedWithLarge(isPlaced: boolean): Promise<{ disk: SimulatedDisk; large: string }> {
+  const disk = new SimulatedDisk(new Random(5));
+  const older = await openOn(disk, JOURNAL_BYTES);
+  await older.store.set("key", new Value("o".repeat(100_000)));
+  await older.store.close();
+  const { store } = await openOn(disk, JOURNAL_BYTES);
+  disk.fault = ({ kind, path }) => {
+    const isDrop = kind === "remove" && path.includes("/journal-");
+    return isDrop || !isPlaced && kind === "rename" ? "full" : undefined;
+  };
+  await store.set("key", new Value("n".repeat(100_000)));
+  const large = [...disk.contents().keys()].find((path) => path.includes("/large-")) ?? "";
+  if (isPlaced) { while (disk.contents().has(large)) await new Promise((r) => setTimeout(r, 10)); }
+  const killed = disk.afterKill();
+  await store.close();
+  return { disk: killed, large };
+}
+
+Deno.test("JournalStore finds a large value as it was, whether it has become the key's file or not", async () => {
+  for (const isPlaced of [false, true]) {
+    const { disk, large } = await killedWithLarge(isPlaced);
+    assertEquals(disk.contents().has(large), !isPlaced);
+    const { store } = await openOn(disk, JOURNAL_BYTES);
+    assertEquals(await loadText(store, "key"), "n".repeat(100_000));
+    await store.close();
+  }
+});
+
+Deno.test("JournalStore refuses a large value that was cut short, and names its file", async () => {
+  for (const size of [0, 99_999, 100_001]) {
+    const { disk, large } = await killedWithLarge(false);
+    disk.put(large, new Uint8Array(size));
+    const error = await openOn(disk, JOURNAL_BYTES).catch((error) => error);
+    assertInstanceOf(error, StorageFailedError);
+    assert(error.message.includes(large) && error.message.includes(`${size} of 100000`));
+  }
+});
+
+Deno.test("JournalStore refuses an older value where a large one was removed, and goes on without both", async () => {
+  const { disk, large } = await killedWithLarge(false);
+  await disk.remove(large);
+  const error = await openOn(disk, JOURNAL_BYTES).catch((error) => error);
+  assertInstanceOf(error, StorageFailedError);
+  assert(error.message.includes(large) && error.message.includes(`remove ${FOLDER}/key `));
+  await disk.remove(`${FOLDER}/key`);
+  const { store } = await openOn(disk, JOURNAL_BYTES);
+  assertEquals(store.list(), []);
+  await store.close();
+});

@@ -546,10 +546,14 @@ async function readIfThere(path: string): Promise<Uint8Array | undefined> {
   }
 }
 
+/** Without what is kept for deletes on purpose. */
 async function hiddenBytes(dir: string): Promise<number> {
   let bytes = 0;
   for await (const entry of walk(dir, { includeDirs: false })) {
-    if (relative(dir, entry.path).startsWith(".")) bytes += (await Deno.stat(entry.path)).size;
+    const path = relative(dir, entry.path);
+    if (path.startsWith(".") && path !== join(".kvs", "reserve")) {
+      bytes += (await Deno.stat(entry.path)).size;
+    }
   }
   return bytes;
 }
