@@ -9,6 +9,7 @@
  */
 import { decodeBase64, encodeBase64 } from "@std/encoding/base64";
 import { STATUS_CODE } from "@std/http/status";
+import { type AnswerShare } from "./answer_room.ts";
 import { writeCondition } from "./conditions.ts";
 import { splitLines } from "./batch_lines.ts";
 import { checkContentType } from "./content_type.ts";
@@ -38,11 +39,16 @@ const OPERATION_BYTES = 512;
  */
 const MAX_ANSWER = 8 * 1024 * 1024;
 
+/** As soon as so much of the answer is there it is yielded (characters): one long text would be copied. */
+const PART = 64 * 1024;
+
 /** What a batch works with. */
 export interface BatchOptions {
   readonly store: Store;
   /** The largest value that is taken, in bytes; over {@link LARGE_VALUE_BYTES} none is anyway. */
   readonly maxValueBytes: number;
+  /** What the answer may take in memory; whoever takes the answer releases it. */
+  readonly share: AnswerShare;
   /** Whether the shard is serving; asked before each operation. */
   readonly serving: () => boolean;
   readonly log: Log;
@@ -65,7 +71,7 @@ type Result = Readonly<Record<string, string | number>>;
 /**
  * Runs the operations of a request body as they come and yields the lines of the answer. Operations
  * on one key take effect in order; others share the disk's flushes. Memory: one chunk of the body,
- * the values of one window, and the answer, which is bounded.
+ * the values of one window, and the answer, which is bounded, as are those of all batches together.
  */
 export async function* runBatch(
   chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
@@ -77,7 +83,9 @@ export async function* runBatch(
     for await (const lines of splitLines(chunks)) {
       for (const [index, line] of lines.entries()) {
         batch.checkAnswer();
+        if (batch.heldSize > options.share.size) await options.share.growTo(batch.heldSize);
         if (batch.start(line)) yield await batch.takeOldest();
+        if (batch.untakenSize >= PART) yield batch.takeReady();
         if (index % LOOK_EVERY !== 0 || performance.now() - turnStart < TURN_MS) continue;
         // What memory answers costs no promise: others have to be let in.
         await new Promise((resolve) => setTimeout(resolve, 0));
@@ -97,6 +105,8 @@ interface Started {
   readonly key: string;
   /** What it counts for in the window, as long as it is under way. */
   readonly bytes: number;
+  /** Whether it gets a value. */
+  readonly isRead: boolean;
   line: string | undefined;
   done: Promise<void> | undefined;
 }
@@ -110,9 +120,22 @@ class Batch {
   readonly #turns = new Map<string, Started>();
   #windowBytes = 0;
   #answerSize = 0;
+  #takenSize = 0;
+  /** Values that are being read. */
+  #reads = 0;
 
   constructor(options: BatchOptions) {
     this.#options = options;
+  }
+
+  /** What of the answer is there and was not taken (characters). */
+  get untakenSize(): number {
+    return this.#answerSize - this.#takenSize;
+  }
+
+  /** What the answer so far, and what is being read for it, take at most (characters). */
+  get heldSize(): number {
+    return this.#answerSize + this.#reads * LARGE_VALUE_BYTES;
   }
 
   /** @throws {InvalidOperationError} If the answer is so long that nothing more can be told in it. */
@@ -128,6 +151,7 @@ class Batch {
     let result: Result | Promise<Result>;
     let key: string | undefined;
     let bytes = 0;
+    let isRead = false;
     try {
       const operation = parseOperation(line);
       key = operation.key;
@@ -135,11 +159,12 @@ class Batch {
       result = before === undefined
         ? this.#run(operation)
         : before.then(() => this.#run(operation));
+      isRead = operation.op === "get";
       bytes = OPERATION_BYTES + (operation.op === "put" ? line.length : LARGE_VALUE_BYTES);
     } catch (error) {
       result = failure(error, this.#options.log, key);
     }
-    const started: Started = { key: key ?? "", bytes, line: undefined, done: undefined };
+    const started: Started = { key: key ?? "", bytes, isRead, line: undefined, done: undefined };
     this.#queue.push(started);
     if (!(result instanceof Promise)) {
       started.line = this.#lineOf(result);
@@ -151,12 +176,14 @@ class Batch {
     );
     this.#turns.set(started.key, started);
     this.#windowBytes += bytes;
+    if (isRead) this.#reads++;
     return this.#windowBytes >= WINDOW_BYTES;
   }
 
   #settle(started: Started, result: Result): void {
     started.line = this.#lineOf(result);
     this.#windowBytes -= started.bytes;
+    if (started.isRead) this.#reads--;
     if (this.#turns.get(started.key) === started) this.#turns.delete(started.key);
   }
 
@@ -171,6 +198,7 @@ class Batch {
       this.#queue.length = 0;
       this.#first = 0;
     }
+    this.#takenSize += text.length;
     return text;
   }
 

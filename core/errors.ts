@@ -59,6 +59,9 @@ export class StorageFullError extends WriteRefusedError {}
 /** Thrown when the system has no open files or memory to spare for a moment; the old value stands. */
 export class StorageBusyError extends WriteRefusedError {}
 
+/** Thrown when others keep the memory that an answer needs; nothing more was done. */
+export class BusyError extends KvsError {}
+
 /** Thrown when a write could not be let in before the end of the server; the old value stands. */
 export class ShuttingDownError extends KvsError {}
 

@@ -3,6 +3,7 @@
  * answers without a promise where memory has the answer.
  */
 import { STATUS_CODE, type StatusCode } from "@std/http/status";
+import { AnswerRoom } from "./answer_room.ts";
 import { allKeys, load, save } from "./book_routes.ts";
 import { type BrowserGuard } from "./browser_guard.ts";
 import { DeferredAnswer } from "./deferred_answer.ts";
@@ -57,6 +58,9 @@ const LOOKS = "GET, HEAD";
 
 const KEY_PREFIX = `${V1_KEYS}/`;
 
+/** The most that the answers of all batches may take in memory (characters), but for one more. */
+const ANSWERS = 16 * 1024 * 1024;
+
 const ROUTES = `kvs: one shard of a key/value store.
 
 Book routes (GET, plain text; in KEY and WORD write ? as %3F, / as %2F, % as %25)
@@ -82,6 +86,7 @@ Health
 /** Makes the handler of a shard. */
 export function createHandler(options: HandlerOptions): HttpHandler {
   const { lifecycle, guard, browserGuard, requests, log, maxValueBytes } = options;
+  const answers = new AnswerRoom(ANSWERS);
   /** Tells this start of the server from another, for those who compare numbers of writes. */
   const start = crypto.randomUUID();
 
@@ -175,7 +180,7 @@ export function createHandler(options: HandlerOptions): HttpHandler {
   }
 
   function batch(store: Store, request: HttpRequest): Answer {
-    return postBatch(request, {
+    return postBatch(request, answers, {
       store,
       maxValueBytes,
       serving: () => lifecycle.phase === "serving",

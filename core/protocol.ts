@@ -2,6 +2,7 @@
 import { isStatus, STATUS_CODE, STATUS_TEXT, type StatusCode } from "@std/http/status";
 import {
   BodyTimeoutError,
+  BusyError,
   InvalidConditionError,
   InvalidContentTypeError,
   InvalidKeyError,
@@ -32,6 +33,7 @@ const STATUSES = [
   [LengthRequiredError, STATUS_CODE.LengthRequired],
   [PreconditionFailedError, STATUS_CODE.PreconditionFailed],
   [ValueTooLargeError, STATUS_CODE.ContentTooLarge],
+  [BusyError, STATUS_CODE.ServiceUnavailable],
   [ShuttingDownError, STATUS_CODE.ServiceUnavailable],
   [StorageBusyError, STATUS_CODE.ServiceUnavailable],
   [StorageFullError, STATUS_CODE.InsufficientStorage],

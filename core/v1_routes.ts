@@ -1,6 +1,7 @@
 /** The native routes: keys with ETag and conditions, listings, batches. */
 import { ifNoneMatch } from "@std/http/etag";
 import { STATUS_CODE } from "@std/http/status";
+import { type AnswerRoom } from "./answer_room.ts";
 import { type BatchOptions, runBatch } from "./batch.ts";
 import { readValue } from "./body.ts";
 import {
@@ -16,6 +17,7 @@ import { SharedHeaders } from "./http_headers.ts";
 import { type HttpRequest, type HttpResponse } from "./http_types.ts";
 import { streamPages } from "./listing.ts";
 import { parseQuery, refuseQuery } from "./query.ts";
+import { streamParts } from "./parts_stream.ts";
 import { errorAnswer, jsonAnswer } from "./respond.ts";
 import { DEFAULT_CONTENT_TYPE, V1_KEYS } from "./protocol.ts";
 import {
@@ -142,10 +144,13 @@ export function listKeys(store: Store, request: HttpRequest): HttpResponse {
 /**
  * `POST /v1/batch`: a line of result for each line of the body. The answer begins when all has run:
  * a client need not read while it sends.
+ *
+ * @param answers Where the memory for the answer comes from.
  */
 export function postBatch(
   request: HttpRequest,
-  options: BatchOptions,
+  answers: AnswerRoom,
+  options: Omit<BatchOptions, "share">,
 ): HttpResponse | Promise<HttpResponse> {
   refuseQuery(request.query);
   const refused = refuseCoding(request);
@@ -154,19 +159,35 @@ export function postBatch(
   if (contentLength === undefined && !chunked) {
     throw new LengthRequiredError("Length required: send Content-Length or a chunked body");
   }
-  return answerBatch(body === undefined ? [] : body.chunks(Infinity), options);
+  const chunks = body === undefined ? [] : body.chunks(Infinity);
+  return answerBatch(chunks, { ...options, share: answers.share() });
 }
 
 async function answerBatch(
   chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   options: BatchOptions,
 ): Promise<HttpResponse> {
-  const parts: string[] = [];
-  for await (const lines of runBatch(chunks, options)) parts.push(lines);
+  const parts: Uint8Array<ArrayBuffer>[] = [];
+  const encoder = new TextEncoder();
+  const { share } = options;
+  let size = 0;
+  try {
+    for await (const lines of runBatch(chunks, options)) {
+      // At once: texts that live longer are garbage which the collector leaves for long.
+      const part = encoder.encode(lines);
+      if (part.length > 0) parts.push(part);
+      size += part.length;
+    }
+  } catch (error) {
+    share.release();
+    throw error;
+  }
+  const headers = { "content-type": NDJSON_TYPE };
+  if (share.steps === 0) return { status: STATUS_CODE.OK, headers, body: joined(parts, size) };
   return {
     status: STATUS_CODE.OK,
-    headers: { "content-type": NDJSON_TYPE },
-    body: parts.join(""),
+    headers: { ...headers, "content-length": String(size) },
+    body: streamParts(parts, () => share.release()),
   };
 }
 
@@ -199,6 +220,19 @@ function refuseCoding(request: HttpRequest): HttpResponse | undefined {
   return errorAnswer(request.path, STATUS_CODE.UnsupportedMediaType, detail, {
     "accept-encoding": "identity",
   });
+}
+
+/** One array of `parts`, which have `size` bytes together. */
+function joined(parts: readonly Uint8Array[], size: number): Uint8Array {
+  const [only] = parts;
+  if (only !== undefined && parts.length === 1) return only;
+  const whole = new Uint8Array(size);
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
 }
 
 function conditionOf(request: HttpRequest): Condition | undefined {
