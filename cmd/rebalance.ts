@@ -1,12 +1,12 @@
 /** `kvs rebalance`: moves keys from the servers as they are to the servers as they will be. */
 import { hasUncounted } from "../core/discovery.ts";
-import { UsageError } from "../core/errors.ts";
+import { OutputError, UsageError } from "../core/errors.ts";
 import { giveUp } from "../core/permissions.ts";
 import { PLACEMENTS } from "../core/placement.ts";
 import { rebalance as runRebalance } from "../core/rebalance.ts";
-import { isAtRest } from "../core/rebalance_events.ts";
+import { isAtRest, type Summary } from "../core/rebalance_events.ts";
 import { openEndpoints } from "../core/rebalance_open.ts";
-import { type ServerAddress } from "../core/server_list.ts";
+import { placeOf, type ServerAddress } from "../core/server_list.ts";
 import { ACCESS_OPTIONS, accessOf } from "./access.ts";
 import {
   type Args,
@@ -19,7 +19,7 @@ import {
   switchOption,
 } from "./args.ts";
 import { EXIT_CODES, onStopSignal, type StopSignal } from "./signals.ts";
-import { createReport, type OutputForm } from "./rebalance_output.ts";
+import { createReport, type OutputForm, type Report } from "./rebalance_output.ts";
 import { readServers } from "./servers.ts";
 
 const OUTPUT = choiceOption<OutputForm, undefined>(
@@ -124,7 +124,7 @@ export const rebalance: Command = {
         signal: stop.signal,
         onEvent: (event) => report.event(event),
       });
-      report.summary(summary);
+      tellEnd(report, summary, dryRun);
       if (summary.interrupted) return exitCode;
       return isAtRest(summary) ? 0 : RESTLESS;
     } finally {
@@ -134,6 +134,19 @@ export const rebalance: Command = {
   },
 };
 
+/** @throws {OutputError} If stdout cannot be written; the message says what became of the run. */
+function tellEnd(report: Report, summary: Summary, dryRun: boolean): void {
+  try {
+    report.summary(summary);
+  } catch (error) {
+    if (!(error instanceof OutputError)) throw error;
+    const end = dryRun
+      ? "nothing was changed"
+      : "the run had come to its end, nothing is lost: running it again is safe";
+    throw new OutputError(`${error.message}; ${end}`, { cause: error });
+  }
+}
+
 /** The distinct servers of both lists, and the lists as indices into them. */
 interface Lists {
   readonly servers: readonly ServerAddress[];
@@ -141,7 +154,7 @@ interface Lists {
   readonly toBe: readonly number[];
 }
 
-/** @throws {UsageError} If a list is empty, names a server twice, or both are the same. */
+/** @throws {UsageError} If a list is empty, names a server in two ways, or both are the same. */
 async function readLists(asIsText: string, toBeText: string, args: Args): Promise<Lists> {
   for (const [text, what] of [[asIsText, "AS_IS"], [toBeText, "TO_BE"]] as const) {
     // A server that has no Pod right now is left out of the record, and the list would be another.
@@ -156,8 +169,14 @@ async function readLists(asIsText: string, toBeText: string, args: Args): Promis
   const servers: ServerAddress[] = [];
   const indices = new Map<string, number>();
   const indexOf = (server: ServerAddress) => {
-    const index = indices.get(server.origin) ?? servers.push(server) - 1;
-    indices.set(server.origin, index);
+    const place = placeOf(server);
+    const index = indices.get(place) ?? servers.push(server) - 1;
+    const { name, origin } = servers[index] ?? server;
+    if (origin !== server.origin) {
+      const [one, other] = name === server.name ? [origin, server.origin] : [name, server.name];
+      throw new UsageError(`${one} and ${other} are one server: name it in one way in both lists`);
+    }
+    indices.set(place, index);
     return index;
   };
   const lists = { servers, asIs: asIs.map(indexOf), toBe: toBe.map(indexOf) };

@@ -32,11 +32,13 @@ const PROCESS: Outlet = {
 
 /** Prints a run. */
 export interface Report {
+  /** @throws {OutputError} If stdout cannot be written. */
   event(event: RebalanceEvent): void;
   /** Tells the user something, on stderr. */
   note(line: string): void;
+  /** Prints the end, and what was held back. @throws {OutputError} If stdout cannot be written. */
   summary(summary: Summary): void;
-  /** Prints what is held back; to be called however the run ended. */
+  /** Prints what is held back, if it can; to be called however the run ended. */
   close(): void;
 }
 
@@ -116,10 +118,11 @@ class LinesReport implements Report {
     // What a dry run is for is its plan, so all of it goes to stdout.
     if (this.#options.dryRun) this.#out.print(lines.map((line) => `${line}\n`).join(""));
     else for (const line of lines) this.note(line);
+    this.#out.flush();
   }
 
   close(): void {
-    this.#out.flush();
+    this.#out.close();
   }
 }
 
@@ -160,11 +163,12 @@ class ProgressReport implements Report {
     this.#progress.clear();
     this.#notes.end(summary, this.#options);
     for (const line of summaryLines(summary, this.#options)) this.#out.print(`${line}\n`);
+    this.#out.flush();
   }
 
   close(): void {
     this.#progress.clear();
-    this.#out.flush();
+    this.#out.close();
   }
 }
 
@@ -202,10 +206,11 @@ class JsonReport implements Report {
     const rate = { seconds: rounded(seconds), keysPerSecond: keysPerSecond(summary) };
     const parts = Object.entries(phases).map(([name, length]) => [name, rounded(length)]);
     this.#print({ event: "summary", ...counts, phases: Object.fromEntries(parts), ...rate });
+    this.#out.flush();
   }
 
   close(): void {
-    this.#out.flush();
+    this.#out.close();
   }
 
   #print(object: Readonly<Record<string, unknown>>): void {

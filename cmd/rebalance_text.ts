@@ -1,4 +1,5 @@
 /** How `kvs rebalance` writes keys and values, so that each one stays on its line. */
+import { messageOf, OutputError } from "../core/errors.ts";
 import { displayKey, escapeByte } from "../core/key.ts";
 
 const encoder = new TextEncoder();
@@ -54,7 +55,7 @@ export interface Sink {
   writeSync(bytes: Uint8Array): number;
 }
 
-/** Writes text in larger pieces. A reader that has gone does not stop what is printed about. */
+/** Writes text in larger pieces. What cannot be written is told once; then all is dropped. */
 export class Printer {
   readonly #sink: Sink;
   #held: string[] = [];
@@ -66,7 +67,9 @@ export class Printer {
     this.#sink = sink;
   }
 
+  /** @throws {OutputError} If text that was held back until now cannot be written. */
   print(text: string): void {
+    if (this.#broken) return;
     this.#held.push(text);
     this.#size += text.length;
     if (this.#size >= BUFFER_CHARACTERS || performance.now() - this.#written >= BUFFER_MS) {
@@ -74,18 +77,29 @@ export class Printer {
     }
   }
 
+  /** @throws {OutputError} If it cannot be written. */
   flush(): void {
     const bytes = encoder.encode(this.#held.join(""));
     this.#held = [];
     this.#size = 0;
     this.#written = performance.now();
     try {
-      for (let at = 0; at < bytes.length && !this.#broken;) {
-        at += this.#sink.writeSync(bytes.subarray(at));
-      }
-    } catch (error) {
-      if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
+      for (let at = 0; at < bytes.length;) at += this.#sink.writeSync(bytes.subarray(at));
+    } catch (cause) {
       this.#broken = true;
+      const why = cause instanceof Deno.errors.BrokenPipe
+        ? "its reader has gone"
+        : messageOf(cause);
+      throw new OutputError(`Cannot write the output: ${why}`, { cause });
+    }
+  }
+
+  /** Writes what is held back, if that can be done: for an end of which more important things are told. */
+  close(): void {
+    try {
+      this.flush();
+    } catch (error) {
+      if (!(error instanceof OutputError)) throw error;
     }
   }
 }

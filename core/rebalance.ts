@@ -9,6 +9,7 @@
  */
 import { KvsError, RebalanceError, StoppedError } from "./errors.ts";
 import { checkAgain, QuietWatch } from "./rebalance_check.ts";
+import { checkDistinct, checkPrunable } from "./rebalance_distinct.ts";
 import { type ServerStats } from "./rebalance_endpoint.ts";
 import { isAtRest, type LeftBehindEvent, type Phase, type Summary } from "./rebalance_events.ts";
 import { type BatchOutcome, type Move } from "./rebalance_move.ts";
@@ -73,17 +74,13 @@ class Run {
 
   /** Lists all servers and decides on every key, to count them and to tell of those left behind. */
   async #takeSurvey(): Promise<void> {
-    const { endpoints, onEvent, signal } = this.#work.options;
-    for (const endpoint of endpoints) {
-      if (endpoint.native) continue;
-      if (this.#work.options.prune) {
-        throw new RebalanceError(
-          `Cannot prune: ${endpoint.name} speaks only the book routes, which cannot delete`,
-        );
-      }
-      onEvent({ kind: "book", server: endpoint.name });
-    }
+    const { endpoints, onEvent, prune, signal } = this.#work.options;
     this.#stats = await Promise.all(endpoints.map((endpoint) => endpoint.stats()));
+    checkDistinct(endpoints, this.#stats);
+    if (prune) checkPrunable(endpoints, this.#stats);
+    for (const { name, native } of endpoints) {
+      if (!native) onEvent({ kind: "book", server: name });
+    }
     this.#watch.compare(this.#stats);
     const summary = this.#summary;
     for await (const decisions of this.#work.decisions()) {
@@ -250,6 +247,11 @@ class Run {
     const { summary, options } = this.#work;
     // Where clients still write, the owners' copies are what counts.
     if (!options.prune || !isAtRest(summary)) return;
+    // Once more: a name that reaches one of several servers may have reached another one before.
+    checkDistinct(
+      options.endpoints,
+      await Promise.all(options.endpoints.map((endpoint) => endpoint.stats())),
+    );
     const total = summary.stale;
     for await (const { key, server } of prune(this.#work)) {
       summary.pruned++;

@@ -20,9 +20,9 @@ export interface Pruned {
 }
 
 /**
- * Deletes and yields each copy deleted.
+ * Deletes and yields each copy deleted. No two endpoints may be one server.
  *
- * @throws {RebalanceError} If a value changed since it was moved, or two names are the same server.
+ * @throws {RebalanceError} If a value changed since it was moved.
  */
 export async function* prune(work: Work): AsyncGenerator<Pruned> {
   const pruner = new Pruner(work);
@@ -42,12 +42,11 @@ interface Job {
   readonly servers: readonly Endpoint[];
 }
 
-/** A copy that a server is to lose, and the server that keeps the key. */
+/** A copy that a server is to lose. */
 interface Loss {
   readonly key: string;
   readonly copy: Copy;
   readonly server: Endpoint;
-  readonly kept: Endpoint;
 }
 
 async function* batchesOf(
@@ -77,8 +76,6 @@ function losersOf(decision: Decision, pass: "left-overs" | "owners"): readonly n
 
 class Pruner {
   readonly #work: Work;
-  /** By the pair of a server that loses copies and one that keeps them: proof that they are two. */
-  readonly #proofs = new Map<string, Promise<void>>();
 
   constructor(work: Work) {
     this.#work = work;
@@ -92,20 +89,17 @@ class Pruner {
       for (const server of job.servers) {
         const copy = counts.get(job);
         if (server !== job.owner) leftOvers.push([server, job]);
-        else if (copy !== undefined) losses.push({ ...job, copy, server, kept: job.target });
+        else if (copy !== undefined) losses.push({ key: job.key, copy, server });
       }
     }
     for (const [server, group] of Map.groupBy(leftOvers, ([server]) => server)) {
       const copies = await this.#load(server, group.map(([, job]) => job));
       for (const [job, copy] of copies) {
-        if (copy !== undefined) losses.push({ ...job, copy, server, kept: job.target });
+        if (copy !== undefined) losses.push({ key: job.key, copy, server });
       }
     }
-    const pruned = [...Map.groupBy(losses, ({ server, kept }) => `${server.name} ${kept.name}`)]
-      .map(
-        ([pair, group]) => this.#deletePair(pair, group),
-      );
-    return (await Promise.all(pruned)).flat();
+    const groups = Map.groupBy(losses, ({ server }) => server).values();
+    return (await Promise.all([...groups].map(deleteMany))).flat();
   }
 
   /** The owners' copies. @throws {RebalanceError} Unless the targets hold the very same values. */
@@ -145,28 +139,6 @@ class Pruner {
     }
     return copies;
   }
-
-  async #deletePair(pair: string, losses: readonly Loss[]): Promise<readonly Pruned[]> {
-    const proof = this.#proofs.get(pair);
-    if (proof !== undefined) {
-      await proof;
-      return await deleteMany(losses);
-    }
-    // The first of its pair: the others wait for what it proves.
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    promise.catch(() => {});
-    this.#proofs.set(pair, promise);
-    try {
-      const [first, ...rest] = losses;
-      const pruned = first === undefined ? [] : await deleteMany([first]);
-      if (first !== undefined) await proveDistinct(first);
-      resolve();
-      return [...pruned, ...await deleteMany(rest)];
-    } catch (error) {
-      reject(error);
-      throw error;
-    }
-  }
 }
 
 /** Deletes copies of one server. */
@@ -183,20 +155,4 @@ async function deleteMany(losses: readonly Loss[]): Promise<readonly Pruned[]> {
     }
   }
   return pruned;
-}
-
-/**
- * After a copy was deleted on `server`: makes sure that `kept` still has the key. It has not if both
- * are one server under two names (`localhost` and `127.0.0.1`); then the copy is put back at once.
- */
-async function proveDistinct({ key, copy, server, kept }: Loss): Promise<void> {
-  let held: Copy | undefined;
-  try {
-    held = await kept.load(key);
-  } finally {
-    if (held === undefined) await server.save(key, copy);
-  }
-  if (held === undefined) {
-    throw new RebalanceError(`${server.name} and ${kept.name} are the same server: cannot prune`);
-  }
 }

@@ -41,13 +41,35 @@ export function parseServerList(
   const servers = text.split(",").map((item) => parseServer(item.trim(), what, scheme));
   const seen = new Map<string, ServerAddress>();
   for (const server of servers) {
-    const twin = seen.get(server.origin);
+    const place = placeOf(server);
+    const twin = seen.get(place);
     if (twin !== undefined) {
-      throw new UsageError(`Duplicate server in ${what}: ${server.name}`);
+      const same = twin.name === server.name ? "" : ` is ${twin.name}`;
+      throw new UsageError(`Duplicate server in ${what}: ${server.name}${same}`);
     }
-    seen.set(server.origin, server);
+    seen.set(place, server);
   }
   return servers;
+}
+
+/** IPv4 as IPv6 (RFC 4291, 2.5.5.2), as a URL writes it: for example `[::ffff:7f00:1]`. */
+const MAPPED = /^\[::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})\]$/;
+
+/**
+ * HOST:PORT, the same text however a user writes the same address: whatever the scheme, with or without
+ * a dot at the end, IPv4 also as IPv6. Names that only the network knows to be one server stay two.
+ */
+export function placeOf({ origin }: ServerAddress): string {
+  const url = new URL(origin);
+  const port = url.port || (url.protocol === "https:" ? DEFAULT_TLS_PORT : DEFAULT_PORT);
+  const [, high, low] = MAPPED.exec(url.hostname) ?? [];
+  const host = high === undefined || low === undefined
+    ? url.hostname.replace(/\.$/, "")
+    : [high, low].flatMap((half) => {
+      const number = parseInt(half, 16);
+      return [number >> 8, number & 0xff];
+    }).join(".");
+  return `${host}:${port}`;
 }
 
 function parseServer(item: string, what: string, fallback: Scheme): ServerAddress {
@@ -58,9 +80,12 @@ function parseServer(item: string, what: string, fallback: Scheme): ServerAddres
   if (match === null || port < 1 || port > 65535) {
     throw new UsageError(`Invalid server in ${what}: expected SERVER or SERVER:PORT: "${item}"`);
   }
-  const host = (match[2] ?? "").toLowerCase();
-  return {
-    name: item.replace(/^https?:\/\//, ""),
-    origin: `${scheme}://${host}${port === defaultPort ? "" : `:${port}`}`,
-  };
+  const name = item.replace(/^https?:\/\//, "");
+  try {
+    // Requests go to the address as a URL writes it, whichever form of it the user wrote.
+    const { origin } = new URL(`${scheme}://${match[2]}:${port}`);
+    return { name, origin };
+  } catch {
+    throw new UsageError(`Invalid server in ${what}: no such address: "${item}"`);
+  }
 }

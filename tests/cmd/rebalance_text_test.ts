@@ -1,4 +1,5 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertThrows } from "@std/assert";
+import { OutputError } from "../../core/errors.ts";
 import { displayValue, Printer, pythonRepr } from "../../cmd/rebalance_text.ts";
 
 Deno.test("pythonRepr() writes strings as Python 3 does", () => {
@@ -26,7 +27,7 @@ Deno.test("displayValue() keeps everything on one line", () => {
   assertEquals(displayValue(new Uint8Array()), "");
 });
 
-Deno.test("Printer writes everything, and outlives its reader", () => {
+Deno.test("Printer writes everything, and tells once that its reader has gone", () => {
   let written = "";
   const printer = new Printer({
     writeSync(bytes) {
@@ -48,6 +49,8 @@ Deno.test("Printer writes everything, and outlives its reader", () => {
       throw new Deno.errors.BrokenPipe();
     },
   });
+  broken.print("x");
+  assertThrows(() => broken.flush(), OutputError, "Cannot write the output: its reader has gone");
   for (let i = 0; i < 3; i++) {
     broken.print("x");
     broken.flush();

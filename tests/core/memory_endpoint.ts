@@ -49,6 +49,8 @@ export interface EndpointOptions {
   readonly corrupt?: (word: string) => string;
   /** The server that this one is another name of. */
   readonly twin?: MemoryEndpoint;
+  /** Whether it tells nothing of itself. */
+  readonly silent?: boolean;
 }
 
 async function inTurn<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
@@ -70,14 +72,17 @@ export class MemoryEndpoint implements Endpoint {
   start = 1;
   /** How often clients wrote; `undefined` where it does not count. */
   clientWrites: number | undefined;
+  /** The server that this one is another name of. */
+  twin: MemoryEndpoint | undefined;
   readonly #corrupt: (word: string) => string;
-  readonly #twin: MemoryEndpoint | undefined;
+  readonly #silent: boolean;
 
   constructor(name: string, options: EndpointOptions = {}) {
     this.name = name;
     this.native = options.native ?? true;
     this.#corrupt = options.corrupt ?? ((word) => word);
-    this.#twin = options.twin;
+    this.#silent = options.silent ?? false;
+    this.twin = options.twin;
   }
 
   get ownWrites(): number | undefined {
@@ -93,7 +98,7 @@ export class MemoryEndpoint implements Endpoint {
   }
 
   get #map(): Map<string, string> {
-    return this.#twin?.values ?? this.values;
+    return this.twin?.values ?? this.values;
   }
 
   async *keys(): AsyncGenerator<readonly string[]> {
@@ -157,13 +162,15 @@ export class MemoryEndpoint implements Endpoint {
   }
 
   async stats(): Promise<ServerStats | undefined> {
-    if (this.clientWrites === undefined) return await Promise.resolve(this.room);
-    const writes = this.clientWrites + this.saves;
-    return { ...PLENTY, ...this.room, start: String(this.start), writes };
+    if (this.#silent) return undefined;
+    const { name, start } = this.twin ?? this;
+    const writes = this.clientWrites === undefined ? undefined : this.clientWrites + this.saves;
+    const told = { ...PLENTY, ...this.room, start: `${name}, start ${start}`, writes };
+    return await Promise.resolve(told);
   }
 }
 
-const PLENTY = { freeBytes: 1e12, usedBytes: 0, freeFiles: undefined, blockBytes: 1 };
+const PLENTY = { freeBytes: 1e12, usedBytes: undefined, freeFiles: undefined, blockBytes: 1 };
 
 function factsOf(copy: Copy | undefined): Facts | undefined {
   if (copy === undefined) return undefined;

@@ -202,17 +202,60 @@ Deno.test("--prune refuses a server that cannot delete before anything is change
   assertEquals(cluster.snapshot(), before);
 });
 
-Deno.test("--prune loses nothing where two names are the same server", async () => {
-  const server = new MemoryEndpoint("localhost:80");
-  const cluster = new Cluster([server, new MemoryEndpoint("127.0.0.1:80", { twin: server })], [0]);
+const ALIASED: readonly [string, readonly number[], readonly number[]][] = [
+  ["as it is and as it will be", [0], [1]],
+  ["two items of the servers as they are", [0, 1], [2]],
+  ["two items of the servers as they will be", [2], [0, 1]],
+  ["at different places", [0, 2], [2, 1]],
+];
+
+for (const [where, asIs, toBe] of ALIASED) {
+  Deno.test(`two names of one server are told before anything is changed: ${where}`, async () => {
+    const server = new MemoryEndpoint("localhost:80");
+    const twin = new MemoryEndpoint("127.0.0.1:80", { twin: server });
+    const cluster = new Cluster([server, twin, new MemoryEndpoint("other")], asIs);
+    for (const letter of LETTERS) server.values.set(letter, letter);
+    const before = cluster.snapshot();
+    for (const prune of [false, true]) {
+      await assertRejects(
+        () => cluster.rebalance(toBe, { prune }),
+        RebalanceError,
+        "localhost:80 and 127.0.0.1:80 are one server: name it in one way in both lists; nothing was changed",
+      );
+      assertEquals([cluster.snapshot(), server.saves, twin.saves], [before, 0, 0]);
+    }
+  });
+}
+
+Deno.test("a name that reaches another server before --prune deletes is noticed", async () => {
+  const cluster = new Cluster([...servers(2), new MemoryEndpoint("service")], [0, 1]);
+  for (const letter of LETTERS) cluster.write(letter, letter);
+  const [first, , service] = cluster.servers;
+  assert(first !== undefined && service !== undefined);
+  const onEvent = (event: RebalanceEvent) => {
+    if (event.kind === "progress" && event.phase === "check") service.twin = first;
+  };
+  const before = cluster.view();
+  await assertRejects(
+    () => cluster.rebalance([0, 1, 2], { prune: true, onEvent }),
+    RebalanceError,
+    "server-0 and service are one server",
+  );
+  assertEquals(cluster.view(), before);
+});
+
+Deno.test("--prune refuses a server that does not tell which start of it this is", async () => {
+  const silent = new MemoryEndpoint("silent", { silent: true });
+  const cluster = new Cluster([new MemoryEndpoint("server-0"), silent], [0, 1]);
   for (const letter of LETTERS) cluster.write(letter, letter);
   const before = cluster.snapshot();
   await assertRejects(
-    () => cluster.rebalance([1], { prune: true }),
+    () => cluster.rebalance([0], { prune: true }),
     RebalanceError,
-    "localhost:80 and 127.0.0.1:80 are the same server",
+    "Cannot prune: silent does not tell which start of a server it is",
   );
   assertEquals(cluster.snapshot(), before);
+  assertEquals((await cluster.rebalance([0])).moved, 13);
 });
 
 Deno.test("--prune keeps a copy that changed after it was moved", async () => {

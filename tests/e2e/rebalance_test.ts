@@ -1,8 +1,9 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { type Placement, PLACEMENTS } from "../../core/placement.ts";
 import { equalBytes } from "../../core/remote.ts";
+import { Doorway } from "./doorway.ts";
 import { ForeignServer } from "./foreign_server.ts";
-import { kvs, Server, TempDir } from "./kvs.ts";
+import { KVS, kvs, Server, TempDir } from "./kvs.ts";
 import {
   type Addressed,
   at,
@@ -355,7 +356,9 @@ Deno.test("lists that are identical, empty, doubled or missing are usage errors"
     [["", "a"], /^Empty server list: AS_IS/],
     [["a", ""], /^Empty server list: TO_BE/],
     [["a,b,a", "a"], /^Duplicate server in AS_IS: a\n/],
-    [["a", "b,b:80"], /^Duplicate server in TO_BE: b:80\n/],
+    [["a", "b,b:80"], /^Duplicate server in TO_BE: b:80 is b\n/],
+    [["a.,b", "b,a,c"], /^a\. and a are one server: name it in one way in both lists\n/],
+    [["http://a:1", "https://a:1,b"], /^http:\/\/a:1 and https:\/\/a:1 are one server: /],
     [["a", "b,"], /^Invalid server in TO_BE/],
     [["a", "b", "--output", "xml"], /^Invalid --output: /],
     [["a", "b", "--fast"], /^Unknown option: --fast\n/],
@@ -366,6 +369,67 @@ Deno.test("lists that are identical, empty, doubled or missing are usage errors"
     assertMatch(run.stderr, message);
     assertMatch(run.stderr, /\nUsage: kvs rebalance AS_IS_SRV_1\[:PORT\],\.\.\. .*\n$/);
   }
+});
+
+Deno.test("one server by two names ends it with one line before anything is changed", async () => {
+  await withServers(3, async (three) => {
+    await write(three.slice(0, 2), letters());
+    const first = at(three, 0).address;
+    const asIs = listOf(three.slice(0, 2));
+    const local = three.map(({ port }) => `localhost:${port}`);
+    // What a Service is: an address of its own that leads to one of the servers.
+    await using service = new Doorway(first, (_asked, forward) => forward());
+    const lists = () => Promise.all(three.map((server) => remote(server).allKeys()));
+    const before = await lists();
+    for (
+      const [toBe, alias] of [
+        [local.join(","), at(local, 0)],
+        [`${asIs},${service.address}`, service.address],
+      ] as const
+    ) {
+      for (const prune of [[], ["--prune"]]) {
+        const run = await kvs(["rebalance", asIs, toBe, ...prune]);
+        assertEquals([run.code, run.stdout, run.stderr], [
+          1,
+          "",
+          `${first} and ${alias} are one server: name it in one way in both lists; ` +
+          "nothing was changed\n",
+        ]);
+        assertEquals(await lists(), before);
+      }
+    }
+  });
+});
+
+Deno.test("an output that fails ends it with one line, and running it again completes it", async () => {
+  await withServers(3, async (three) => {
+    const words = new Map<string, string>();
+    for (let index = 0; index < 600; index++) words.set(`key-${index}`, "w".repeat(100));
+    await write(three.slice(0, 2), words);
+    const lists = [listOf(three.slice(0, 2)), listOf(three)];
+    const outputs: readonly [string[], string][] = [
+      [["--output", "lines"], "; nothing was changed"],
+      [["--output", "json"], "; \\d+ of \\d+ keys are on their .* run it again to complete it"],
+      [["--output", "progress"], "; the run had come to its end, .* running it again is safe"],
+      [["--dry-run"], "; nothing was changed"],
+    ];
+    for (const [options, end] of outputs) {
+      for (const [sink, why] of [["> /dev/full", "No space left.*"], ["| true", "its reader.*"]]) {
+        // The pipe's reader has gone before anything is written.
+        const script = `(sleep 0.3; "$0" rebalance "$@"; echo "exit $?" >&2) ${sink}`;
+        const { stderr } = await new Deno.Command("sh", {
+          args: ["-c", script, KVS, ...lists, ...options],
+          stdin: "null",
+        }).output();
+        const told = new TextDecoder().decode(stderr).trim().split("\n");
+        assertEquals(told.at(-1), "exit 1", told.join("\n"));
+        assertMatch(told.at(-2) ?? "", new RegExp(`^Cannot write the output: ${why}${end}$`));
+      }
+    }
+    const last = await kvs(["rebalance", ...lists, "--output", "json"]);
+    assertEquals(last.code, 0, last.stderr);
+    assertEquals(await view(three, words.keys()), words);
+  });
 });
 
 Deno.test("--dry-run prints the plan and changes nothing", async () => {
