@@ -52,12 +52,16 @@ const FORCE = switchOption(
   "force",
   "Go on also where most keys are not on the server that owns them by this placement",
 );
+const OVERWRITE = switchOption(
+  "overwrite",
+  "Replace also what clients wrote on the servers as they will be, since the same move first began",
+);
 const TIMEOUT = secondsOption("timeout", 10, "How long one request may take");
 
 /** The most batches of keys under way at once: enough to keep a few servers and their disks busy. */
 const CONCURRENCY = 4;
 
-/** The exit code where clients went on writing while keys were moved. */
+/** The exit code where clients went on writing while keys were moved, or write by the new list already. */
 const RESTLESS = 3;
 
 export const rebalance: Command = {
@@ -75,7 +79,7 @@ export const rebalance: Command = {
     `it again; ${EXIT_CODES.SIGHUP}, ${EXIT_CODES.SIGINT} and ${EXIT_CODES.SIGTERM} stopped between batches by SIGHUP, Ctrl-C or SIGTERM, to be completed by running it again.`,
   ],
   options: [
-    ...[OUTPUT, DRY_RUN, PRUNE, RATE, PLACEMENT, FORCE, TIMEOUT, PATIENCE, DNS],
+    ...[OUTPUT, DRY_RUN, PRUNE, RATE, PLACEMENT, FORCE, OVERWRITE, TIMEOUT, PATIENCE, DNS],
     ...ACCESS_OPTIONS,
   ],
   async run(args) {
@@ -119,6 +123,7 @@ export const rebalance: Command = {
         dryRun,
         details: output === "lines" && !dryRun,
         force: args.get(FORCE),
+        overwrite: args.get(OVERWRITE),
         concurrency: CONCURRENCY,
         ...(keysPerSecond === undefined ? {} : { keysPerSecond }),
         signal: stop.signal,

@@ -28,6 +28,14 @@ export class Notes {
       case "unchecked":
         this.#print(`${event.server} does not tell what room it has: not checked`);
         break;
+      case "newer":
+        this.#print(
+          `Newer: ${
+            displayKey(event.key)
+          } was written or deleted by a client on ${event.target} since ` +
+            `the move began, or may have been; the copy of ${event.owner} was not saved over it`,
+        );
+        break;
       case "changing":
         this.#print(
           `Changing: ${displayKey(event.key)} was written on ${event.owner} again and again; ` +
@@ -83,7 +91,7 @@ function counted(count: number, noun: string): string {
 /** The summary, as a person reads it. */
 export function summaryLines(summary: Summary, options: Asked): readonly string[] {
   const { keys, moved, inPlace, left, stale, pruned, unclear, orphans, bytes } = summary;
-  const { recopied, changing, deleted, gone } = summary;
+  const { recopied, newer, changing, deleted, gone } = summary;
   const counts = [
     `${keys} keys seen`,
     `${moved} ${options.dryRun ? "to move" : "moved"}`,
@@ -99,6 +107,12 @@ export function summaryLines(summary: Summary, options: Asked): readonly string[
   const rate = `${bytes} bytes, ${seconds} seconds, ${keysPerSecond(summary)} keys per second ` +
     `(${perSecond} moved)`;
   const lines = [`${counts.join(", ")}; ${rate}`];
+  if (newer > 0) {
+    lines.push(
+      `${newer} keys were left as clients wrote them on their new servers: clients go by the new list; ` +
+        "if these are to have their old values all the same, --overwrite",
+    );
+  }
   if (changing + deleted + gone > 0) {
     lines.push(
       `${changing} keys went on changing, ${deleted} were deleted behind their copy, ${gone} went ` +

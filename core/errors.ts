@@ -50,6 +50,12 @@ export class ValueTooLargeError extends KvsError {
 /** Thrown when a conditional write finds another state than the one it names. */
 export class PreconditionFailedError extends KvsError {}
 
+/** Thrown when a move of keys writes to a server where another one has begun since. */
+export class AnotherMoveError extends KvsError {}
+
+/** Thrown when the note of a move that a client sends is none. */
+export class InvalidMoveError extends KvsError {}
+
 /** Base of what says that a write was not carried out, and nothing is wrong with what is stored. */
 export class WriteRefusedError extends KvsError {}
 

@@ -16,7 +16,8 @@ import { type Lifecycle } from "./lifecycle.ts";
 import { type Log } from "./log.ts";
 import { type RequestMetrics, routeIndex } from "./metrics.ts";
 import { type MetricsPage } from "./metrics_page.ts";
-import { METRICS, statusOf, V1_BATCH, V1_KEYS, V1_STATS } from "./protocol.ts";
+import { METRICS, statusOf, V1_BATCH, V1_KEYS, V1_MOVE, V1_STATS } from "./protocol.ts";
+import { type MoveWatch } from "./move_watch.ts";
 import { refuseQuery } from "./query.ts";
 import { errorAnswer, jsonAnswer, textAnswer, UNAVAILABLE } from "./respond.ts";
 import { type SetResult, type Store } from "./store.ts";
@@ -26,14 +27,18 @@ import {
   getKey,
   KEY_METHODS,
   listKeys,
+  moveOf,
   postBatch,
   putKey,
+  putMove,
 } from "./v1_routes.ts";
 
 /** What a handler works with. */
 export interface HandlerOptions {
-  /** The store, `undefined` until it is open. */
+  /** The store as clients see it, `undefined` until it is open. */
   readonly store: () => Store | undefined;
+  /** Tells writes of a move from those of clients; without it all are the same. */
+  readonly moves?: () => MoveWatch | undefined;
   readonly lifecycle: Lifecycle;
   /** Admits to the data routes; without it they are open to everyone. */
   readonly guard?: Guard | undefined;
@@ -76,6 +81,7 @@ Native routes
                        (Accept: application/x-ndjson streams them all)
   POST /v1/batch       one JSON operation a line: {"op":"put","key":"a","value":"x"}
   GET /v1/stats        number of keys, and the room that the disk has for more
+  PUT /v1/move         kvs rebalance says that a move begins, and that it is complete
 
 Health
   /healthz             200 while the process can serve at all
@@ -145,6 +151,10 @@ export function createHandler(options: HandlerOptions): HttpHandler {
         return isLook(method)
           ? withStore(request, now, (store) => stats(store, request))
           : wrongMethod(path, LOOKS);
+      case V1_MOVE:
+        return method === "PUT"
+          ? withStore(request, now, () => move(request))
+          : wrongMethod(path, "PUT");
       case "/healthz":
       case "/readyz":
         return health(request, lifecycle);
@@ -166,7 +176,10 @@ export function createHandler(options: HandlerOptions): HttpHandler {
         return withStore(
           request,
           now,
-          (store) => putKey(store, keyFromSegment(segment), request, maxValueBytes),
+          (store) => {
+            const key = keyFromSegment(segment);
+            return putKey(writtenBy(request, store), key, request, maxValueBytes);
+          },
         );
       case "DELETE":
         return withStore(
@@ -181,11 +194,22 @@ export function createHandler(options: HandlerOptions): HttpHandler {
 
   function batch(store: Store, request: HttpRequest): Answer {
     return postBatch(request, answers, {
-      store,
+      store: writtenBy(request, store),
       maxValueBytes,
       serving: () => lifecycle.phase === "serving",
       log,
     });
+  }
+
+  /** The store as whoever sends the request may write to it. */
+  function writtenBy(request: HttpRequest, store: Store): Store {
+    const move = moveOf(request);
+    return move === undefined ? store : options.moves?.()?.movers(move) ?? store;
+  }
+
+  function move(request: HttpRequest): Answer {
+    const moves = options.moves?.();
+    return moves === undefined ? noRoute(request.path) : putMove(moves, request);
   }
 
   async function metrics(): Promise<HttpResponse> {

@@ -4,7 +4,7 @@
  * them when somebody asks.
  */
 import { Histogram } from "./histogram.ts";
-import { METRICS, V1_BATCH, V1_KEYS, V1_STATS } from "./protocol.ts";
+import { METRICS, V1_BATCH, V1_KEYS, V1_MOVE, V1_STATS } from "./protocol.ts";
 
 const SLASH = 0x2f;
 
@@ -19,6 +19,7 @@ export const ROUTE_NAMES = [
   "v1_list",
   "v1_batch",
   "v1_stats",
+  "v1_move",
   "health",
   "metrics",
   "index",
@@ -44,6 +45,7 @@ const PATHS = indices({
   [V1_KEYS]: "v1_list",
   [V1_BATCH]: "v1_batch",
   [V1_STATS]: "v1_stats",
+  [V1_MOVE]: "v1_move",
   "/healthz": "health",
   "/readyz": "health",
   [METRICS]: "metrics",

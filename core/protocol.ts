@@ -1,11 +1,13 @@
 /** What goes over the wire, as a server needs it: that of wire.ts, and the one table of errors and statuses. */
 import { isStatus, STATUS_CODE, STATUS_TEXT, type StatusCode } from "@std/http/status";
 import {
+  AnotherMoveError,
   BodyTimeoutError,
   BusyError,
   InvalidConditionError,
   InvalidContentTypeError,
   InvalidKeyError,
+  InvalidMoveError,
   InvalidOperationError,
   InvalidQueryError,
   InvalidRangeError,
@@ -28,9 +30,11 @@ const STATUSES = [
   [InvalidRangeError, STATUS_CODE.BadRequest],
   [InvalidContentTypeError, STATUS_CODE.BadRequest],
   [InvalidOperationError, STATUS_CODE.BadRequest],
+  [InvalidMoveError, STATUS_CODE.BadRequest],
   [MalformedBodyError, STATUS_CODE.BadRequest],
   [BodyTimeoutError, STATUS_CODE.RequestTimeout],
   [LengthRequiredError, STATUS_CODE.LengthRequired],
+  [AnotherMoveError, STATUS_CODE.Conflict],
   [PreconditionFailedError, STATUS_CODE.PreconditionFailed],
   [ValueTooLargeError, STATUS_CODE.ContentTooLarge],
   [BusyError, STATUS_CODE.ServiceUnavailable],

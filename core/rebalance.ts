@@ -13,7 +13,7 @@ import { checkDistinct, checkPrunable } from "./rebalance_distinct.ts";
 import { type ServerStats } from "./rebalance_endpoint.ts";
 import { isAtRest, type LeftBehindEvent, type Phase, type Summary } from "./rebalance_events.ts";
 import { type BatchOutcome, type Move } from "./rebalance_move.ts";
-import { type Decision } from "./rebalance_plan.ts";
+import { type Decision, moveName } from "./rebalance_plan.ts";
 import { prune } from "./rebalance_prune.ts";
 import { readAhead } from "./rebalance_read.ts";
 import { type Demand, Disk, measureRoom } from "./rebalance_room.ts";
@@ -74,13 +74,14 @@ class Run {
 
   /** Lists all servers and decides on every key, to count them and to tell of those left behind. */
   async #takeSurvey(): Promise<void> {
-    const { endpoints, onEvent, prune, signal } = this.#work.options;
+    const { dryRun, endpoints, onEvent, prune, signal } = this.#work.options;
     this.#stats = await Promise.all(endpoints.map((endpoint) => endpoint.stats()));
     checkDistinct(endpoints, this.#stats);
     if (prune) checkPrunable(endpoints, this.#stats);
     for (const { name, native } of endpoints) {
       if (!native) onEvent({ kind: "book", server: name });
     }
+    if (!dryRun) await this.#begin();
     this.#watch.compare(this.#stats);
     const summary = this.#summary;
     for await (const decisions of this.#work.decisions()) {
@@ -91,6 +92,14 @@ class Run {
     this.#work.progress("survey", summary.keys, summary.keys);
     summary.left = this.#survey.planned;
     if (!this.#work.options.force) this.#survey.checkPlacement();
+  }
+
+  /** From now on servers tell what clients write on them from what an earlier move left there. */
+  async #begin(): Promise<void> {
+    const { endpoints, layout, overwrite = false } = this.#work.options;
+    await Promise.all(
+      endpoints.map((endpoint, index) => endpoint.beginMove(moveName(layout, index), overwrite)),
+    );
   }
 
   #count(decision: Decision): void {
@@ -187,6 +196,9 @@ class Run {
         summary.inPlace++;
       } else if (outcome === "gone") {
         summary.gone++;
+      } else if (outcome.kind === "newer") {
+        summary.newer++;
+        this.#work.options.onEvent(outcome);
       } else {
         summary.moved++;
         bytes += outcome.bytes;
@@ -199,8 +211,16 @@ class Run {
     this.#work.progress("move", done, Math.max(done, planned));
   }
 
-  /** Copies again what changed since it was copied, and tells what does not come to rest. */
+  /** Looks for what clients did meanwhile, and tells the servers if they go by the new list now. */
   async #check(): Promise<void> {
+    const { options, summary } = this.#work;
+    await this.#lookAgain();
+    if (options.signal.aborted || !(isAtRest(summary) || summary.newer > 0)) return;
+    await Promise.all(options.endpoints.map((endpoint) => endpoint.completeMove()));
+  }
+
+  /** Copies again what changed since it was copied, and tells what does not come to rest. */
+  async #lookAgain(): Promise<void> {
     const summary = this.#summary;
     const isQuiet = await this.#watch.isQuiet();
     // A server that lost its memory lists nothing: that must not pass for a complete run.
@@ -213,6 +233,8 @@ class Run {
       );
     }
     if (isQuiet && summary.gone === 0) return;
+    // Where clients go by the new list, nothing that others write by the old one comes to rest.
+    if (summary.newer > 0) return;
     let checked = 0;
     const { restless, isBusy } = await checkAgain({
       mover: this.#work.mover,
@@ -237,7 +259,8 @@ class Run {
   #countRecopied({ outcomes, failure }: BatchOutcome): void {
     for (const outcome of outcomes) {
       if (typeof outcome === "string") continue;
-      this.#summary.recopied++;
+      if (outcome.kind === "newer") this.#summary.newer++;
+      else this.#summary.recopied++;
       this.#work.options.onEvent(outcome);
     }
     if (failure !== undefined) throw failure.error;

@@ -1,7 +1,7 @@
 /** A server of another make as rebalance speaks to it: over the three book routes, key by key. */
 import { compareKeys, toSegment } from "./key.ts";
 import { type Facts } from "./rebalance_bulk.ts";
-import { type Endpoint, type Entry, type Loaded, type Saved } from "./rebalance_endpoint.ts";
+import { type Endpoint, type Loaded, type Replacement, type Saved } from "./rebalance_endpoint.ts";
 import { type Patience } from "./rebalance_pace.ts";
 import { type Copy, equalBytes, type Remote } from "./remote.ts";
 import { Value } from "./store.ts";
@@ -13,6 +13,7 @@ const MAX_BOOK_PATH = 60 * 1024;
 /** A server that speaks the book routes only: one request a key. */
 export class BookEndpoint implements Endpoint {
   readonly native = false;
+  readonly knowsMoves = false;
   readonly ownWrites = undefined;
   readonly #remote: Remote;
   readonly #patience: Patience;
@@ -43,19 +44,25 @@ export class BookEndpoint implements Endpoint {
     return bookRefusal(key, bytes, contentType);
   }
 
-  save(key: string, copy: Copy): Promise<string> {
-    return this.#patience.run(() => this.#remote.save(key, copy.bytes));
+  beginMove(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  completeMove(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  async save({ key, copy }: Replacement): Promise<Saved> {
+    const answer = await this.#patience.run(() => this.#remote.save(key, copy.bytes));
+    return { isRefused: false, answer, held: await this.load(key) };
   }
 
   loadMany(keys: readonly string[]): Promise<readonly Loaded[]> {
     return Promise.all(keys.map((key) => this.load(key)));
   }
 
-  saveMany(entries: readonly Entry[]): Promise<readonly Saved[]> {
-    return Promise.all(entries.map(async ({ key, copy }) => {
-      const answer = await this.save(key, copy);
-      return { answer, held: await this.load(key) };
-    }));
+  saveMany(entries: readonly Replacement[]): Promise<readonly Saved[]> {
+    return Promise.all(entries.map((entry) => this.save(entry)));
   }
 
   async factsMany(keys: readonly string[]): Promise<readonly (Facts | undefined)[]> {

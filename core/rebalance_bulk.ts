@@ -46,6 +46,22 @@ export class BulkCopy implements Copy {
 
 const encoder = new TextEncoder();
 
+/** A value to be put. */
+export interface BulkEntry {
+  readonly key: string;
+  readonly copy: Copy;
+  /** ETag of the value that was seen there, `*` if it is not known; `undefined` if there was none. */
+  readonly seen: string | undefined;
+}
+
+/** What a put came to. */
+export interface BulkPut {
+  /** Whether the key was in another state than the put named. */
+  readonly isRefused: boolean;
+  /** What is there now. */
+  readonly held: BulkCopy | typeof BY_ITSELF | undefined;
+}
+
 /** One line of an answer. */
 interface Result {
   readonly status: number;
@@ -84,28 +100,32 @@ export class Bulk {
     });
   }
 
-  /** Puts all values, and gets them back when each of them is durable. */
-  async putAndGet(
-    entries: readonly { readonly key: string; readonly copy: Copy }[],
-  ): Promise<(BulkCopy | typeof BY_ITSELF | undefined)[]> {
+  /**
+   * Puts all values, each if its key still has the ETag `seen`, or is absent without one, and gets them
+   * back when each of them is durable.
+   */
+  async putAndGet(entries: readonly BulkEntry[], move: string | undefined): Promise<BulkPut[]> {
     let lines = "";
-    for (const { key, copy } of entries) lines += putLine(key, copy);
+    for (const entry of entries) lines += putLine(entry);
     for (const { key } of entries) lines += line("get", key);
-    const results = await this.#run(lines, 2 * entries.length);
-    for (const result of results.splice(0, entries.length)) {
-      if (result.status !== 201 && result.status !== 204) throw this.#failed(result);
-    }
-    return results.map((result) => toCopy(result));
+    const results = await this.#run(lines, 2 * entries.length, move);
+    return results.splice(0, entries.length).map((result, index) => {
+      const isRefused = result.status === 412;
+      if (!isRefused && result.status !== 201 && result.status !== 204) throw this.#failed(result);
+      const got = results[index];
+      return { isRefused, held: got === undefined ? undefined : toCopy(got) };
+    });
   }
 
   /** Deletes those that still have their ETag; `false` where it has another one or is gone. */
-  async delete(entries: readonly { readonly key: string; readonly etag: string }[]): Promise<
-    boolean[]
-  > {
+  async delete(
+    entries: readonly { readonly key: string; readonly etag: string }[],
+    move: string | undefined,
+  ): Promise<boolean[]> {
     const lines = entries.map(({ key, etag }) =>
       JSON.stringify({ op: "delete", key, ifMatch: etag }) + "\n"
     );
-    const results = await this.#run(lines.join(""), entries.length);
+    const results = await this.#run(lines.join(""), entries.length, move);
     return results.map((result) => {
       if (result.status === 204) return true;
       if (result.status === 404 || result.status === 412) return false;
@@ -113,8 +133,8 @@ export class Bulk {
     });
   }
 
-  async #run(lines: string, count: number): Promise<Result[]> {
-    const answer = await this.#remote.batch(lines);
+  async #run(lines: string, count: number, move?: string): Promise<Result[]> {
+    const answer = await this.#remote.batch(lines, move);
     const results: Result[] = [];
     for (let at = 0; at < answer.length;) {
       const end = answer.indexOf("\n", at);
@@ -143,13 +163,14 @@ function line(op: "get" | "head", key: string): string {
   return `{"op":"${op}","key":${JSON.stringify(key)}}\n`;
 }
 
-function putLine(key: string, copy: Copy): string {
+function putLine({ key, copy, seen }: BulkEntry): string {
   const { contentType = DEFAULT_CONTENT_TYPE } = copy;
   const type = contentType === DEFAULT_CONTENT_TYPE ? "" : `,"type":${JSON.stringify(contentType)}`;
   const value = copy instanceof BulkCopy && !copy.isBase64
     ? `"value":${JSON.stringify(copy.text)}`
     : `"base64":"${copy instanceof BulkCopy ? copy.text : encodeBase64(copy.bytes)}"`;
-  return `{"op":"put","key":${JSON.stringify(key)},${value}${type}}\n`;
+  const condition = seen === undefined ? `"ifNoneMatch":"*"` : `"ifMatch":${JSON.stringify(seen)}`;
+  return `{"op":"put","key":${JSON.stringify(key)},${value}${type},${condition}}\n`;
 }
 
 /** What is wrong with a value that is neither carried nor absent is told when it goes by itself. */

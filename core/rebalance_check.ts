@@ -56,6 +56,8 @@ export async function checkAgain(options: CheckOptions): Promise<Checked> {
   const { pool, isQuiet, nameOf } = options;
   const changes = new Map<string, number>();
   const changing = new Map<string, RestlessEvent>();
+  /** Keys that their targets keep, and that have been told. */
+  const kept = new Set<string>();
   let cleanPasses = 0;
   for (let pass = 1;; pass++) {
     await isQuiet();
@@ -72,6 +74,7 @@ export async function checkAgain(options: CheckOptions): Promise<Checked> {
       options.onChecked(keys);
       const again: Move[] = [];
       for (const move of changed) {
+        if (kept.has(move.key)) continue;
         const count = (changes.get(move.key) ?? 0) + 1;
         changes.set(move.key, count);
         if (count < MOST_CHANGES && pass < MOST_PASSES) {
@@ -84,7 +87,11 @@ export async function checkAgain(options: CheckOptions): Promise<Checked> {
       if (again.length === 0) continue;
       isDone = false;
       for (const group of Map.groupBy(again, ({ from }) => from).values()) {
-        options.onRecopied(await options.mover.moveMany(group));
+        const batch = await options.mover.moveMany(group);
+        for (const outcome of batch.outcomes) {
+          if (typeof outcome !== "string" && outcome.kind === "newer") kept.add(outcome.key);
+        }
+        options.onRecopied(batch);
       }
     }
     cleanPasses = isDone ? cleanPasses + 1 : 0;

@@ -21,12 +21,21 @@ export interface Endpoint {
   load(key: string): Promise<Copy | undefined>;
   /** Why it cannot take `copy` under `key`, as the end of a sentence; `undefined` if it can. */
   refusal(key: string, copy: Copy): string | undefined;
-  /** Saves, replacing what was there; resolves to its answer where that has words. */
-  save(key: string, copy: Copy): Promise<string | undefined>;
+  /**
+   * Says that the move of this name begins, or with `anew` that it may replace what clients wrote since:
+   * from then on writes are those of this move. Nothing happens where the server knows of no moves.
+   */
+  beginMove(move: string, anew: boolean): Promise<void>;
+  /** Whether it refuses writes of the move to what clients wrote since that began. */
+  readonly knowsMoves: boolean;
+  /** Says that the move is complete: clients go by the list as it will be from now on. */
+  completeMove(): Promise<void>;
+  /** Saves one value, and reads it back. */
+  save(entry: Replacement): Promise<Saved>;
   /** The copies of `keys`, in their order; BY_ITSELF where `load` has to be used. */
   loadMany(keys: readonly string[]): Promise<readonly Loaded[]>;
   /** Saves all, and reads them back when they are durable. */
-  saveMany(entries: readonly Entry[]): Promise<readonly Saved[]>;
+  saveMany(entries: readonly Replacement[]): Promise<readonly Saved[]>;
   /** What tells whether the values of `keys` changed; as little of them as the server can. */
   factsMany(keys: readonly string[]): Promise<readonly (Facts | undefined)[]>;
   /** Deletes copies that still are what they were; `false` for one that is another, or gone. */
@@ -46,8 +55,16 @@ export interface Entry {
   readonly copy: Copy;
 }
 
+/** A value that is to be saved, if the server still holds what was seen there. */
+export interface Replacement extends Entry {
+  /** What was seen there; `undefined` if it held nothing. */
+  readonly seen: Copy | undefined;
+}
+
 /** What a save came to. */
 export interface Saved {
+  /** Whether the server holds something else than what was seen, or a client has written the key. */
+  readonly isRefused: boolean;
   /** What was read back. */
   readonly held: Loaded;
   /** What the server said, where it has words. */

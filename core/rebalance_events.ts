@@ -38,6 +38,7 @@ export type RebalanceEvent =
     readonly bytes: number;
   }
   | MovedEvent
+  | NewerEvent
   | RestlessEvent
   /** A copy was deleted. */
   | { readonly kind: "pruned"; readonly key: string; readonly server: string };
@@ -68,6 +69,17 @@ export interface MovedEvent {
 }
 
 /**
+ * A key that its target keeps as it is: a client has written or deleted it there since the move began,
+ * which may have been in an earlier run, or may have done so.
+ */
+export interface NewerEvent {
+  readonly kind: "newer";
+  readonly key: string;
+  readonly owner: string;
+  readonly target: string;
+}
+
+/**
  * A key that clients went on writing while it was moved. `changing`: its owner by the as-is list has
  * another value than its target, although it was copied again; `deleted`: its owner holds it no more,
  * and its target still does.
@@ -83,19 +95,19 @@ export interface RestlessEvent {
 export function emptySummary(): Summary {
   return {
     ...{ keys: 0, moved: 0, inPlace: 0, left: 0, stale: 0, leftOver: 0, pruned: 0 },
-    ...{ unclear: 0, orphans: 0, recopied: 0, changing: 0, deleted: 0, gone: 0 },
+    ...{ unclear: 0, orphans: 0, recopied: 0, newer: 0, changing: 0, deleted: 0, gone: 0 },
     ...{ bytes: 0, seconds: 0, phases: {}, busy: false, interrupted: false },
   };
 }
 
 /** Whether clients left the keys alone, so that what the targets hold is what counts. */
-export function isAtRest({ changing, deleted, gone, busy }: Summary): boolean {
-  return changing + deleted + gone === 0 && !busy;
+export function isAtRest({ newer, changing, deleted, gone, busy }: Summary): boolean {
+  return newer + changing + deleted + gone === 0 && !busy;
 }
 
 /** What a run did. A key counts once, wherever it has copies. */
 export interface Summary {
-  /** Distinct keys on all servers: `moved` + `inPlace` + `left` + `unclear` + `orphans`. */
+  /** Distinct keys on all servers: `moved` + `inPlace` + `newer` + `left` + `unclear` + `orphans`. */
   keys: number;
   /** Keys saved on their target and verified; in a dry run those that would be. */
   moved: number;
@@ -115,6 +127,8 @@ export interface Summary {
   orphans: number;
   /** Copies that were made again, because the value changed on its owner meanwhile. */
   recopied: number;
+  /** Keys that their targets keep, because clients wrote them there. */
+  newer: number;
   /** Keys that went on changing: their targets do not have the newest value. */
   changing: number;
   /** Keys that were deleted on their owner during the run, and whose copy the target still has. */

@@ -2,8 +2,14 @@
 import { RebalanceError } from "./errors.ts";
 import { displayKey } from "./key.ts";
 import { BulkCopy, BY_ITSELF } from "./rebalance_bulk.ts";
-import { type Endpoint, type Entry, type Loaded, sameCopy } from "./rebalance_endpoint.ts";
-import { type MovedEvent } from "./rebalance_events.ts";
+import {
+  type Endpoint,
+  type Loaded,
+  type Replacement,
+  sameCopy,
+  type Saved,
+} from "./rebalance_endpoint.ts";
+import { type MovedEvent, type NewerEvent } from "./rebalance_events.ts";
 import { type Pace } from "./rebalance_pace.ts";
 import { type Copy } from "./remote.ts";
 
@@ -16,8 +22,11 @@ export interface Move {
   readonly mayBeThere: boolean;
 }
 
-/** What came of a move: an event if it was made; or its value is there already, or was deleted. */
-export type Outcome = MovedEvent | "there" | "gone";
+/**
+ * What came of a move: an event if it was made, or if its target keeps what it has; or its value is there
+ * already, or was deleted.
+ */
+export type Outcome = MovedEvent | NewerEvent | "there" | "gone";
 
 /** What came of a batch: of as many moves as were done, in order. */
 export interface BatchOutcome {
@@ -84,7 +93,7 @@ export class Mover {
   ): Promise<void> {
     const candidates = moves.filter((move) => move.mayBeThere).map(({ key }) => key);
     const there = await loadAll(to, candidates);
-    const entries: (Entry & { readonly move: Move })[] = [];
+    const entries: (Replacement & { readonly move: Move })[] = [];
     const alone: Move[] = [];
     for (const move of moves) {
       const { key } = move;
@@ -92,22 +101,20 @@ export class Mover {
       const held = there.get(key);
       if (copy === undefined) {
         outcomes.set(move, "gone");
-      } else if (copy === BY_ITSELF) {
+      } else if (copy === BY_ITSELF || held === BY_ITSELF) {
         alone.push(move);
-      } else if (held !== BY_ITSELF && sameCopy(copy, held)) {
+      } else if (sameCopy(copy, held)) {
         outcomes.set(move, "there");
       } else {
         // Clients may have saved it since it was checked.
         checkFits(move, copy);
-        entries.push({ key, copy, move });
+        entries.push({ key, copy, seen: held, move });
       }
     }
     await this.#pace.take(entries.length);
     const saved = entries.length === 0 ? [] : await to.saveMany(entries);
     for (const [index, { move, copy }] of entries.entries()) {
-      const { held, answer } = saved[index] ?? { held: undefined, answer: undefined };
-      if (held === BY_ITSELF || !sameCopy(copy, held)) throw changedError(move, held);
-      outcomes.set(move, movedEvent(move, copy, answer));
+      outcomes.set(move, await outcomeOf(move, copy, saved[index]));
     }
     for (const move of alone) {
       outcomes.set(move, await this.#alone(() => this.#moveKey(move)));
@@ -119,13 +126,11 @@ export class Mover {
     const { key, from, to } = move;
     const copy = await from.load(key);
     if (copy === undefined) return "gone";
-    if (move.mayBeThere && sameCopy(copy, await to.load(key))) return "there";
+    const seen = move.mayBeThere ? await to.load(key) : undefined;
+    if (sameCopy(copy, seen)) return "there";
     checkFits(move, copy);
     await this.#pace.take(1);
-    const answer = await to.save(key, copy);
-    const held = await to.load(key);
-    if (!sameCopy(copy, held)) throw changedError(move, held);
-    return movedEvent(move, copy, answer);
+    return await outcomeOf(move, copy, await to.save({ key, copy, seen }));
   }
 
   #alone<T>(work: () => Promise<T>): Promise<T> {
@@ -147,6 +152,28 @@ async function loadAll(
   if (keys.length === 0) return new Map();
   const copies = await endpoint.loadMany(keys);
   return new Map(keys.map((key, index) => [key, copies[index]]));
+}
+
+/**
+ * What a save came to. Where its target took the value and holds another one, it is saved once more: that
+ * is refused if a client was there in between.
+ *
+ * @throws {RebalanceError} If the target took the value, and holds another one for no such reason.
+ */
+async function outcomeOf(
+  move: Move,
+  copy: Copy,
+  saved: Saved | undefined,
+  isLast = !move.to.knowsMoves,
+): Promise<Outcome> {
+  const { key, from, to } = move;
+  const held = saved?.held;
+  // Also where it was refused: the request may have been repeated, or another run was there first.
+  if (held !== BY_ITSELF && sameCopy(copy, held)) return movedEvent(move, copy, saved?.answer);
+  if (saved?.isRefused === true) return { kind: "newer", key, owner: from.name, target: to.name };
+  if (isLast) throw changedError(move, held);
+  const seen = held === BY_ITSELF ? await to.load(key) : held;
+  return await outcomeOf(move, copy, await to.save({ key, copy, seen }), true);
 }
 
 function movedEvent({ key, from, to }: Move, copy: Copy, answer: string | undefined): MovedEvent {

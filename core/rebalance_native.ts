@@ -1,11 +1,12 @@
 /** A server of ours as rebalance speaks to it: over the native routes, many keys a request. */
-import { RebalanceError } from "./errors.ts";
+import { RebalanceError, RemoteError } from "./errors.ts";
 import { checkKey } from "./key.ts";
 import { Bulk, type Facts } from "./rebalance_bulk.ts";
 import {
   type Endpoint,
   type Entry,
   type Loaded,
+  type Replacement,
   type Saved,
   type ServerStats,
 } from "./rebalance_endpoint.ts";
@@ -23,6 +24,8 @@ export class NativeEndpoint implements Endpoint {
   readonly #bulk: Bulk;
   readonly #patience: Patience;
   #writes: number | undefined = 0;
+  /** The move that its writes are part of; `undefined` before it begins, and where none is known of. */
+  #move: string | undefined;
 
   constructor(remote: Remote, patience: Patience) {
     this.#remote = remote;
@@ -36,6 +39,10 @@ export class NativeEndpoint implements Endpoint {
 
   get ownWrites(): number | undefined {
     return this.#writes;
+  }
+
+  get knowsMoves(): boolean {
+    return this.#move !== undefined;
   }
 
   async *keys(): AsyncGenerator<readonly string[]> {
@@ -63,17 +70,50 @@ export class NativeEndpoint implements Endpoint {
     return keyRefusal(key);
   }
 
-  async save(key: string, copy: Copy): Promise<undefined> {
-    await this.#write(1, () => this.#remote.put(key, copy));
+  async beginMove(move: string, anew: boolean): Promise<void> {
+    const isKnown = await this.#patience.run(() => {
+      return this.#remote.tellMove(move, anew ? "restart" : "begin");
+    });
+    this.#move = isKnown ? move : undefined;
+  }
+
+  async completeMove(): Promise<void> {
+    const move = this.#move;
+    if (move !== undefined) {
+      await this.#patience.run(() => this.#remote.tellMove(move, "complete"));
+    }
+  }
+
+  async save({ key, copy, seen }: Replacement): Promise<Saved> {
+    const move = this.#move;
+    const headers = seen === undefined
+      ? { "if-none-match": "*" }
+      : { "if-match": seen.etag ?? "*" };
+    const isSaved = await this.#write(async () => {
+      try {
+        await this.#remote.put(key, copy, { move, headers });
+        return true;
+      } catch (error) {
+        if (error instanceof RemoteError && error.status === 412) return false;
+        throw error;
+      }
+    }, Number);
+    return { isRefused: !isSaved, held: await this.load(key), answer: undefined };
   }
 
   loadMany(keys: readonly string[]): Promise<readonly Loaded[]> {
     return this.#patience.run(() => this.#bulk.get(keys));
   }
 
-  async saveMany(entries: readonly Entry[]): Promise<readonly Saved[]> {
-    const copies = await this.#write(entries.length, () => this.#bulk.putAndGet(entries));
-    return copies.map((held) => ({ held, answer: undefined }));
+  async saveMany(entries: readonly Replacement[]): Promise<readonly Saved[]> {
+    const puts = entries.map(({ key, copy, seen }) => {
+      return { key, copy, seen: seen && (seen.etag ?? "*") };
+    });
+    const results = await this.#write(
+      () => this.#bulk.putAndGet(puts, this.#move),
+      (saved) => saved.filter(({ isRefused }) => !isRefused).length,
+    );
+    return results.map((result) => ({ ...result, answer: undefined }));
   }
 
   factsMany(keys: readonly string[]): Promise<readonly (Facts | undefined)[]> {
@@ -83,20 +123,20 @@ export class NativeEndpoint implements Endpoint {
   async deleteMany(entries: readonly Entry[]): Promise<readonly boolean[]> {
     this.#writes = undefined;
     const tagged = entries.map(({ key, copy }) => ({ key, etag: copy.etag ?? "*" }));
-    return await this.#patience.run(() => this.#bulk.delete(tagged));
+    return await this.#patience.run(() => this.#bulk.delete(tagged, this.#move));
   }
 
   async stats(): Promise<ServerStats | undefined> {
     return toStats(await this.#patience.run(() => this.#remote.stats()));
   }
 
-  async #write<T>(count: number, work: () => Promise<T>): Promise<T> {
+  async #write<T>(work: () => Promise<T>, countOf: (result: T) => number): Promise<T> {
     // What was repeated, or failed, the server may have counted or not.
     const unsure = () => this.#writes = undefined;
     const before = this.#writes;
     try {
       const result = await this.#patience.run(work, unsure);
-      if (this.#writes !== undefined) this.#writes += count;
+      if (this.#writes !== undefined) this.#writes += countOf(result);
       return result;
     } catch (error) {
       if (before !== undefined) unsure();

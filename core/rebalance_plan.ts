@@ -8,7 +8,7 @@
  * - A key that its owner does not hold is not moved and not deleted: nothing here can tell whether an
  *   earlier run pruned it after moving it, or a client deleted it and a left-over remained.
  */
-import { type Placement } from "./placement.ts";
+import { type Placement, PLACEMENTS } from "./placement.ts";
 
 /** The two lists as indices into one list of distinct servers, and the placement that both use. */
 export interface Layout {
@@ -68,6 +68,19 @@ export function decide(layout: Layout, { key, holders }: Holding): Decision {
     ? NONE
     : holders.filter((server) => server !== owner && server !== target);
   return { key, verdict: owner === target ? "stay" : "move", owner, target, stale, holders };
+}
+
+/**
+ * What a move calls itself on one server: its places in both lists, as `modulo 0/2 0/3`, whichever names
+ * lead to it. The next move of a server has another name, unless no key comes to it in either.
+ */
+export function moveName({ asIs, toBe, placement }: Layout, server: number): string {
+  const known = Object.entries(PLACEMENTS).find(([, one]) => one === placement);
+  const places = [asIs, toBe].map((list) => {
+    const at = list.indexOf(server);
+    return `${at < 0 ? "-" : at}/${list.length}`;
+  });
+  return [known?.[0] ?? "other", ...places].join(" ");
 }
 
 function pick(servers: readonly number[], placement: Placement, key: string): number {

@@ -26,6 +26,8 @@ export interface RebalanceOptions {
   readonly details: boolean;
   /** Whether to go on where the keys look as if they were placed in another way. */
   readonly force: boolean;
+  /** Whether to replace also what clients wrote on the targets since the same move began. */
+  readonly overwrite?: boolean;
   /** The most batches under way at once. */
   readonly concurrency: number;
   /** The most keys to be copied in a second; without it as many as possible. */

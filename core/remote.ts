@@ -8,8 +8,11 @@ import {
   DEFAULT_CONTENT_TYPE,
   KEY_NOT_FOUND,
   KEY_SEPARATOR,
+  MOVE_QUERY,
+  type MoveStep,
   V1_BATCH,
   V1_KEYS,
+  V1_MOVE,
   V1_STATS,
 } from "./wire.ts";
 
@@ -37,6 +40,14 @@ export interface Copy {
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly contentType: string | undefined;
   readonly etag: string | undefined;
+}
+
+/** How {@link Remote.put} puts. */
+export interface PutOptions {
+  /** The move that it is part of. */
+  readonly move?: string | undefined;
+  /** Besides that of the content type. */
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 /** A page of a listing. */
@@ -109,11 +120,15 @@ export class Remote {
     };
   }
 
-  /** Puts any bytes over the native route. */
-  async put(key: string, { bytes, contentType = DEFAULT_CONTENT_TYPE }: Copy): Promise<void> {
-    const answer = await this.#answer(`${V1_KEYS}/${toSegment(key)}`, {
+  /** Puts any bytes over the native route, as part of a move where one is named. */
+  async put(
+    key: string,
+    { bytes, contentType = DEFAULT_CONTENT_TYPE }: Copy,
+    { move, headers = {} }: PutOptions = {},
+  ): Promise<void> {
+    const answer = await this.#answer(`${V1_KEYS}/${toSegment(key)}${moveQuery(move)}`, {
       method: "PUT",
-      headers: { "content-type": contentType },
+      headers: { ...headers, "content-type": contentType },
       body: bytes,
     });
     if (answer.status !== 201 && answer.status !== 204) {
@@ -121,14 +136,28 @@ export class Remote {
     }
   }
 
-  /** Sends lines of a batch over the native route; resolves to the lines of the answer. */
-  async batch(lines: string): Promise<string> {
-    const { status, bytes } = await this.#answer(V1_BATCH, {
+  /**
+   * Sends lines of a batch over the native route, as part of a move where one is named; resolves to the
+   * lines of the answer.
+   */
+  async batch(lines: string, move?: string): Promise<string> {
+    const { status, bytes } = await this.#answer(V1_BATCH + moveQuery(move), {
       method: "POST",
       body: encoder.encode(lines),
     });
     if (status !== 200) throw this.failure(status, bytes);
     return new TextDecoder().decode(bytes);
+  }
+
+  /** Tells a step of a move over the native route; `false` if there is no such route. */
+  async tellMove(move: string, step: MoveStep): Promise<boolean> {
+    const { status, bytes } = await this.#answer(V1_MOVE, {
+      method: "PUT",
+      body: encoder.encode(JSON.stringify({ move, step })),
+    });
+    if (status === 404 || status === 405) return false;
+    if (status !== 200) throw this.failure(status, bytes);
+    return true;
   }
 
   /** What `GET /v1/stats` tells; `undefined` if there is no such route. */
@@ -235,6 +264,10 @@ function sentOnce(body: RemoteInit["body"]): ReadableStream<Uint8Array<ArrayBuff
       controller.close();
     },
   });
+}
+
+function moveQuery(move: string | undefined): string {
+  return move === undefined ? "" : `?${MOVE_QUERY}=${toSegment(move)}`;
 }
 
 /** Why the certificate of a server is not trusted, `undefined` if the failure is another one. */

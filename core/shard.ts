@@ -3,6 +3,7 @@ import { delay } from "@std/async/delay";
 import { BrowserGuard } from "./browser_guard.ts";
 import { DataDir } from "./data_dir.ts";
 import { connectionsWithin, raiseDescriptorLimit } from "./descriptors.ts";
+import { denoFiles } from "./deno_files.ts";
 import { diskRoom } from "./disk_room.ts";
 import { fileSystemId } from "./file_system_id.ts";
 import { messageOf, type StorageFailedError } from "./errors.ts";
@@ -13,6 +14,7 @@ import { type JournalStore } from "./journal_store.ts";
 import { Lifecycle } from "./lifecycle.ts";
 import { RequestMetrics } from "./metrics.ts";
 import { Metrics } from "./metrics_page.ts";
+import { MoveWatch } from "./move_watch.ts";
 import { openJournalStore } from "./open_journal_store.ts";
 import { reserveBytesOf } from "./reserve.ts";
 import { ShardPort, type ShardPortOptions } from "./shard_port.ts";
@@ -77,6 +79,7 @@ export class Shard {
     const lifecycle = new Lifecycle(path);
     const guard = options.tokens === undefined ? undefined : await Guard.open(options.tokens, log);
     let store: JournalStore | undefined = undefined;
+    let moves: MoveWatch | undefined = undefined;
     const requests = new RequestMetrics();
     const room = () => diskRoom(path);
     const reserveBytes = async () => {
@@ -95,7 +98,8 @@ export class Shard {
     const fileSystem = await fileSystemId(path);
     const handlerOf = (isLocal: boolean) =>
       createHandler({
-        store: () => store,
+        store: () => moves?.clients,
+        moves: () => moves,
         lifecycle,
         guard,
         browserGuard: new BrowserGuard(hostNames(options, isLocal)),
@@ -133,6 +137,7 @@ export class Shard {
       log,
       onFatal: (error: StorageFailedError) => onFatal(error),
     });
+    moves = await MoveWatch.open(store, dataDir.hiddenPath, denoFiles, log);
     lifecycle.started();
     log("info", "listening", { address, data: path, keys: store.size });
     if (lifecycle.phase === "shutting down") log("warn", "not serving", { why: lifecycle.reason });

@@ -12,14 +12,27 @@ import {
   writeCondition,
 } from "./conditions.ts";
 import { DeferredAnswer } from "./deferred_answer.ts";
-import { InvalidQueryError, InvalidRangeError, LengthRequiredError } from "./errors.ts";
+import {
+  InvalidMoveError,
+  InvalidQueryError,
+  InvalidRangeError,
+  LengthRequiredError,
+} from "./errors.ts";
 import { SharedHeaders } from "./http_headers.ts";
 import { type HttpRequest, type HttpResponse } from "./http_types.ts";
+import { isObject } from "./json.ts";
 import { streamPages } from "./listing.ts";
-import { parseQuery, refuseQuery } from "./query.ts";
+import { type MoveWatch } from "./move_watch.ts";
 import { streamParts } from "./parts_stream.ts";
+import { parseQuery, refuseQuery } from "./query.ts";
 import { errorAnswer, jsonAnswer } from "./respond.ts";
-import { DEFAULT_CONTENT_TYPE, V1_KEYS } from "./protocol.ts";
+import {
+  DEFAULT_CONTENT_TYPE,
+  isMoveStep,
+  MOVE_QUERY,
+  type MoveStep,
+  V1_KEYS,
+} from "./protocol.ts";
 import {
   type Condition,
   type LargeValue,
@@ -92,7 +105,6 @@ function answerValue(
 
 /** `PUT /v1/keys/KEY`: 201 created or 204 replaced, with the ETag of what is stored now. */
 export function putKey(store: Store, key: string, request: HttpRequest, maxBytes: number): Answer {
-  refuseQuery(request.query);
   const refused = refuseCoding(request);
   if (refused !== undefined) return refused;
   if (request.header("content-range") !== undefined) {
@@ -142,6 +154,50 @@ export function listKeys(store: Store, request: HttpRequest): HttpResponse {
 }
 
 /**
+ * The move that a write is part of, `undefined` for one of a client.
+ *
+ * @throws {InvalidQueryError} If the query has anything else.
+ */
+export function moveOf({ query }: HttpRequest): string | undefined {
+  return query === "" ? undefined : parseQuery(query, [MOVE_QUERY]).get(MOVE_QUERY);
+}
+
+/** What a move calls itself: one line. */
+const MOVE_NAME = /^[!-~](?:[ -~]{0,198}[!-~])?$/;
+
+/** The most bytes of a step of a move. */
+const MAX_STEP_BYTES = 1024;
+
+/**
+ * `PUT /v1/move`: a step of a move, as `{"move":"NAME","step":"begin"}`; 200 once it is durable.
+ *
+ * @throws {InvalidMoveError} If the body is none.
+ * @throws {AnotherMoveError} If another move has begun since the one that is to be completed.
+ */
+export async function putMove(moves: MoveWatch, request: HttpRequest): Promise<HttpResponse> {
+  const bytes = await request.body?.bytes(MAX_STEP_BYTES) ?? new Uint8Array();
+  const { move, step } = parseStep(new TextDecoder().decode(bytes));
+  await moves.take(move, step);
+  return jsonAnswer(STATUS_CODE.OK, { move, step });
+}
+
+function parseStep(text: string): { readonly move: string; readonly step: MoveStep } {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(text);
+  } catch {
+    throw new InvalidMoveError("Invalid step of a move: the body is not JSON");
+  }
+  if (isObject(parsed) && typeof parsed.move === "string" && MOVE_NAME.test(parsed.move)) {
+    const { move, step } = parsed;
+    if (isMoveStep(step)) return { move, step };
+  }
+  throw new InvalidMoveError(
+    'Invalid step of a move: expected "move", printable ASCII, and "step" begin, restart or complete',
+  );
+}
+
+/**
  * `POST /v1/batch`: a line of result for each line of the body. The answer begins when all has run:
  * a client need not read while it sends.
  *
@@ -152,7 +208,6 @@ export function postBatch(
   answers: AnswerRoom,
   options: Omit<BatchOptions, "share">,
 ): HttpResponse | Promise<HttpResponse> {
-  refuseQuery(request.query);
   const refused = refuseCoding(request);
   if (refused !== undefined) return refused;
   const { body, contentLength, chunked } = request;

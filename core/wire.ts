@@ -18,6 +18,25 @@ export const V1_BATCH = "/v1/batch";
 /** Path of the native route that tells how many keys there are, and the room for more. */
 export const V1_STATS = "/v1/stats";
 
+/** Path of the native route by which a move of keys says that it begins, and that it is complete. */
+export const V1_MOVE = "/v1/move";
+
+/**
+ * What a move tells a server of itself: that it begins, or goes on after it was stopped; that it begins
+ * anew, and may replace what clients wrote; that it is complete.
+ */
+export type MoveStep = "begin" | "restart" | "complete";
+
+const MOVE_STEPS: ReadonlySet<string> = new Set<MoveStep>(["begin", "restart", "complete"]);
+
+/** Whether `text` is a step of a move. */
+export function isMoveStep(text: unknown): text is MoveStep {
+  return typeof text === "string" && MOVE_STEPS.has(text);
+}
+
+/** Name in the query of the writes that a move makes, for its own name. Without it a write is a client's. */
+export const MOVE_QUERY = "move";
+
 /** Path of the metrics in the text form of Prometheus. */
 export const METRICS = "/metrics";
 

@@ -5,10 +5,12 @@ import { RequestMetrics } from "../../core/metrics.ts";
 import { headersOf } from "../../core/http_headers.ts";
 import { type HttpBody, type HttpRequest, type HttpResponse } from "../../core/http_types.ts";
 import { DataDir } from "../../core/data_dir.ts";
+import { denoFiles } from "../../core/deno_files.ts";
 import { diskRoom } from "../../core/disk_room.ts";
 import { fileSystemId } from "../../core/file_system_id.ts";
 import { type JournalStore } from "../../core/journal_store.ts";
 import { Lifecycle } from "../../core/lifecycle.ts";
+import { MoveWatch } from "../../core/move_watch.ts";
 import { Value } from "../../core/store.ts";
 import { openJournalStore } from "../../core/open_journal_store.ts";
 import { TempDir } from "../e2e/kvs.ts";
@@ -50,8 +52,10 @@ async function withShard(
     onFatal: (error) => logged.push(error.message),
   });
   const lifecycle = new Lifecycle(dir.path);
+  const moves = await MoveWatch.open(store, dir.join(".kvs"), denoFiles, () => {});
   const handler = createHandler({
-    store: () => store,
+    store: () => moves.clients,
+    moves: () => moves,
     lifecycle,
     browserGuard: new BrowserGuard(hosts),
     requests: new RequestMetrics(),
@@ -634,5 +638,53 @@ Deno.test("writes that the end of the server leaves no room for are answered 503
       body: '{"op":"put","key":"a","value":"1"}',
     });
     assertEquals(JSON.parse(batch.body).status, 503);
+  });
+});
+
+Deno.test("PUT /v1/move and writes of a move: what clients wrote since is left", async () => {
+  await withShard(async (ask) => {
+    const tell = (move: string, step: string) => {
+      return ask("/v1/move", { method: "PUT", body: JSON.stringify({ move, step }) });
+    };
+    assertEquals((await tell("a 0/2", "begin")).status, 200);
+    await ask("/save/book/x");
+    await ask("/v1/keys/native", { method: "PUT", body: "x" });
+    await ask("/v1/batch", { method: "POST", body: '{"op":"put","key":"many","value":"x"}\n' });
+    const query = "?move=a%200%2F2";
+    for (const key of ["book", "native", "many", "free"]) {
+      const status = key === "free" ? 201 : 412;
+      const put = { method: "PUT", body: "old" };
+      assertEquals([key, (await ask(`/v1/keys/${key}${query}`, put)).status], [key, status]);
+      const line = JSON.stringify({ op: "put", key, value: "old" });
+      const batch = await ask(`/v1/batch${query}`, { method: "POST", body: line });
+      assertEquals(JSON.parse(batch.body).status, key === "free" ? 204 : 412);
+    }
+    assertEquals((await tell("b", "begin")).status, 200);
+    const late = { method: "PUT", body: "old" };
+    assertEquals((await ask(`/v1/keys/free${query}`, late)).status, 409);
+    for (const wrong of ["?me", "?move", "?move=a&x=y", "?move=%"]) {
+      assertEquals([wrong, (await ask(`/v1/keys/free${wrong}`, late)).status], [wrong, 400]);
+      const batch = { method: "POST", body: "" };
+      assertEquals([wrong, (await ask(`/v1/batch${wrong}`, batch)).status], [wrong, 400]);
+    }
+    assertEquals((await tell("a 0/2", "complete")).status, 409);
+  });
+});
+
+Deno.test("PUT /v1/move refuses what is no step of a move, and other methods", async () => {
+  await withShard(async (ask) => {
+    for (
+      const body of ["", "{", "[]", '{"move":"a"}', '{"move":"","step":"begin"}'].concat([
+        '{"move":"a","step":"end"}',
+        '{"move":"a\\n","step":"begin"}',
+        JSON.stringify({ move: "a".repeat(201), step: "begin" }),
+      ])
+    ) {
+      const { status, body: text } = await ask("/v1/move", { method: "PUT", body });
+      assertEquals([body, status], [body, 400]);
+      assertStringIncludes(text, "Invalid step of a move");
+    }
+    const { status, header } = await ask("/v1/move");
+    assertEquals([status, header("allow")], [405, "PUT"]);
   });
 });

@@ -6,6 +6,7 @@ import { type Facts } from "../../core/rebalance_bulk.ts";
 import {
   type Endpoint,
   type Entry,
+  type Replacement,
   type Saved,
   type ServerStats,
 } from "../../core/rebalance_endpoint.ts";
@@ -63,6 +64,7 @@ async function inTurn<T, R>(items: readonly T[], work: (item: T) => Promise<R>):
 export class MemoryEndpoint implements Endpoint {
   readonly name: string;
   readonly native: boolean;
+  readonly knowsMoves = true;
   readonly values = new Map<string, string>();
   fuse = ENDLESS;
   saves = 0;
@@ -72,6 +74,10 @@ export class MemoryEndpoint implements Endpoint {
   start = 1;
   /** How often clients wrote; `undefined` where it does not count. */
   clientWrites: number | undefined;
+  /** What clients wrote since the last move began; `undefined` where that may be anything. */
+  written: Set<string> | undefined = new Set();
+  #move: string | undefined;
+  #isComplete = false;
   /** The server that this one is another name of. */
   twin: MemoryEndpoint | undefined;
   readonly #corrupt: (word: string) => string;
@@ -92,7 +98,9 @@ export class MemoryEndpoint implements Endpoint {
   /** Starts anew on an empty disk, so quickly that no request fails. */
   loseDisk(): void {
     this.values.clear();
-    this.start++;
+    this.#move = undefined;
+    this.#isComplete = false;
+    this.restart();
     // It counts from its start.
     this.clientWrites = -this.saves;
   }
@@ -124,13 +132,39 @@ export class MemoryEndpoint implements Endpoint {
     return undefined;
   }
 
-  save(key: string, copy: Copy): Promise<string> {
+  beginMove(move: string, anew: boolean): Promise<void> {
     return this.fuse.burn(() => {
-      this.saves++;
-      const word = this.#corrupt(decoder.decode(copy.bytes));
-      this.#map.set(key, word);
-      return word;
+      if (anew || this.#move !== move) {
+        this.written = new Set();
+        this.#isComplete = false;
+      }
+      this.#move = move;
     });
+  }
+
+  completeMove(): Promise<void> {
+    return this.fuse.burn(() => {
+      this.#isComplete = true;
+    });
+  }
+
+  /** Starts anew on its disk, as a server of ours does: what clients wrote is forgotten. */
+  restart(): void {
+    this.start++;
+    this.written = this.#isComplete ? undefined : new Set();
+  }
+
+  async save({ key, copy, seen }: Replacement): Promise<Saved> {
+    const word = this.#corrupt(decoder.decode(copy.bytes));
+    const isRefused = await this.fuse.burn(() => {
+      const held = this.#map.get(key);
+      if (this.written === undefined || this.written.has(key)) return true;
+      if ((held === undefined ? undefined : copyOf(held).etag) !== seen?.etag) return true;
+      this.saves++;
+      this.#map.set(key, word);
+      return false;
+    });
+    return { isRefused, answer: isRefused ? undefined : word, held: await this.load(key) };
   }
 
   #delete(key: string, copy: Copy): Promise<boolean> {
@@ -146,11 +180,8 @@ export class MemoryEndpoint implements Endpoint {
     return inTurn(keys, (key) => this.load(key));
   }
 
-  saveMany(entries: readonly Entry[]): Promise<Saved[]> {
-    return inTurn(entries, async ({ key, copy }) => {
-      const answer = await this.save(key, copy);
-      return { answer, held: await this.load(key) };
-    });
+  saveMany(entries: readonly Replacement[]): Promise<Saved[]> {
+    return inTurn(entries, (entry) => this.save(entry));
   }
 
   factsMany(keys: readonly string[]): Promise<(Facts | undefined)[]> {
@@ -170,7 +201,7 @@ export class MemoryEndpoint implements Endpoint {
   }
 }
 
-const PLENTY = { freeBytes: 1e12, usedBytes: undefined, freeFiles: undefined, blockBytes: 1 };
+const PLENTY = { freeBytes: 1e12, usedBytes: 0, freeFiles: undefined, blockBytes: 1 };
 
 function factsOf(copy: Copy | undefined): Facts | undefined {
   if (copy === undefined) return undefined;
@@ -187,6 +218,7 @@ export interface RunOptions {
   readonly dryRun?: boolean;
   readonly details?: boolean;
   readonly force?: boolean;
+  readonly overwrite?: boolean;
   readonly keysPerSecond?: number;
   readonly batchKeys?: number;
   readonly signal?: AbortSignal;
@@ -222,11 +254,14 @@ export class Cluster {
   write(key: string, value: string): void {
     const owner = this.ownerOf(key);
     owner.values.set(key, value);
+    owner.written?.add(key);
     if (owner.clientWrites !== undefined) owner.clientWrites++;
   }
 
   delete(key: string): void {
-    this.ownerOf(key).values.delete(key);
+    const owner = this.ownerOf(key);
+    owner.values.delete(key);
+    owner.written?.add(key);
   }
 
   /** What clients can read. */
@@ -263,6 +298,7 @@ export class Cluster {
         dryRun: options.dryRun ?? false,
         details: options.details ?? false,
         force: options.force ?? true,
+        overwrite: options.overwrite ?? false,
         concurrency: 4,
         ...(options.batchKeys === undefined ? {} : { batchKeys: options.batchKeys }),
         ...(options.keysPerSecond === undefined ? {} : { keysPerSecond: options.keysPerSecond }),

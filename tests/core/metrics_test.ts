@@ -25,6 +25,7 @@ Deno.test("routeIndex() knows routes and methods, and nothing that a client make
     ["GET", "/v1/keys", "v1_list"],
     ["POST", "/v1/batch", "v1_batch"],
     ["GET", "/v1/stats", "v1_stats"],
+    ["PUT", "/v1/move", "v1_move"],
     ["GET", "/healthz", "health"],
     ["GET", "/readyz", "health"],
     ["GET", "/metrics", "metrics"],

@@ -24,6 +24,7 @@ const steps = fc.oneof(
       list: lists,
       prune: fc.boolean(),
       batchKeys: fc.integer({ min: 1, max: 5 }),
+      later: fc.array(fc.constantFrom(...KEYS), { maxLength: 6 }),
       kills: fc.array(fc.record({ after: fc.nat(150), applied: fc.boolean() }), { maxLength: 3 }),
     }),
   },
@@ -47,12 +48,38 @@ Deno.test("any history: nothing is lost, the newest wins, kills do no harm, twic
           continue;
         }
         if (step.list.join() === cluster.list.join()) continue;
+        const old = cluster.list;
         await checkScale(cluster, step);
+        await checkAgain(cluster, old, step);
       }
     }),
     { numRuns: 400 },
   );
 });
+
+/** The same again, when clients have gone on by the new list: what they wrote stays. */
+async function checkAgain(
+  cluster: Cluster,
+  old: readonly number[],
+  { list, prune, later }: { list: readonly number[]; prune: boolean; later: readonly string[] },
+): Promise<void> {
+  for (const [index, key] of later.entries()) {
+    if (index % 3 === 2) cluster.delete(key);
+    else cluster.write(key, `later ${index} ${old}`);
+  }
+  const view = cluster.view();
+  const before = new Cluster(cluster.servers, old, cluster.placement);
+  const newer = new Set<string>();
+  const { newer: count } = await before.rebalance(list, {
+    prune,
+    onEvent: (event) => {
+      if (event.kind === "newer") newer.add(event.key);
+    },
+  });
+  assertEquals(cluster.view(), view);
+  assertEquals(newer.size, count);
+  for (const key of newer) assert(later.includes(key), key);
+}
 
 async function checkScale(
   cluster: Cluster,

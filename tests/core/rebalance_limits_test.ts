@@ -56,9 +56,10 @@ Deno.test("sizes are asked for in large batches, however large the values are", 
 Deno.test("targets that share a disk are told together what room it lacks", async () => {
   const cluster = new Cluster(servers(3), [0]);
   for (const letter of LETTERS) cluster.write(letter, letter.repeat(5000));
-  const [, one, two] = cluster.servers;
-  assert(one !== undefined && two !== undefined);
+  const [source, one, two] = cluster.servers;
+  assert(source !== undefined && one !== undefined && two !== undefined);
   const disk = { start: "1", writes: 0, usedBytes: 1e9, blockBytes: 4096, journalBytes: 10_000 };
+  source.room = { ...disk, freeBytes: 1e9, freeFiles: 1e9 };
   // 9 keys of two blocks on each of them, and journals that take no more than what servers tell.
   const needed = 18 * 8192 + 2 * 10_000;
   const room = (freeBytes: number, fileSystem: string | undefined, freeFiles = 1e9) => ({

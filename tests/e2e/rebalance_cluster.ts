@@ -55,9 +55,9 @@ export class ManyKeys implements AsyncDisposable {
     return this.#servers.length;
   }
 
-  /** Saves by the list of all servers, as clients do that do not know of the move. */
-  async write(key: string, value: string): Promise<void> {
-    await this.#remote(modulo(key, this.size)).save(key, encoder.encode(value));
+  /** Saves by the list of all servers, as clients do that do not know of the move, or of the first `count`. */
+  async write(key: string, value: string, count = this.size): Promise<void> {
+    await this.#remote(modulo(key, count)).save(key, encoder.encode(value));
     this.expected.set(key, value);
   }
 
