@@ -22,7 +22,7 @@ import {
   Value,
 } from "./store.ts";
 import { type MoveStep } from "./wire.ts";
-import { fullError, writeAll } from "./writing.ts";
+import { refusedOr, writeAll } from "./writing.ts";
 
 /** On-disk names in the hidden folder. */
 const FILE_NAME = "move";
@@ -143,7 +143,7 @@ export class MoveWatch {
       await this.#files.rename(path, join(this.#folder, FILE_NAME));
       await this.#files.syncFolder(this.#folder);
     } catch (error) {
-      throw fullError(error);
+      throw refusedOr("Cannot write the note of a move", error);
     }
   }
 }

@@ -7,7 +7,7 @@
  * that was killed is completed by the next one. Memory holds a page of keys of each server (all
  * keys of one that speaks only the book routes) and the batches under way, never more.
  */
-import { KvsError, RebalanceError, StoppedError } from "./errors.ts";
+import { KvsError, OutputError, RebalanceError, StoppedError } from "./errors.ts";
 import { checkAgain, QuietWatch } from "./rebalance_check.ts";
 import { checkDistinct, checkPrunable } from "./rebalance_distinct.ts";
 import { type ServerStats } from "./rebalance_endpoint.ts";
@@ -290,7 +290,7 @@ class Run {
     } catch (error) {
       if (error instanceof StoppedError) return;
       if (!(error instanceof KvsError)) throw error;
-      throw new RebalanceError(`${error.message}; nothing was changed`, { cause: error });
+      throw stopped(error, "nothing was changed");
     }
   }
 
@@ -303,11 +303,17 @@ class Run {
       const { left, gone, pruned } = this.#summary;
       const planned = this.#survey.planned;
       const deleted = pruned > 0 ? ` and ${pruned} stale copies deleted` : "";
-      throw new RebalanceError(
-        `${error.message}; ${planned - left - gone} of ${planned} keys are on their new ` +
-          `servers${deleted}, nothing is lost: run it again to complete it`,
-        { cause: error },
+      throw stopped(
+        error,
+        `${planned - left - gone} of ${planned} keys are on their new servers${deleted}, ` +
+          "nothing is lost: run it again to complete it",
       );
     }
   }
+}
+
+/** The error that ends a run, with what became of it; an output that fails stays told apart. */
+function stopped(cause: KvsError, end: string): KvsError {
+  const errorClass = cause instanceof OutputError ? OutputError : RebalanceError;
+  return new errorClass(`${cause.message}; ${end}`, { cause });
 }

@@ -422,7 +422,7 @@ Deno.test("an output that fails ends it with one line, and running it again comp
           stdin: "null",
         }).output();
         const told = new TextDecoder().decode(stderr).trim().split("\n");
-        assertEquals(told.at(-1), "exit 1", told.join("\n"));
+        assertEquals(told.at(-1), "exit 2", told.join("\n"));
         assertMatch(told.at(-2) ?? "", new RegExp(`^Cannot write the output: ${why}${end}$`));
       }
     }
