@@ -1,7 +1,7 @@
 /** The content types of values that have another one than the default. */
 import { crc32 } from "node:zlib";
 import { join } from "@std/path";
-import type { Files, OpenFile } from "./files.ts";
+import { type Files, isDiskFull, type OpenFile } from "./files.ts";
 import type { Log } from "./log.ts";
 import { DEFAULT_CONTENT_TYPE } from "./wire.ts";
 import { failedError, writeAll } from "./writing.ts";
@@ -42,9 +42,13 @@ export class ContentTypes {
    * Reads the file in `folder`, if there is one. What it says is durable once resolved: a server that
    * was killed may have written it and not flushed it, and what is in it is not written again.
    *
+   * @param isNew Whether no server has used the folder: else there must be a file, and it is told if there is none.
    * @throws {StorageFailedError} If it cannot be flushed.
    */
-  static async open(folder: string, files: Files, log: Log): Promise<ContentTypes> {
+  static async open(
+    folder: string,
+    { files, log, isNew }: { readonly files: Files; readonly log: Log; readonly isNew: boolean },
+  ): Promise<ContentTypes> {
     const types = new ContentTypes(folder, files);
     try {
       await files.remove(join(folder, NEW_FILE_NAME));
@@ -53,7 +57,29 @@ export class ContentTypes {
     }
     await types.#load(log);
     if (types.#exists) await flush(folder, files);
+    else await types.#begin(isNew, log);
     return types;
+  }
+
+  /** Makes the file, so that its absence tells something. */
+  async #begin(isNew: boolean, log: Log): Promise<void> {
+    const path = join(this.#folder, FILE_NAME);
+    if (!isNew) {
+      log(
+        "warn",
+        "the list of content types is gone: values have the default one until they are saved again",
+        {
+          file: path,
+        },
+      );
+    }
+    try {
+      (await this.#files.create(path)).close();
+      this.#exists = true;
+    } catch (error) {
+      // The first one that there is to say makes it.
+      if (!isDiskFull(error)) throw error;
+    }
   }
 
   /** Returns the content type that the value in the file of `key` has. */

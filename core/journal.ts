@@ -1,7 +1,7 @@
 /** The journal: an append-only log in segments, each dropped once its writes are in key files. */
 import { join } from "@std/path";
 import { messageOf } from "./errors.ts";
-import { type Files, isDiskFull, isExhausted, type OpenFile } from "./files.ts";
+import { type Files, isDiskFull, type OpenFile } from "./files.ts";
 import { Histogram } from "./histogram.ts";
 import { type FrameBuffer, SEGMENT_HEADER_BYTES } from "./journal_record.ts";
 import {
@@ -11,8 +11,9 @@ import {
   segmentName,
   type SegmentPlace,
 } from "./journal_segment.ts";
+import { OldestSegment } from "./oldest_segment.ts";
 import { type SpareFile, SpareFiles, type SpareLimits } from "./spare_files.ts";
-import { busyError, failedError, refusedOr, writeAll } from "./writing.ts";
+import { failedError, refusedOr, writeAll } from "./writing.ts";
 
 /** What {@link Journal} starts from: the segments found on the disk, each with the end of its frames. */
 export type FoundSegments = ReadonlyMap<number, number>;
@@ -34,8 +35,7 @@ export class Journal {
   #givingBack: Promise<boolean> | undefined;
   #last: { number: number; end: number };
   readonly #spares: SpareFiles;
-  /** The sealed segment whose name is gone, but not yet durably so. */
-  #dropping: { readonly number: number; readonly spare: SpareFile | undefined } | undefined;
+  readonly #oldest: OldestSegment;
   /** The sealed segments that this process wrote. */
   readonly #written = new Map<number, Omit<SpareFile, "path">>();
   #sealedBytes = 0;
@@ -44,9 +44,10 @@ export class Journal {
 
   constructor(
     folder: string,
-    { files, found, spares }: {
+    { files, found, oldest, spares }: {
       readonly files: Files;
       readonly found: FoundSegments;
+      readonly oldest?: OldestSegment;
       readonly spares: SpareLimits;
     },
   ) {
@@ -54,7 +55,8 @@ export class Journal {
     this.#folder = folder;
     this.#files = files;
     this.#sealed = new Map(found);
-    this.#last = { number: 0, end: 0 };
+    this.#oldest = oldest ?? new OldestSegment(folder, files, undefined);
+    this.#last = { number: this.#oldest.number - 1, end: 0 };
     for (const [number, end] of found) {
       this.#sealedBytes += end;
       this.#last = { number, end };
@@ -121,14 +123,20 @@ export class Journal {
 
   async #replace(number: number): Promise<ActiveSegment> {
     try {
-      await this.#files.remove(join(this.#folder, segmentName(number)));
+      await this.#remove(join(this.#folder, segmentName(number)));
     } catch (error) {
-      // Somebody may have removed it by hand.
-      if (!(error instanceof Deno.errors.NotFound)) {
-        throw refusedOr("Cannot remove a segment", error);
-      }
+      throw refusedOr("Cannot remove a segment", error);
     }
     return await beginSegment(this.#place, number, this.#last.end);
+  }
+
+  /** Removes a file, which somebody may have removed by hand. */
+  async #remove(path: string): Promise<void> {
+    try {
+      await this.#files.remove(path);
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
   }
 
   #activate(): Promise<void> {
@@ -203,25 +211,18 @@ export class Journal {
   }
 
   /**
-   * Removes the oldest sealed segment. Durable once resolved, because of two segments with the same
+   * Removes the oldest sealed segment. Once resolved it counts as removed for good: of two segments with the same
    * key the younger must never be lost alone. To be called again when it rejects.
    *
    * @throws {StorageFailedError} If the disk failed.
    * @throws {StorageBusyError} If the folder cannot be opened for now.
    */
   async drop(number: number): Promise<void> {
-    const { spare } = this.#dropping ??= { number, spare: await this.#moveAway(number) };
-    try {
-      await this.#files.syncFolder(this.#folder);
-    } catch (error) {
-      throw isExhausted(error)
-        ? busyError(error)
-        : failedError("Cannot flush the folder of the journal", error);
-    }
-    // Not before: until then a power cut gives the file its old name back, and what the next segment
-    // has written to it by then would stand in the middle of the journal.
+    await this.#oldest.advance(number + 1);
+    const spare = await this.#moveAway(number);
+    // A power cut may give the file its old name back, with what the next segment has written to it by then: that is
+    // known to be an old segment, and not read.
     if (spare !== undefined) this.#spares.put(spare);
-    this.#dropping = undefined;
     this.#written.delete(number);
     this.#sealedBytes -= this.#sealed.get(number) ?? 0;
     this.#sealed.delete(number);
@@ -234,7 +235,7 @@ export class Journal {
     const unwritten = Math.max((this.#active?.oldBytes ?? 0) - this.activeBytes, 0);
     const spare = written && this.#spares.place(number, written, this.bytes - end + unwritten);
     if (spare !== undefined) await this.#files.rename(path, spare.path);
-    else await this.#files.remove(path);
+    else await this.#remove(path);
     return spare;
   }
 
@@ -248,6 +249,7 @@ export class Journal {
       await this.#files.remove(join(this.#folder, segmentName(active.number))).catch(() => {});
     }
     await this.#spares.removeAll();
+    if (this.#sealed.size === 0) await this.#oldest.close();
   }
 
   /**

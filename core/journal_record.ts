@@ -25,8 +25,8 @@ export const RecordKind = {
   SET: 1,
   /** The key is gone. */
   DELETE: 2,
-  /** The key has the value in the temporary file that the record names. */
-  LARGE: 3,
+  /** The key has the value in the temporary file that the record names; 3 was the same without size and hash. */
+  LARGE: 5,
   /** Nothing: a write whose condition did not hold. */
   VOID: 4,
 } as const;

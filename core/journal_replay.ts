@@ -19,6 +19,8 @@ export interface ReplayOptions {
   readonly folder: string;
   readonly files: Files;
   readonly log: Log;
+  /** The oldest segment that is needed, where that is known. */
+  readonly oldest?: number | undefined;
 }
 
 /**
@@ -26,14 +28,17 @@ export interface ReplayOptions {
  * where the frames of each end. A torn tail is cut off, durably; a segment whose header is torn held
  * nothing and is removed.
  *
- * @throws {StorageFailedError} If something is damaged that was acknowledged; names file and offset.
+ * @throws {StorageFailedError} If something is damaged or missing that was acknowledged; names file and offset.
  */
 export async function replayJournal(
   numbers: readonly number[],
   visit: (record: JournalRecord, segment: number) => void,
-  { folder, files, log }: ReplayOptions,
+  { folder, files, log, oldest = numbers[0] ?? 1 }: ReplayOptions,
 ): Promise<Map<number, number>> {
   const ends = new Map<number, number>();
+  for (const [i, number] of numbers.entries()) {
+    if (number !== oldest + i) throw missing(join(folder, segmentName(oldest + i)));
+  }
   for (const [i, number] of numbers.entries()) {
     const isLast = i === numbers.length - 1;
     const path = join(folder, segmentName(number));
@@ -118,6 +123,13 @@ function damaged(path: string, offset: number): StorageFailedError {
   return new StorageFailedError(
     `Storage failed: ${path} is damaged at byte ${offset}, and acknowledged writes follow: ` +
       "restore the folder from a backup, or move this file away to go on without its writes",
+  );
+}
+
+function missing(path: string): StorageFailedError {
+  return new StorageFailedError(
+    `Storage failed: ${path} is missing, and acknowledged writes with it: restore it from a backup, or move all ` +
+      "files of the hidden folder away to go on with what is in plain files",
   );
 }
 

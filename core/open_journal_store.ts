@@ -5,7 +5,7 @@ import { ContentTypes } from "./content_type_file.ts";
 import { HIDDEN_DIR } from "./data_dir.ts";
 import { denoFiles } from "./deno_files.ts";
 import { StorageFailedError } from "./errors.ts";
-import type { Files } from "./files.ts";
+import { type Files, isDiskFull } from "./files.ts";
 import { Journal } from "./journal.ts";
 import {
   decodeLarge,
@@ -13,14 +13,15 @@ import {
   type LargeReference,
   RecordKind,
 } from "./journal_record.ts";
-import { replayJournal } from "./journal_replay.ts";
-import { segmentNumber } from "./journal_segment.ts";
+import { replayJournal, type ReplayOptions } from "./journal_replay.ts";
+import { segmentName, segmentNumber } from "./journal_segment.ts";
 import { JournalStore } from "./journal_store.ts";
 import { KeyFiles } from "./key_files.ts";
 import type { KeyIndex } from "./key_index.ts";
 import { etagOfFile, LARGE_PREFIX } from "./large_value.ts";
 import type { Log } from "./log.ts";
 import { LargeFile, Overlay } from "./overlay.ts";
+import { type OldestMark, oldestMark, OldestSegment } from "./oldest_segment.ts";
 import { Reserve } from "./reserve.ts";
 import { SAVE_PREFIX } from "./segment_writer.ts";
 import { isSpareName } from "./spare_files.ts";
@@ -76,15 +77,20 @@ export async function openJournalStore(
     keyFiles.load(files, log),
     listHidden(files, hiddenFolder),
   ]);
-  const contentTypes = await ContentTypes.open(hiddenFolder, files, log);
+  const contentTypes = await ContentTypes.open(hiddenFolder, {
+    files,
+    log,
+    isNew: hidden.mark === undefined,
+  });
   const cache = new ValueCache(cacheBytes);
   const overlay = new Overlay(cache);
   const replay = new Replay(hiddenFolder, hidden.large, index, overlay);
   const found = await replayJournal(
     hidden.segments,
     (record, segment) => replay.visit(record, segment),
-    { folder: hiddenFolder, files, log },
+    { folder: hiddenFolder, files, log, oldest: hidden.mark?.number },
   );
+  const oldest = await openOldest(hidden, { folder: hiddenFolder, files, log });
   await replay.finish(files, keyFiles, log);
   for (const name of [...hidden.leftOver, ...replay.leftOver()]) {
     await files.remove(join(hiddenFolder, name));
@@ -96,6 +102,7 @@ export async function openJournalStore(
     journal: new Journal(hiddenFolder, {
       files,
       found,
+      oldest,
       spares: { leastBytes: journalBytes / 16, mostBytes: journalBytes / 2 },
     }),
     reserve: await Reserve.open(hiddenFolder, files, reserveBytes),
@@ -130,23 +137,55 @@ interface HiddenFiles {
   /** Numbers of the journal's segments, ascending. */
   readonly segments: readonly number[];
   readonly large: ReadonlySet<string>;
+  /** Which segment is the oldest that is needed. */
+  readonly mark: OldestMark | undefined;
   /** What nothing can name any more. */
   readonly leftOver: readonly string[];
 }
 
 async function listHidden(files: Files, hiddenFolder: string): Promise<HiddenFiles> {
-  const segments: number[] = [];
+  const all: number[] = [];
+  let mark: OldestMark | undefined;
   const large = new Set<string>();
   const leftOver: string[] = [];
   await files.list(hiddenFolder, (name, isFile) => {
     if (!isFile) return;
     const number = segmentNumber(name);
-    if (number !== undefined) segments.push(number);
+    if (number !== undefined) all.push(number);
     else if (name.startsWith(LARGE_PREFIX)) large.add(name);
     else if (name.startsWith(SAVE_PREFIX) || isSpareName(name)) leftOver.push(name);
+    else mark = oldestMark(name) ?? mark;
   });
-  segments.sort((a, b) => a - b);
-  return { segments, large, leftOver };
+  all.sort((a, b) => a - b);
+  const first = mark?.number ?? 0;
+  // Those before were dropped: their writes are in plain files.
+  for (const number of all) if (number < first) leftOver.push(segmentName(number));
+  return { segments: all.filter((number) => number >= first), large, mark, leftOver };
+}
+
+/** Has the record of the oldest segment say that a server runs; tells where none of its segments was found. */
+async function openOldest(
+  { mark, segments }: HiddenFiles,
+  { folder, files, log }: ReplayOptions,
+): Promise<OldestSegment> {
+  const oldest = new OldestSegment(folder, files, mark);
+  const [first = oldest.number] = segments;
+  if (mark !== undefined && !mark.isClean && segments.length === 0) {
+    log(
+      "warn",
+      "the journal is gone: if it was removed, so are the writes that were no plain files yet",
+      {
+        file: join(folder, segmentName(first)),
+      },
+    );
+  }
+  try {
+    await oldest.advance(first);
+  } catch (error) {
+    // Without it the next start cannot notice that the first segment was removed.
+    if (!isDiskFull(error)) throw error;
+  }
+  return oldest;
 }
 
 /** What the journal says of a large value. */

@@ -55,7 +55,7 @@ async function prepare(disk: SimulatedDisk) {
   const keyFiles = new KeyFiles(folder);
   const log = () => {};
   await keyFiles.load(disk, log);
-  const contentTypes = await ContentTypes.open(hiddenFolder, disk, log);
+  const contentTypes = await ContentTypes.open(hiddenFolder, { files: disk, log, isNew: true });
   const parts = { folder, hiddenFolder, files: disk, overlay, keyFiles, contentTypes };
   const pace = {
     concurrency: () => 2,

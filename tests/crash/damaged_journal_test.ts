@@ -280,3 +280,60 @@ Deno.test("JournalStore refuses an older value where a large one was removed, an
   assertEquals(store.list(), []);
   await store.close();
 });
+
+/** A disk whose journal has three segments left, behind one that was dropped; and its segments' paths. */
+async function killedWithThree(): Promise<{ disk: SimulatedDisk; paths: string[] }> {
+  let disk = new SimulatedDisk(new Random(7));
+  const first = await openOn(disk, JOURNAL_BYTES);
+  await first.store.set("first", text(0));
+  await first.store.close();
+  for (let count = 1; count <= 3; count++) {
+    const { store } = await openOn(disk, JOURNAL_BYTES);
+    disk.fault = ({ kind, path }) => kind === "create" && /save-/.test(path) ? "full" : undefined;
+    await store.set(`key-${count}`, text(count));
+    const next = disk.afterKill();
+    await store.close();
+    disk = next;
+  }
+  const paths = [...disk.contents().keys()].filter((path) => path.includes("/journal-")).sort();
+  assertEquals(paths.length, 3);
+  return { disk, paths };
+}
+
+Deno.test("JournalStore refuses a journal whose first or middle segment was removed, and names it", async () => {
+  for (const removed of [[0], [1], [0, 1]]) {
+    const { disk, paths } = await killedWithThree();
+    for (const index of removed) await disk.remove(paths[index] ?? "");
+    const error = await openOn(disk, JOURNAL_BYTES).catch((error) => error);
+    assertInstanceOf(error, StorageFailedError);
+    assert(error.message.includes(`${paths[removed[0] ?? 0]} is missing`), error.message);
+  }
+});
+
+Deno.test("JournalStore tells of a journal that is gone as a whole, and only then", async () => {
+  const { disk, paths } = await killedWithThree();
+  for (const path of paths) await disk.remove(path);
+  for (const isTold of [true, false]) {
+    const { store, logged } = await openOn(disk, JOURNAL_BYTES);
+    assertEquals(store.list(), ["first"]);
+    assertEquals(logged.filter((line) => line.includes(paths[0] ?? "")).length, isTold ? 1 : 0);
+    await store.close();
+  }
+});
+
+Deno.test("JournalStore tells that the list of content types is gone, and only then", async () => {
+  const disk = new SimulatedDisk(new Random(9));
+  const path = `${FOLDER}/.kvs/content-types`;
+  for (
+    const [type, isRemoved] of [["a/b", false], ["a/b", true], [
+      "application/octet-stream",
+      false,
+    ]] as const
+  ) {
+    if (isRemoved) await disk.remove(path);
+    const { store, logged } = await openOn(disk, JOURNAL_BYTES);
+    assertEquals(logged.filter((line) => line.includes(path)).length, isRemoved ? 1 : 0);
+    await store.set("key", new Value("v", type));
+    await store.close();
+  }
+});

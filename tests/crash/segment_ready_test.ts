@@ -84,7 +84,7 @@ Deno.test("Journal.prepare() moves a segment without frames to a file to write o
   await journal.drop(2);
   const kinds = await kindsOf(disk, () => journal.prepare());
   assertEquals(kinds.includes("create"), false);
-  assertEquals([...disk.contents().keys()].sort(), [ready, "/h/spare-1"]);
+  assertEquals([...disk.contents().keys()].sort(), [ready, "/h/oldest-3", "/h/spare-1"]);
   assertEquals((disk.contents().get(ready)?.length ?? 0) > 200, true);
   // It is one now.
   assertEquals(await kindsOf(disk, () => journal.prepare()), []);
@@ -136,7 +136,8 @@ Deno.test("A power cut at any step of moving a ready segment loses no frame and 
       await journal.append(frame("d"));
       await journal.close();
       if (cut === undefined) break;
-      const numbers = segmentsOn(cut).map((path) => Number(path.slice(-8)));
+      // Those that a start would take for dropped.
+      const numbers = segmentsOn(cut).map((path) => Number(path.slice(-8))).filter((n) => n >= 3);
       const found = await keysFound(cut, numbers);
       if (wasSaved) assert(found.includes("c"), `seed ${seed}, operation ${cutAt}`);
       assertEquals(found.filter((key) => key.length > 1), [], `seed ${seed}, operation ${cutAt}`);
@@ -173,7 +174,7 @@ Deno.test("Journal.prepare() leaves a ready segment where it is while room is gi
     return Promise.all([journal.removeSpares(), journal.prepare()]);
   });
   assertEquals(kinds, ["remove", "remove"]);
-  assertEquals([...disk.contents().keys()], ["/h/journal-00000003"]);
+  assertEquals([...disk.contents().keys()].sort(), ["/h/journal-00000003", "/h/oldest-3"]);
   await journal.close();
 });
 
@@ -243,8 +244,12 @@ Deno.test("A save is one write and one flush, the first one and those behind a c
   const disk = new SimulatedDisk(new Random(5));
   const { store } = await openOn(disk, 2 ** 20);
   for (const key of ["a", "b", "c"]) {
-    const ready = `a segment is ready for ${key}`;
-    await until(ready, () => segmentsOn(disk).length === 1 && disk.openFiles === 1 || undefined);
+    let operations = 0;
+    await until(`a segment is ready for ${key}, and nothing is under way`, () => {
+      const isQuiet = operations === disk.operations;
+      operations = disk.operations;
+      return isQuiet && segmentsOn(disk).length === 1 && disk.openFiles === 1 || undefined;
+    });
     const save = () => store.set(key, new Value(key));
     assertEquals(await kindsOf(disk, save), ["write", "flush"], key);
     await until(
