@@ -159,7 +159,10 @@ export function listKeys(store: Store, request: HttpRequest): HttpResponse {
  * @throws {InvalidQueryError} If the query has anything else.
  */
 export function moveOf({ query }: HttpRequest): string | undefined {
-  return query === "" ? undefined : parseQuery(query, [MOVE_QUERY]).get(MOVE_QUERY);
+  if (query === "") return undefined;
+  const move = parseQuery(query, [MOVE_QUERY]).get(MOVE_QUERY);
+  if (move === undefined || MOVE_NAME.test(move)) return move;
+  throw new InvalidQueryError(`Invalid query: ${MOVE_QUERY} names no move: "${query}"`);
 }
 
 /** What a move calls itself: one line. */

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { BrowserGuard } from "../../core/browser_guard.ts";
 import { createHandler } from "../../core/handler.ts";
+import { StorageBusyError } from "../../core/errors.ts";
 import { RequestMetrics } from "../../core/metrics.ts";
 import { headersOf } from "../../core/http_headers.ts";
 import { type HttpBody, type HttpRequest, type HttpResponse } from "../../core/http_types.ts";
@@ -686,5 +687,32 @@ Deno.test("PUT /v1/move refuses what is no step of a move, and other methods", a
     }
     const { status, header } = await ask("/v1/move");
     assertEquals([status, header("allow")], [405, "PUT"]);
+  });
+});
+
+Deno.test("what the system has no open files for is answered 503, and when to try again", async () => {
+  await withShard(async (ask, _dir, store) => {
+    const busy = () => Promise.reject(new StorageBusyError("Busy: nothing was changed"));
+    store.set = busy;
+    store.get = busy;
+    store.delete = busy;
+    for (
+      const [target, method] of [
+        ["/v1/keys/a", "PUT"],
+        ["/v1/keys/a", "GET"],
+        ["/v1/keys/a", "DELETE"],
+        ["/save/a/b", "GET"],
+        ["/load/a", "GET"],
+      ] as const
+    ) {
+      const { status, header, body } = await ask(
+        target,
+        method === "PUT" ? { method, body: "v" } : { method },
+      );
+      assertEquals([target, status, header("retry-after")], [target, 503, "1"]);
+      assertStringIncludes(body, "Busy: nothing was changed");
+    }
+    const batch = await ask("/v1/batch", { method: "POST", body: '{"op":"get","key":"a"}' });
+    assertEquals([batch.status, JSON.parse(batch.body).status], [200, 503]);
   });
 });
