@@ -76,7 +76,8 @@ async function tellFailure(error: unknown, command: Command | undefined): Promis
   if (error instanceof Deno.errors.BrokenPipe) return 0;
   const known = error instanceof KvsError;
   const usage = error instanceof UsageError && command !== undefined ? [usageLine(command)] : [];
-  await printLast(known ? error.message : `Internal error: ${messageOf(error)}`, ...usage);
+  const lines = known ? error.message.split("\n") : [`Internal error: ${messageOf(error)}`];
+  await printLast(...lines, ...usage);
   // Not the 1 of a key that is not there.
   return error instanceof OutputError ? 2 : 1;
 }

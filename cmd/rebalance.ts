@@ -75,10 +75,9 @@ export const rebalance: Command = {
   ],
   notes: [
     "Exit codes: 0 done; 1 stopped by an error, with a line that says what is done, or a wrong command line;",
-    "2 stopped since the output cannot be written;",
-    `${RESTLESS} done, but clients wrote meanwhile and what they wrote may not all have been moved: stop them, and run`,
-    `it again; ${EXIT_CODES.SIGHUP}, ${EXIT_CODES.SIGINT} and ${EXIT_CODES.SIGTERM} stopped between batches by SIGHUP, Ctrl-C or SIGTERM, to be completed by running it again.`,
-    `${RESTLESS} as well if clients wrote by the new list already: keys told by name were left as they wrote them.`,
+    `2 the output cannot be written; ${RESTLESS} done, but clients wrote meanwhile, by the old list or by the new one:`,
+    "stop those that go by the old list, and run it again; keys told by name were left as the others wrote them;",
+    `${EXIT_CODES.SIGHUP}, ${EXIT_CODES.SIGINT} and ${EXIT_CODES.SIGTERM} stopped between batches by SIGHUP, Ctrl-C or SIGTERM, to be completed by running it again.`,
   ],
   options: [
     ...[OUTPUT, DRY_RUN, PRUNE, RATE, PLACEMENT, FORCE, OVERWRITE, TIMEOUT, PATIENCE, DNS],

@@ -116,6 +116,11 @@ export function isDiskFull(error: unknown): boolean {
   return hasCode(error, FULL_CODES) || hasOsError(error, /\(os error (?:28|122|27)\)/);
 }
 
+/** Whether `error` says that a file would be larger than files may be: EFBIG. */
+export function isFileTooLarge(error: unknown): boolean {
+  return hasCode(error, TOO_LARGE_CODES) || hasOsError(error, /\(os error 27\)/);
+}
+
 /**
  * Whether `error` says that the system has too little of something for a moment: EMFILE and ENFILE (open files),
  * ENOMEM, EAGAIN. That is no damage: what was to be done was not begun.
@@ -130,6 +135,7 @@ export function isFolderInTheWay(error: unknown): boolean {
 }
 
 const EXHAUSTED_CODES = new Set(["EMFILE", "ENFILE", "ENOMEM", "EAGAIN"]);
+const TOO_LARGE_CODES = new Set(["EFBIG"]);
 const FULL_CODES = new Set(["ENOSPC", "EDQUOT", "EFBIG"]);
 
 function hasCode(error: unknown, codes: ReadonlySet<string>): boolean {

@@ -1,7 +1,7 @@
 /** Room that is kept for deletes: on a full disk nothing else can make room, and each is written down first. */
 import { join } from "@std/path";
 import { StorageFullError } from "./errors.ts";
-import type { Files, OpenFile } from "./files.ts";
+import { type Files, isFileTooLarge, type OpenFile } from "./files.ts";
 import { writeAll } from "./writing.ts";
 
 /** On-disk name in the hidden folder. */
@@ -30,7 +30,7 @@ export function reserveBytesOf(diskBytes: number): number {
 export class Reserve {
   readonly #path: string;
   readonly #files: Files;
-  readonly #bytes: number;
+  #bytes: number;
   #isGivenUp = false;
   #making: Promise<boolean> | undefined;
   #triedMs = -Infinity;
@@ -99,10 +99,13 @@ export class Reserve {
       await file.syncData();
       file.close();
       return true;
-    } catch {
+    } catch (error) {
       file?.close();
       await this.#remove();
-      return false;
+      if (!isFileTooLarge(error)) return false;
+      // Under a limit of file sizes the disk is not full: saves go on, without a reserve.
+      this.#bytes = 0;
+      return true;
     }
   }
 

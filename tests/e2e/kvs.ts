@@ -39,7 +39,16 @@ export class TempDir implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Deno.remove(this.path, { recursive: true });
+    // The servers of a cluster that was killed end by themselves, and may still write files meanwhile.
+    await until(`${this.path} is removed`, async () => {
+      try {
+        await Deno.remove(this.path, { recursive: true });
+        return true;
+      } catch (error) {
+        if (/\(os error 39\)/.test(String(error))) return undefined;
+        throw error;
+      }
+    });
   }
 }
 

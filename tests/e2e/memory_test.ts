@@ -26,7 +26,7 @@ async function startWithValues(dir: TempDir, args: readonly string[] = []): Prom
 /** Asks for all of them in one batch; reads the answer only where `reads`. */
 async function getAll(server: Server, reads: boolean): Promise<Deno.Conn> {
   const conn = await Deno.connect({ hostname: "127.0.0.1", port: server.port });
-  const head = `POST /v1/batch HTTP/1.1\r\nHost: x\r\nConnection: close\r\n` +
+  const head = `POST /v1/batch HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n` +
     `Content-Length: ${GETS.length}\r\n\r\n`;
   const bytes = new TextEncoder().encode(head + GETS);
   for (let at = 0; at < bytes.length;) at += await conn.write(bytes.subarray(at));
