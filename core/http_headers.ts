@@ -1,6 +1,8 @@
 /** Response headers as they go over the wire, checked so that no value can start a line of its own. */
 import { STATUS_TEXT } from "@std/http/status";
-import { type HeaderRecord, type HttpResponse } from "./http_types.ts";
+
+/** Names in lower case; the server itself sets Date, Connection, and Transfer-Encoding. */
+export type HeaderRecord = Readonly<Record<string, string>>;
 
 /** Headers of a response as lines, without those that say how the connection goes on. */
 export interface HeaderBlock {
@@ -99,8 +101,14 @@ export class SharedHeaders implements HeaderBlock {
 /** Those of an answer that has none of its own. */
 export const NO_HEADERS = new SharedHeaders({});
 
-/** The headers of `response` as lines. @throws {TypeError} If one cannot be sent. */
-export function headersOf({ headers = NO_HEADERS, etag = "" }: HttpResponse): HeaderBlock {
+/** The headers of a response and its ETag, if it has one. */
+export interface ResponseHeaders {
+  readonly headers?: HeaderRecord | SharedHeaders;
+  readonly etag?: string;
+}
+
+/** The headers of a response as lines. @throws {TypeError} If one cannot be sent. */
+export function headersOf({ headers = NO_HEADERS, etag = "" }: ResponseHeaders): HeaderBlock {
   const block = headers instanceof SharedHeaders ? headers : formatHeaders(headers);
   if (etag === "") return block;
   const { close, contentLength } = block;

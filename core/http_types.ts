@@ -3,7 +3,7 @@
  * with a lazy view on its headers, a response is a plain object.
  */
 import { KvsError } from "./errors.ts";
-import { type SharedHeaders } from "./http_headers.ts";
+import { type HeaderRecord, type SharedHeaders } from "./http_headers.ts";
 
 /** What a server accepts connections from. */
 export type HttpListener = Deno.TcpListener | Deno.TlsListener;
@@ -67,9 +67,6 @@ export interface HttpBody {
    */
   chunks(maxBytes: number): AsyncGenerator<Uint8Array<ArrayBuffer>>;
 }
-
-/** Names in lower case; the server itself sets Date, Connection, and Transfer-Encoding. */
-export type HeaderRecord = Readonly<Record<string, string>>;
 
 /** One answer. */
 export interface HttpResponse {
