@@ -5,11 +5,9 @@
 import { delay } from "@std/async/delay";
 import { join } from "@std/path";
 import { findHolder, type Holder } from "./data_dir.ts";
-import { messageOf, RemoteError, StartError } from "./errors.ts";
+import { messageOf, StartError } from "./errors.ts";
 import { MARKER } from "./key.ts";
 import { existenceOf } from "./quick_files.ts";
-import { Remote } from "./remote.ts";
-import { type ServerAddress } from "./server_list.ts";
 
 /**
  * How long a look at the marker holds (milliseconds): less than a request takes to come in, so that
@@ -83,6 +81,9 @@ const PRESTOP_PATIENCE_MS = 5000;
 /** How often prestop asks (milliseconds). */
 const PRESTOP_INTERVAL_MS = 20;
 
+/** How long prestop waits for one answer (milliseconds). */
+const ANSWER_TIMEOUT_MS = 1000;
+
 /**
  * The preStop hook: makes the marker, then waits until the server of the folder answers 503, or
  * returns at once when none is running. Idempotent.
@@ -104,10 +105,10 @@ export async function prestop(dataDir: string): Promise<HookResult> {
 
   const holder = await findHolder(dataDir);
   if (holder === undefined) return `prestop: ${made}; no server is running`;
-  const server = new Remote(localServer(holder), { timeoutMs: 1000 });
+  const origin = localOrigin(holder);
   const end = performance.now() + PRESTOP_PATIENCE_MS;
   while (performance.now() < end) {
-    const status = await readiness(server);
+    const status = await readiness(origin);
     if (status === "nobody") return `prestop: ${made}; no server is running`;
     if (status === 503) return `prestop: ${made}; ${holder.address} answers 503`;
     await delay(PRESTOP_INTERVAL_MS);
@@ -132,21 +133,22 @@ export async function poststart(dataDir: string): Promise<HookResult> {
 }
 
 /** The status that `/readyz` answers, `"nobody"` if nobody listens, `undefined` if none came in time. */
-async function readiness(server: Remote): Promise<number | "nobody" | undefined> {
+async function readiness(origin: string): Promise<number | "nobody" | undefined> {
   try {
-    const response = await server.request("/readyz");
+    const response = await fetch(`${origin}/readyz`, {
+      signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS),
+    });
     await response.body?.cancel();
     return response.status;
   } catch (error) {
-    if (error instanceof RemoteError) return error.timedOut ? undefined : "nobody";
-    throw error;
+    return error instanceof DOMException && error.name === "TimeoutError" ? undefined : "nobody";
   }
 }
 
 /** A server that listens on every address is asked on loopback, one with TLS beside it. */
-function localServer({ address, health = address }: Holder): ServerAddress {
+function localOrigin({ address, health = address }: Holder): string {
   const local = health.replace(/^0\.0\.0\.0:/, "127.0.0.1:").replace(/^\[::\]:/, "[::1]:");
-  return { name: address, origin: `http://${local}` };
+  return `http://${local}`;
 }
 
 function markerPath(dataDir: string): string {
