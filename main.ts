@@ -1,5 +1,4 @@
 /** kvs: argv to a subcommand, errors to one line on stderr, results to the exit code. */
-import config from "./deno.json" with { type: "json" };
 import { type Command, helpText, parseCommandLine, usageLine } from "./cmd/args.ts";
 import { client } from "./cmd/client.ts";
 import { cluster } from "./cmd/cluster.ts";
@@ -13,6 +12,7 @@ import { printLast, writeLine } from "./cmd/screen.ts";
 import { server } from "./cmd/server.ts";
 import { endedAsInit } from "./cmd/signals.ts";
 import { where } from "./cmd/where.ts";
+import { VERSION } from "./core/version.ts";
 import { KvsError, messageOf, OutputError, UsageError } from "./core/errors.ts";
 
 const COMMANDS: readonly Command[] = [
@@ -52,7 +52,7 @@ async function main([name, ...rest]: readonly string[]): Promise<number> {
       return 0;
     }
     if (name === "--version") {
-      writeLine(Deno.stdout, `kvs ${config.version}`);
+      writeLine(Deno.stdout, `kvs ${VERSION}`);
       return 0;
     }
   } catch (error) {
@@ -66,7 +66,7 @@ async function main([name, ...rest]: readonly string[]): Promise<number> {
 async function run(command: Command, argv: readonly string[]): Promise<number> {
   const parsed = parseCommandLine(command, argv, (variable) => Deno.env.get(variable));
   if (parsed.kind === "run") return await command.run(parsed.args);
-  writeLine(Deno.stdout, parsed.kind === "help" ? helpText(command) : `kvs ${config.version}`);
+  writeLine(Deno.stdout, parsed.kind === "help" ? helpText(command) : `kvs ${VERSION}`);
   return 0;
 }
 

@@ -1,8 +1,8 @@
 /** The options with which a role gets access to guarded servers, the same for every role. */
 import { Access, parseTokens } from "../core/access.ts";
 import { messageOf, UsageError } from "../core/errors.ts";
-import { openSpecialFile } from "../core/special_file.ts";
-import { type Scheme } from "../core/server_list.ts";
+import { openSpecialFile } from "../core/system/special_file.ts";
+import { type Scheme } from "../core/client/server_list.ts";
 import { type Args, nonEmpty, type Option, textOption } from "./args.ts";
 
 /** `--token-file` of roles that send a token. */

@@ -3,7 +3,7 @@
  * typed values, and the help text made from the same table.
  */
 import { parseArgs } from "@std/cli/parse-args";
-import { parseNameServer } from "../core/discovery.ts";
+import { parseNameServer } from "../core/client/discovery.ts";
 import { messageOf, UsageError } from "../core/errors.ts";
 import { type PlacementName } from "../core/placement.ts";
 

@@ -1,13 +1,13 @@
 /** `kvs client`: probes the cluster for ever, one row a round. */
 import { delay } from "@std/async/delay";
 import { messageOf, UsageError } from "../core/errors.ts";
-import { lettersByServer, Page } from "../core/page.ts";
-import { type PageServer } from "../core/page_model.ts";
-import { giveUp } from "../core/permissions.ts";
+import { lettersByServer, Page } from "../core/page/page.ts";
+import { type PageServer } from "../core/page/model.ts";
+import { giveUp } from "./permissions.ts";
 import { PLACEMENTS } from "../core/placement.ts";
-import { LETTERS, Prober, type Row } from "../core/probe.ts";
-import { formatHeader, formatRow, MAX_SHOWN_SERVERS } from "../core/rows.ts";
-import { type ServerAddress } from "../core/server_list.ts";
+import { LETTERS, Prober, type Row } from "../core/client/probe.ts";
+import { formatHeader, formatRow, MAX_SHOWN_SERVERS } from "../core/client/rows.ts";
+import { type ServerAddress } from "../core/client/server_list.ts";
 import { ACCESS_OPTIONS, accessOf } from "./access.ts";
 import { type Command, countOption, DNS, PLACEMENT, secondsOption, switchOption } from "./args.ts";
 import { paintStatuses, tell, writeOut } from "./screen.ts";

@@ -1,15 +1,15 @@
 /** `kvs cluster`: the StatefulSet in small, on one machine. */
 import { resolve } from "@std/path";
-import { Cluster, type ClusterOptions } from "../core/cluster.ts";
-import { isPortFree } from "../core/cluster_ports.ts";
-import { type ClusterPage } from "../core/cluster_page.ts";
-import { type PodEvent } from "../core/cluster_pod.ts";
+import { Cluster, type ClusterOptions } from "../core/cluster/cluster.ts";
+import { isPortFree } from "../core/cluster/ports.ts";
+import { type ClusterPage } from "../core/cluster/live_page.ts";
+import { type PodEvent } from "../core/cluster/pod.ts";
 import { KvsError, messageOf, StartError, UsageError } from "../core/errors.ts";
-import { adoptOrphans } from "../core/orphans.ts";
-import { giveUp } from "../core/permissions.ts";
-import { MAX_SHOWN_SERVERS } from "../core/rows.ts";
-import { Tour } from "../core/tour.ts";
-import { TOUR_REPLICAS } from "../core/tour_acts.ts";
+import { adoptOrphans } from "../core/cluster/orphans.ts";
+import { giveUp } from "./permissions.ts";
+import { MAX_SHOWN_SERVERS } from "../core/client/rows.ts";
+import { Tour } from "../core/cluster/tour.ts";
+import { TOUR_REPLICAS } from "../core/cluster/tour_acts.ts";
 import { accessOf, TOKEN_OPTIONS } from "./access.ts";
 import {
   type Args,

@@ -1,12 +1,12 @@
 /** What a person sees and types while `kvs cluster` runs. */
 import { delay } from "@std/async/delay";
 import { TextLineStream } from "@std/streams/text-line-stream";
-import { type Cluster, type PodReport } from "../core/cluster.ts";
-import { ClusterPage } from "../core/cluster_page.ts";
+import { type Cluster, type PodReport } from "../core/cluster/cluster.ts";
+import { ClusterPage } from "../core/cluster/live_page.ts";
 import { messageOf, UsageError } from "../core/errors.ts";
 import { type PlacementName, PLACEMENTS } from "../core/placement.ts";
-import { Prober } from "../core/probe.ts";
-import { formatHeader, formatRow, MAX_SHOWN_SERVERS } from "../core/rows.ts";
+import { Prober } from "../core/client/probe.ts";
+import { formatHeader, formatRow, MAX_SHOWN_SERVERS } from "../core/client/rows.ts";
 import { parseCount } from "./args.ts";
 import { type Screen } from "./screen.ts";
 import { type OpenedUi } from "./ui.ts";

@@ -1,6 +1,6 @@
 /** What `kvs cluster --tour` shows. */
-import { formatRow } from "../core/rows.ts";
-import { type TourEvent } from "../core/tour.ts";
+import { formatRow } from "../core/client/rows.ts";
+import { type TourEvent } from "../core/cluster/tour.ts";
 import { type Screen } from "./screen.ts";
 
 /** How many lines of a command's output are shown. */

@@ -1,6 +1,6 @@
 /** `kvs delete`: a key and its value. */
 import { displayJson } from "../core/key.ts";
-import { giveUp } from "../core/permissions.ts";
+import { giveUp } from "./permissions.ts";
 import { type Command, textOption } from "./args.ts";
 import { writeLine } from "./screen.ts";
 import {
@@ -11,7 +11,7 @@ import {
   STORE_OPTIONS,
   tellNotFound,
   withStore,
-} from "./store.ts";
+} from "./key_commands.ts";
 
 const IF_MATCH = textOption("if-match", "ETAG", "Only if the value that is there has this ETag");
 

@@ -1,8 +1,8 @@
 /** `kvs get`: a value to stdout, byte for byte. */
 import { encodeBase64 } from "@std/encoding/base64";
 import { displayJson } from "../core/key.ts";
-import { giveUp } from "../core/permissions.ts";
-import { type Kvs } from "../core/kvs.ts";
+import { giveUp } from "./permissions.ts";
+import { type Kvs } from "../core/client/kvs.ts";
 import { type Command } from "./args.ts";
 import { writeLine, writeOut } from "./screen.ts";
 import {
@@ -13,7 +13,7 @@ import {
   STORE_OPTIONS,
   tellNotFound,
   withStore,
-} from "./store.ts";
+} from "./key_commands.ts";
 
 export const get: Command = {
   name: "get",

@@ -1,10 +1,17 @@
 /** `kvs keys`: the keys of all servers, in order. */
 import { displayJson, displayKey } from "../core/key.ts";
-import { type Kvs } from "../core/kvs.ts";
-import { giveUp } from "../core/permissions.ts";
+import { type Kvs } from "../core/client/kvs.ts";
+import { giveUp } from "./permissions.ts";
 import { type Command, textOption } from "./args.ts";
 import { writeOut } from "./screen.ts";
-import { EXIT, JSON_OUTPUT, positionals, STORE_NOTES, STORE_OPTIONS, withStore } from "./store.ts";
+import {
+  EXIT,
+  JSON_OUTPUT,
+  positionals,
+  STORE_NOTES,
+  STORE_OPTIONS,
+  withStore,
+} from "./key_commands.ts";
 
 const PREFIX = textOption("prefix", "TEXT", "Only keys that start with this");
 

@@ -1,7 +1,7 @@
 /** `kvs lifecycle`: the Pod's lifecycle hooks. */
 import { UsageError } from "../core/errors.ts";
-import { keepFilesPrivate } from "../core/file_mode.ts";
-import { poststart, prestop } from "../core/lifecycle.ts";
+import { keepFilesPrivate } from "../core/system/process.ts";
+import { poststart, prestop } from "../core/server/hooks.ts";
 import { type Command } from "./args.ts";
 import { writeLine } from "./screen.ts";
 

@@ -1,12 +1,19 @@
 /** `kvs put`: a value from the command line, a file, or standard input. */
 import { messageOf, StartError, UsageError } from "../core/errors.ts";
 import { displayJson } from "../core/key.ts";
-import { type PutContent } from "../core/kvs.ts";
-import { openSpecialFile } from "../core/special_file.ts";
-import { giveUp } from "../core/permissions.ts";
+import { type PutContent } from "../core/client/kvs.ts";
+import { openSpecialFile } from "../core/system/special_file.ts";
+import { giveUp } from "./permissions.ts";
 import { type Command, switchOption, textOption } from "./args.ts";
 import { tell, writeLine } from "./screen.ts";
-import { EXIT, JSON_OUTPUT, positionals, STORE_NOTES, STORE_OPTIONS, withStore } from "./store.ts";
+import {
+  EXIT,
+  JSON_OUTPUT,
+  positionals,
+  STORE_NOTES,
+  STORE_OPTIONS,
+  withStore,
+} from "./key_commands.ts";
 
 const FILE = textOption("file", "FILE", "Take the value from this file; - is standard input");
 const CONTENT_TYPE = textOption("content-type", "TYPE", "What a get tells of the value");

@@ -1,12 +1,12 @@
 /** `kvs rebalance`: moves keys from the servers as they are to the servers as they will be. */
-import { hasUncounted } from "../core/discovery.ts";
+import { hasUncounted } from "../core/client/discovery.ts";
 import { OutputError, UsageError } from "../core/errors.ts";
-import { giveUp } from "../core/permissions.ts";
+import { giveUp } from "./permissions.ts";
 import { PLACEMENTS } from "../core/placement.ts";
-import { rebalance as runRebalance } from "../core/rebalance.ts";
-import { isAtRest, type Summary } from "../core/rebalance_events.ts";
-import { openEndpoints } from "../core/rebalance_open.ts";
-import { placeOf, type ServerAddress } from "../core/server_list.ts";
+import { rebalance as runRebalance } from "../core/rebalance/rebalance.ts";
+import { isAtRest, type Summary } from "../core/rebalance/events.ts";
+import { openEndpoints } from "../core/rebalance/open.ts";
+import { placeOf, type ServerAddress } from "../core/client/server_list.ts";
 import { ACCESS_OPTIONS, accessOf } from "./access.ts";
 import {
   type Args,

@@ -1,6 +1,6 @@
 /** How far `kvs rebalance` is: a bar on a terminal, a line now and then in a log. */
 import { type BarState, SingleBar } from "cli-progress";
-import { type Phase } from "../core/rebalance_events.ts";
+import { type Phase } from "../core/rebalance/events.ts";
 
 /** How often a line tells of the progress where no bar can be drawn, in milliseconds. */
 const LOG_INTERVAL_MS = 10_000;

@@ -1,6 +1,6 @@
 /** What `kvs rebalance` prints: lines, a progress bar, or JSON. */
 import { bytesToSegment, displayJson, displayKey, toSegment } from "../core/key.ts";
-import { type RebalanceEvent, type Summary } from "../core/rebalance_events.ts";
+import { type RebalanceEvent, type Summary } from "../core/rebalance/events.ts";
 import { Bar, LogLines } from "./rebalance_bar.ts";
 import { displayValue, Printer, pythonRepr, type Sink } from "./rebalance_text.ts";
 import { type Asked, keysPerSecond, Notes, planLine, summaryLines } from "./rebalance_words.ts";

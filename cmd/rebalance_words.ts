@@ -1,6 +1,6 @@
 /** What `kvs rebalance` says to people: notes on the way, plans, and the summary. */
 import { displayKey } from "../core/key.ts";
-import { type RebalanceEvent, type Summary } from "../core/rebalance_events.ts";
+import { type RebalanceEvent, type Summary } from "../core/rebalance/events.ts";
 
 /** What a run was asked to do, as far as its words depend on it. */
 export interface Asked {

@@ -1,5 +1,5 @@
 /** What commands print, written at once; and the output of roles that go on when nobody reads it. */
-import { LineWriter } from "../core/line_writer.ts";
+import { LineWriter } from "./line_writer.ts";
 import { bold, cyan, dim, gray, green, red, yellow } from "@std/fmt/colors";
 import { messageOf, OutputError } from "../core/errors.ts";
 import { displayKey } from "../core/key.ts";

@@ -1,13 +1,12 @@
 /** `kvs server`: one shard. */
-import { parseHostName } from "../core/browser_guard.ts";
 import { UsageError } from "../core/errors.ts";
-import { type TokenSource } from "../core/guard.ts";
-import { type CertificateFiles } from "../core/listener.ts";
-import { keepFilesPrivate } from "../core/file_mode.ts";
+import { type TokenSource } from "../core/server/guard.ts";
+import { type CertificateFiles } from "../core/server/listener.ts";
+import { keepFilesPrivate } from "../core/system/process.ts";
 import { formatJson, formatText, type Log } from "../core/log.ts";
-import { giveUp } from "../core/permissions.ts";
-import { parentEnded } from "../core/self.ts";
-import { Shard } from "../core/shard.ts";
+import { giveUp } from "./permissions.ts";
+import { parentEnded } from "../core/cluster/child.ts";
+import { parseHostName, Shard } from "../core/server/shard.ts";
 import {
   type Args,
   bytesOption,

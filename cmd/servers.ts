@@ -1,6 +1,6 @@
 /** Server lists on the command line: read, and shown where they named their servers indirectly. */
-import { discoverServers } from "../core/discovery.ts";
-import { parseServerList, type ServerAddress } from "../core/server_list.ts";
+import { discoverServers } from "../core/client/discovery.ts";
+import { parseServerList, type ServerAddress } from "../core/client/server_list.ts";
 import { schemeOf } from "./access.ts";
 import { type Args, DNS } from "./args.ts";
 import { tell } from "./screen.ts";

@@ -1,5 +1,5 @@
 /** The signals that ask a role to stop, and what its exit code is then. */
-import { ignoresHangup } from "../core/hangup.ts";
+import { ignoresHangup } from "../core/system/process.ts";
 
 /** A signal that asks to stop: of Kubernetes and `kill`, of Ctrl-C, or of a terminal that is closed. */
 export type StopSignal = "SIGTERM" | "SIGINT" | "SIGHUP";

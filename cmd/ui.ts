@@ -1,8 +1,8 @@
 /** `--ui`, which `kvs client` and `kvs cluster` share: where the live page is served. */
-import config from "../deno.json" with { type: "json" };
+import { VERSION } from "../core/version.ts";
 import { messageOf, StartError, UsageError } from "../core/errors.ts";
-import { type PageOptions } from "../core/page.ts";
-import { PageAssets } from "../core/page_assets.ts";
+import { type PageOptions } from "../core/page/page.ts";
+import { PageAssets } from "../core/page/assets.ts";
 import { type Args, type Option, parseCount } from "./args.ts";
 
 /** Where the page is served. */
@@ -56,7 +56,7 @@ export async function openUi(args: Args, power: string): Promise<OpenedUi | unde
   }
   return {
     listener,
-    page: { version: config.version, assets: await PageAssets.load(), hostname },
+    page: { version: VERSION, assets: await PageAssets.load(), hostname },
     lines,
   };
 }

@@ -1,10 +1,17 @@
 /** `kvs where`: which server a key belongs to. */
 import { checkKey, displayJson, toSegment } from "../core/key.ts";
-import { giveUp } from "../core/permissions.ts";
-import { V1_KEYS } from "../core/wire.ts";
+import { giveUp } from "./permissions.ts";
+import { V1_KEYS } from "../core/protocol.ts";
 import { type Command, PLACEMENT } from "./args.ts";
 import { writeLine } from "./screen.ts";
-import { EXIT, JSON_OUTPUT, positionals, STORE_NOTES, STORE_OPTIONS, withStore } from "./store.ts";
+import {
+  EXIT,
+  JSON_OUTPUT,
+  positionals,
+  STORE_NOTES,
+  STORE_OPTIONS,
+  withStore,
+} from "./key_commands.ts";
 
 export const where: Command = {
   name: "where",

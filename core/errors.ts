@@ -149,3 +149,6 @@ export function messageOf(error: unknown): string {
   const access = REFUSED_ACCESS.exec(message)?.[1];
   return `kvs has no permission of its own for ${access ?? "this"}`;
 }
+
+/** Thrown when the chunks of a request body are damaged; the status is 400. */
+export class MalformedBodyError extends KvsError {}

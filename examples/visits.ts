@@ -5,7 +5,7 @@
  *     kvs cluster                                # in another terminal
  *     deno run --allow-net examples/visits.ts 'localhost:{8000..8002}' front-page
  */
-import { Kvs, KvsError, PreconditionFailedError } from "../core/kvs.ts";
+import { Kvs, KvsError, PreconditionFailedError } from "@kvs/kvs";
 
 /** A counter. The id makes each value the only one of its kind. */
 interface Visits {

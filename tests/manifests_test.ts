@@ -14,7 +14,7 @@ import { type Command, parseCommandLine } from "../cmd/args.ts";
 import { client } from "../cmd/client.ts";
 import { rebalance } from "../cmd/rebalance.ts";
 import { server } from "../cmd/server.ts";
-import { TempDir } from "./e2e/kvs.ts";
+import { TempDir } from "./e2e/program.ts";
 import { brokenRules, RULE_NAMES } from "./pod_security.ts";
 import {
   bytesOf,
@@ -40,7 +40,7 @@ const FULL: readonly ManifestName[] = ["server.yaml", "server-disk.yaml"];
 
 /**
  * What a server may take at the end of its drain period (seconds): for requests in flight, and for
- * writing what is left of the journal; core/shard.ts.
+ * writing what is left of the journal; core/server/shard.ts.
  */
 const CLOSE_SECONDS = 2 + 3;
 

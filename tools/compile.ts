@@ -38,9 +38,9 @@ const COMPILE = [
   "--no-lock",
   "--no-prompt",
   // What the live page is made of, read at start from within the binary.
-  "--include=core/page",
+  "--include=core/page/browser",
   // The thread that makes files: found by its address, not by an import.
-  "--include=core/file_worker.ts",
+  "--include=core/system/bulk_files_worker.ts",
   V8_FLAGS,
   "--allow-net",
   "--allow-read",

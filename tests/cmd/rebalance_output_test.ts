@@ -2,7 +2,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { helpText } from "../../cmd/args.ts";
 import { rebalance } from "../../cmd/rebalance.ts";
 import { createReport, type OutputForm } from "../../cmd/rebalance_output.ts";
-import { type RebalanceEvent } from "../../core/rebalance_events.ts";
+import { type RebalanceEvent } from "../../core/rebalance/events.ts";
 
 /** A report whose output is kept, outside of any terminal, on a clock that the test turns. */
 class Kept {

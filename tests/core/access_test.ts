@@ -1,8 +1,8 @@
 import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
 import { Access, parseTokens } from "../../core/access.ts";
 import { RemoteError, UsageError } from "../../core/errors.ts";
-import { distrustOf, Remote } from "../../core/remote.ts";
-import { parseServerList } from "../../core/server_list.ts";
+import { distrustOf, Remote } from "../../core/client/remote.ts";
+import { parseServerList } from "../../core/client/server_list.ts";
 import { Authority } from "../certificates.ts";
 
 const authority = await Authority.create();

@@ -1,4 +1,4 @@
-import { Random } from "./random.ts";
+import { Random } from "../core/system/random.ts";
 
 /** Random choices of a run that a seed repeats. */
 export class Dice extends Random {

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
-import { type PowerCut, SimulatedDisk } from "./simulated_disk.ts";
-import { Random } from "./random.ts";
+import { type PowerCut, SimulatedDisk } from "../core/system/simulated_disk.ts";
+import { Random } from "../core/system/random.ts";
 import { openOn, Workload } from "./workload.ts";
 
 type End = PowerCut | "killed";

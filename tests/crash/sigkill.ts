@@ -10,7 +10,7 @@ import { Buffer } from "node:buffer";
 import { delay } from "@std/async/delay";
 import { walk } from "@std/fs/walk";
 import { join, relative } from "@std/path";
-import { Running, Server, until } from "../e2e/kvs.ts";
+import { Running, Server, until } from "../e2e/program.ts";
 import { KeyModel, type Loaded, Violation } from "./model.ts";
 import { Dice } from "./dice.ts";
 import { bytesOf, describe, identify, MAX_SIZE, type Version, WHOLE_LINE } from "./values.ts";

@@ -1,5 +1,5 @@
 import { assertEquals, assertGreater, assertInstanceOf, assertRejects } from "@std/assert";
-import { TempDir } from "../e2e/kvs.ts";
+import { TempDir } from "../e2e/program.ts";
 import { type Fault, type KeyModel, Violation } from "./model.ts";
 import { Dice } from "./dice.ts";
 import { crash, type CrashCounts } from "./sigkill.ts";

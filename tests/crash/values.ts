@@ -4,7 +4,7 @@
  * mixed-up one can be told from an old one.
  */
 import { Buffer } from "node:buffer";
-import { Random } from "./random.ts";
+import { Random } from "../core/system/random.ts";
 
 /** One value that was sent for a key. */
 export interface Version {

@@ -6,12 +6,14 @@ import {
   StorageFailedError,
   WriteRefusedError,
 } from "../../core/errors.ts";
-import { type JournalStore } from "../../core/journal_store.ts";
-import { openJournalStore } from "../../core/open_journal_store.ts";
-import { type Condition, LARGE_VALUE_BYTES, type Store, Value } from "../../core/store.ts";
-import { chunked, load, pattern } from "../core/store_contract.ts";
-import { type Random } from "./random.ts";
-import { type SimulatedDisk } from "./simulated_disk.ts";
+import { type JournalStore } from "../../core/storage/journal_store.ts";
+import { openJournalStore } from "../../core/storage/open_journal_store.ts";
+import { type Condition, type Store } from "../../core/store.ts";
+import { LARGE_VALUE_BYTES } from "../../core/protocol.ts";
+import { Value } from "../../core/value.ts";
+import { chunked, load, pattern } from "../core/storage/store_contract.ts";
+import { type Random } from "../core/system/random.ts";
+import { type SimulatedDisk } from "../core/system/simulated_disk.ts";
 
 /** Where the store is on a {@link SimulatedDisk}. */
 export const FOLDER = "/data";

@@ -1,7 +1,7 @@
 /** `srv:` items against a real name server. */
 import { createSocket } from "node:dgram";
 import { assertEquals, assertMatch } from "@std/assert";
-import { kvs, Server, TempDir } from "../e2e/kvs.ts";
+import { kvs, Server, TempDir } from "../e2e/program.ts";
 import { Dnsmasq, HAS_DNSMASQ, type Srv } from "./dnsmasq.ts";
 
 const SERVICE = "server.default.svc.test";

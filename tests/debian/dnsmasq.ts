@@ -1,5 +1,5 @@
 /** A real name server for tests: dnsmasq (Debian package dnsmasq-base) on a free port of loopback. */
-import { until } from "../e2e/kvs.ts";
+import { until } from "../e2e/program.ts";
 
 /** Whether dnsmasq is installed. */
 export const HAS_DNSMASQ = ["/usr/sbin/dnsmasq", "/usr/bin/dnsmasq"].some((path) => {

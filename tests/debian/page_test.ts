@@ -4,7 +4,7 @@ import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import axe from "axe-core";
 import { type Browser, type BrowserContextOptions, type Page } from "playwright-core";
 import { hasChromium, startChromium } from "../../tools/chromium.ts";
-import { Running, TempDir, until } from "../e2e/kvs.ts";
+import { Running, TempDir, until } from "../e2e/program.ts";
 
 const DESKTOP = { width: 1280, height: 900 };
 const PHONE = { width: 375, height: 812 };

@@ -1,5 +1,5 @@
 import { assertEquals, assertMatch } from "@std/assert";
-import { KVS, kvs, Running, Server, TempDir } from "./kvs.ts";
+import { KVS, kvs, Running, Server, TempDir } from "./program.ts";
 
 const DASHES = "                    --------------------------";
 const ROW = /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ([a-z.0-9]{26}) \| hits = (\d+) \((\d+)%\)$/;

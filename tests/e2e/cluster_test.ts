@@ -1,6 +1,6 @@
 import { assertEquals, assertMatch, assertNotEquals } from "@std/assert";
 import { join } from "@std/path";
-import { KVS, kvs, PATIENCE_MS, Running, TempDir, until } from "./kvs.ts";
+import { KVS, kvs, PATIENCE_MS, Running, TempDir, until } from "./program.ts";
 
 /** `kvs cluster` on free ports, without a drain period, its temporary folder in `temp`. */
 function startCluster(temp: TempDir, args: readonly string[] = []): Running {

@@ -2,7 +2,7 @@ import { assertEquals, assertMatch } from "@std/assert";
 import { exists } from "@std/fs/exists";
 import { walk } from "@std/fs/walk";
 import { join } from "@std/path";
-import { kvs, Running, Server, TempDir, until } from "./kvs.ts";
+import { kvs, Running, Server, TempDir, until } from "./program.ts";
 
 /** A file system in memory that the runtime opens no files of. */
 const SHARED_MEMORY = "/dev/shm";

@@ -20,7 +20,7 @@ import {
   sectionOf,
   spansOf,
 } from "./documents.ts";
-import { KVS, kvs, Running, Server, TempDir } from "./kvs.ts";
+import { KVS, kvs, Running, Server, TempDir } from "./program.ts";
 
 const documents = await readDocuments();
 
@@ -295,7 +295,7 @@ Deno.test("the program in clients.md prints what it says, without import map", a
     const lines = partsOf(section).blocks.flat();
     const program = lines.join("\n")
       .replaceAll("localhost:{8000..8002}", list)
-      .replaceAll('"./core/', `"${new URL("../../core/", import.meta.url).href}`);
+      .replaceAll('"@kvs/kvs"', `"${new URL("../../core/client/kvs.ts", import.meta.url).href}"`);
     await Deno.writeTextFile(dir.join("program.ts"), program);
     const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
       args: ["run", "--check", "--no-config", "--no-remote", "--allow-net", "program.ts"],

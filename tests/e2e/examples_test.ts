@@ -1,8 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
 import { fromFileUrl } from "@std/path";
-import { Kvs } from "../../core/kvs.ts";
+import { Kvs } from "../../core/client/kvs.ts";
 import { visit } from "../../examples/visits.ts";
-import { Server, TempDir } from "./kvs.ts";
+import { Server, TempDir } from "./program.ts";
 
 const VISITS = fromFileUrl(new URL("../../examples/visits.ts", import.meta.url));
 

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path";
 import { Dice } from "../crash/dice.ts";
 import { bytesOf, identify, sameBytes, type Version } from "../crash/values.ts";
-import { PATIENCE_MS, Server, until } from "./kvs.ts";
+import { PATIENCE_MS, Server, until } from "./program.ts";
 import { PAGE_BYTES, SmallDisk } from "./small_disk.ts";
 
 const MEBIBYTE = 1024 * 1024;

@@ -1,5 +1,5 @@
 import { assertEquals, assertMatch } from "@std/assert";
-import { kvs, Running, Server, TempDir, until } from "./kvs.ts";
+import { kvs, Running, Server, TempDir, until } from "./program.ts";
 
 /** What a pipe holds (bytes), on Linux. */
 const PIPE_BYTES = 65_536;

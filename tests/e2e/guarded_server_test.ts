@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { Access } from "../../core/access.ts";
 import { Authority, type KeyPair } from "../certificates.ts";
-import { kvs, Running, Server, TempDir, until } from "./kvs.ts";
+import { kvs, Running, Server, TempDir, until } from "./program.ts";
 
 const DATA_ROUTES: readonly (readonly [string, string, string?])[] = [
   ["GET", "/load/a"],
@@ -206,7 +206,7 @@ Deno.test("client and rebalance work with token and TLS, and say what is wrong w
   assertEquals(await row([list, ...wrongCa, "--token-file", token]), all("."));
   assertEquals(await row([https, "--token-file", token]), all("."));
 
-  // A key that goes over a connection of its own, see core/raw_http.ts.
+  // A key that goes over a connection of its own, see core/client/raw_http.ts.
   const access = new Access({ token: "older", caCerts: [authority.cert] });
   const fetched = async (server: Server, path: string, init: RequestInit = {}) => {
     const { client } = access;

@@ -1,7 +1,7 @@
 /** Histories of one key for the check of linearizability: clients that write to it all at once. */
 import { assertEquals } from "@std/assert";
 import type { Dice } from "../crash/dice.ts";
-import { Server } from "./kvs.ts";
+import { Server } from "./program.ts";
 import type { Operation, State } from "./linearizability.ts";
 
 /** From this size on (bytes) a value takes another way to the disk; made a little larger here. */

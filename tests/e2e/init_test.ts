@@ -1,6 +1,6 @@
 /** Process 1 of a container: the system drops each signal there that it does not listen to. */
 import { assert, assertEquals } from "@std/assert";
-import { KVS, Running, TempDir, until } from "./kvs.ts";
+import { KVS, Running, TempDir, until } from "./program.ts";
 
 /** What makes a process the first of a name space, and its end that of the other. */
 const AS_INIT = ["--pid", "--fork", "--kill-child", "--mount-proc"];

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertGreater } from "@std/assert";
-import { Kvs } from "../../core/kvs.ts";
-import { Server, TempDir, until } from "./kvs.ts";
+import { Kvs } from "../../core/client/kvs.ts";
+import { Server, TempDir, until } from "./program.ts";
 
 /** Programs that put and get all the while, each with keys of its own. */
 const WORKERS = 12;

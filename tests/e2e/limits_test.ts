@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { Server, TempDir, until } from "./kvs.ts";
+import { Server, TempDir, until } from "./program.ts";
 
 /** More connections than a server may have files open with `ulimit -n 256`. */
 const CLIENTS = 300;

@@ -1,7 +1,7 @@
 import { assertEquals, assertGreater } from "@std/assert";
 import { Dice } from "../crash/dice.ts";
 import { History, Target } from "./histories.ts";
-import { TempDir } from "./kvs.ts";
+import { TempDir } from "./program.ts";
 import { type Action, apply, format, isLinearizable, type Operation } from "./linearizability.ts";
 
 const HISTORIES = 1000;

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertLess } from "@std/assert";
-import { Server, TempDir } from "./kvs.ts";
+import { Server, TempDir } from "./program.ts";
 
 /** Together these values make an answer of almost 8 MiB, which is the most that a batch gives. */
 const VALUES = 140;

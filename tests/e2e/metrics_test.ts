@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { MANIFESTS } from "../pods/manifest.ts";
-import { Server, TempDir, until } from "./kvs.ts";
+import { Server, TempDir, until } from "./program.ts";
 
 /** Samples of a page by name with labels; fails where a line is none. */
 function samplesOf(page: string): Map<string, number> {

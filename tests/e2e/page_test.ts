@@ -1,8 +1,8 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { type PageMessages, type PageSnapshot } from "../../core/page_model.ts";
+import { type PageMessages, type PageSnapshot } from "../../core/page/model.ts";
 import { TextLineStream } from "@std/streams/text-line-stream";
 import { ForeignServer } from "./foreign_server.ts";
-import { kvs, Running, Server, TempDir, until } from "./kvs.ts";
+import { kvs, Running, Server, TempDir, until } from "./program.ts";
 
 /** A viewer of a page: what its stream said so far. */
 class Viewer implements AsyncDisposable {

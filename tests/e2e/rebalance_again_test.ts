@@ -1,7 +1,7 @@
 /** Clients that have changed to the new list before a rebalance comes to its end, or is run once more. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { modulo } from "../../core/placement.ts";
-import { type Running } from "./kvs.ts";
+import { type Running } from "./program.ts";
 import { ManyKeys } from "./rebalance_cluster.ts";
 
 const KEYS = 1000;

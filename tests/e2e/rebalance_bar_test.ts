@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { stripAnsiCode } from "@std/fmt/colors";
-import { KVS } from "./kvs.ts";
+import { KVS } from "./program.ts";
 import { ManyKeys } from "./rebalance_cluster.ts";
 
 /** Runs a program on a pseudo terminal of 100 columns and passes on what it writes there. */

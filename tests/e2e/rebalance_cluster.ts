@@ -1,8 +1,8 @@
 /** Three servers of ours with many small keys on them, for tests of what can go wrong in a move. */
 import { modulo } from "../../core/placement.ts";
-import { Remote } from "../../core/remote.ts";
+import { Remote } from "../../core/client/remote.ts";
 import { type Doorman, Doorway } from "./doorway.ts";
-import { Running, Server, TempDir } from "./kvs.ts";
+import { Running, Server, TempDir } from "./program.ts";
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();

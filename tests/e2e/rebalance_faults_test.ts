@@ -2,7 +2,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { delay } from "@std/async/delay";
 import { modulo } from "../../core/placement.ts";
 import { type Asked, type Doorman } from "./doorway.ts";
-import { type Running } from "./kvs.ts";
+import { type Running } from "./program.ts";
 import { ManyKeys } from "./rebalance_cluster.ts";
 
 /** How often a run is killed; more for a longer search: KVS_TEST_REBALANCE_KILLS=50. */

@@ -1,6 +1,6 @@
 /** Servers that a rebalance is run on, by the keys that belong to each. */
 import { type Placement, PLACEMENTS } from "../../core/placement.ts";
-import { Remote } from "../../core/remote.ts";
+import { Remote } from "../../core/client/remote.ts";
 
 /** Keys of the book. */
 export const LETTERS = [..."abcdefghijklmnopqrstuvwxyz"];

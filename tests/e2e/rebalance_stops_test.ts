@@ -1,7 +1,7 @@
 /** A rebalance that ends before its time. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { ForeignServer } from "./foreign_server.ts";
-import { kvs, Running } from "./kvs.ts";
+import { kvs, Running } from "./program.ts";
 import { LETTERS, listOf, write } from "./rebalance_servers.ts";
 
 /** 78 keys, of which a half is on either of two servers. */

@@ -1,9 +1,9 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { type Placement, PLACEMENTS } from "../../core/placement.ts";
-import { equalBytes } from "../../core/remote.ts";
+import { equalBytes } from "../../core/client/remote.ts";
 import { Doorway } from "./doorway.ts";
 import { ForeignServer } from "./foreign_server.ts";
-import { KVS, kvs, Server, TempDir } from "./kvs.ts";
+import { KVS, kvs, Server, TempDir } from "./program.ts";
 import {
   type Addressed,
   at,

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { kvs, Running, Server, TempDir, until } from "./kvs.ts";
+import { kvs, Running, Server, TempDir, until } from "./program.ts";
 
 const TEXT = "text/plain; charset=utf-8";
 

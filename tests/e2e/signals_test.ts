@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { Running, Server, TempDir } from "./kvs.ts";
+import { Running, Server, TempDir } from "./program.ts";
 
 Deno.test("SIGHUP stops a server as SIGTERM does: 503 for the drain period, then exit 0", async () => {
   await using dir = new TempDir();

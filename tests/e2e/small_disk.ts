@@ -1,7 +1,7 @@
 /** A disk that is really full: a small file system in memory, which only root can mount. */
 import { emptyDir } from "@std/fs/empty-dir";
 import { join } from "@std/path";
-import { TempDir } from "./kvs.ts";
+import { TempDir } from "./program.ts";
 
 /** Room on the disk is taken in pages of so many bytes. */
 export const PAGE_BYTES = 4096;

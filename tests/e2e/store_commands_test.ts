@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { modulo } from "../../core/placement.ts";
-import { KVS, kvs, Server, TempDir } from "./kvs.ts";
+import { KVS, kvs, Server, TempDir } from "./program.ts";
 
 /** Three servers, and how commands are run on them. */
 class Cluster implements AsyncDisposable {

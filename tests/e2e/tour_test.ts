@@ -1,6 +1,6 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import { deadline } from "@std/async/deadline";
-import { Running, TempDir, until } from "./kvs.ts";
+import { Running, TempDir, until } from "./program.ts";
 
 /** A tour takes half a minute; a slow machine gets six. */
 const TOUR_PATIENCE_MS = 180_000;

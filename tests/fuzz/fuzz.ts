@@ -3,7 +3,7 @@ import { assertEquals, assertLess } from "@std/assert";
 import { deadline } from "@std/async/deadline";
 import { delay } from "@std/async/delay";
 import { Dice } from "../crash/dice.ts";
-import { Running, TempDir, until } from "../e2e/kvs.ts";
+import { Running, TempDir, until } from "../e2e/program.ts";
 import { badRequest, SMUGGLED } from "./bad_requests.ts";
 import { KnownKeys, type Piece } from "./good_requests.ts";
 import { converse, judge, manner } from "./session.ts";

@@ -1,7 +1,7 @@
 /** Pods that end without any hook, or hang, with volumes on disk (server-disk.yaml). */
 import { assert, assertEquals, assertGreaterOrEqual } from "@std/assert";
 import { exists } from "@std/fs/exists";
-import { until } from "../e2e/kvs.ts";
+import { until } from "../e2e/program.ts";
 import { act, startAll } from "./act.ts";
 import { type KubeCluster } from "./cluster.ts";
 import { Load } from "./load.ts";

@@ -1,6 +1,6 @@
 /** The acts of the story with volumes in memory (server.yaml). */
 import { assertEquals } from "@std/assert";
-import { until } from "../e2e/kvs.ts";
+import { until } from "../e2e/program.ts";
 import { act, startAll } from "./act.ts";
 
 act("minimal: the smallest set, its Service apart", async ({ cluster }) => {

@@ -1,6 +1,6 @@
 /** Scaling down and up with the keys moved, and what a Service has to publish for it. */
 import { assert, assertArrayIncludes, assertEquals, assertStringIncludes } from "@std/assert";
-import { until } from "../e2e/kvs.ts";
+import { until } from "../e2e/program.ts";
 import { act, startAll } from "./act.ts";
 import { type KubeCluster } from "./cluster.ts";
 import { readManifest } from "./manifest.ts";

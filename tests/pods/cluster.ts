@@ -1,6 +1,6 @@
 /** A Kubernetes in small, for one test: `kubectl` as methods, podman below, all of it gone at the end. */
 import { join } from "@std/path";
-import { TempDir, until } from "../e2e/kvs.ts";
+import { TempDir, until } from "../e2e/program.ts";
 import { NameServer } from "./dns.ts";
 import { KubePod } from "./kubelet.ts";
 import {

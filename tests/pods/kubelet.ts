@@ -1,6 +1,6 @@
 /** One Pod, and what the kubelet does for it: volumes, hooks, probes, restarts, a grace period. */
 import { delay } from "@std/async/delay";
-import { until } from "../e2e/kvs.ts";
+import { until } from "../e2e/program.ts";
 import { containerOf, type IPodSpec, required } from "./manifest.ts";
 import { podman, tryPodman } from "./podman.ts";
 import { containerOptions, podOptions } from "./security.ts";

@@ -1,6 +1,6 @@
 /** An upgrade as docs/operating.md describes it: a rolling restart under constant load. */
 import { assert, assertEquals, assertGreater } from "@std/assert";
-import { until } from "../e2e/kvs.ts";
+import { until } from "../e2e/program.ts";
 import { act, startAll } from "./act.ts";
 import { Load } from "./load.ts";
 

@@ -1,6 +1,6 @@
 /** The rows of a client, read from the log of its container. */
 import { assertEquals, assertMatch, fail } from "@std/assert";
-import { until } from "../e2e/kvs.ts";
+import { until } from "../e2e/program.ts";
 import { type ContainerLog } from "./podman.ts";
 
 const LETTERS = "abcdefghijklmnopqrstuvwxyz";

@@ -1,6 +1,6 @@
 /** The StatefulSet controller: Pods in order, each when all before it are ready. */
 import { delay } from "@std/async/delay";
-import { until } from "../e2e/kvs.ts";
+import { until } from "../e2e/program.ts";
 import { type KubePod } from "./kubelet.ts";
 import { type IStatefulSet, nameOf } from "./manifest.ts";
 

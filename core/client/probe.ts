@@ -1,0 +1,102 @@
+/**
+ * The client's probe: each letter of the alphabet is a key, loaded from the server that owns it over
+ * the book routes, and its value has to be the letter itself.
+ */
+import { delay } from "@std/async/delay";
+import { OPEN_ACCESS } from "../access.ts";
+import { RemoteError } from "../errors.ts";
+import { type Placement } from "../placement.ts";
+import { equalBytes, type RemoteOptions } from "./remote.ts";
+import { type ServerAddress } from "./server_list.ts";
+import { Shards } from "./shards.ts";
+
+/** The keys that are probed, in the order of a row. */
+export const LETTERS: readonly string[] = [..."abcdefghijklmnopqrstuvwxyz"];
+
+/** One round of probes. */
+export interface Row {
+  /** When the round began. */
+  readonly time: Date;
+  /**
+   * One status a letter: `h` hit, `w` written just now, `m` missing, `x` another value, `.` not
+   * reached, `0` to `9` the first digit of the HTTP status.
+   */
+  readonly statuses: string;
+  /** How many are `h`. */
+  readonly hits: number;
+}
+
+/** How the alphabet is probed; `timeoutMs` is how long one letter may take. */
+export interface ProbeOptions extends Omit<RemoteOptions, "client"> {
+  readonly servers: readonly ServerAddress[];
+  readonly placement: Placement;
+  /** Whether a missing letter stays missing. */
+  readonly readonly: boolean;
+}
+
+/**
+ * Time between the first probes of a round and those that follow on the same server (milliseconds).
+ * A burst overflows a small accept queue (5 in Python's http.server), and the kernel then tries the
+ * connection again only after a second, which would look like a dead server.
+ */
+const STAGGER_MS = 2;
+
+const encoder = new TextEncoder();
+
+/** Probes the alphabet, round by round. */
+export class Prober {
+  readonly #options: ProbeOptions;
+  readonly #shards: Shards;
+  readonly #client: Deno.HttpClient;
+
+  constructor(options: ProbeOptions) {
+    this.#options = options;
+    // No connection is kept: each round finds the servers anew, as it is they that are watched.
+    this.#client = (options.access ?? OPEN_ACCESS).createClient({ poolMaxIdlePerHost: 0 });
+    // Without retries: what fails is what is to be seen.
+    this.#shards = new Shards({ ...options, client: this.#client });
+  }
+
+  /** The index of the server that owns `letter`. */
+  ownerOf(letter: string): number {
+    return this.#shards.ownerOf(letter);
+  }
+
+  /** Probes all letters at the same time, so that a dead server costs one timeout. Never throws. */
+  async round(): Promise<Row> {
+    const time = new Date();
+    const started = this.#options.servers.map(() => 0);
+    const probes = LETTERS.map((letter) => {
+      const owner = this.ownerOf(letter);
+      const before = started[owner] ?? 0;
+      started[owner] = before + 1;
+      return this.#probe(letter, owner, before * STAGGER_MS);
+    });
+    const statuses = (await Promise.all(probes)).join("");
+    return { time, statuses, hits: statuses.replaceAll(/[^h]/g, "").length };
+  }
+
+  /** Lets go of the connections. */
+  close(): void {
+    this.#client.close();
+  }
+
+  async #probe(letter: string, owner: number, delayMs: number): Promise<string> {
+    if (delayMs > 0) await delay(delayMs);
+    const word = encoder.encode(letter);
+    try {
+      const found = await this.#shards.ask(owner, (remote) => remote.load(letter));
+      if (found !== undefined) return equalBytes(found, word) ? "h" : "x";
+      if (this.#options.readonly) return "m";
+      await this.#shards.ask(owner, (remote) => remote.save(letter, word));
+      return "w";
+    } catch (error) {
+      if (error instanceof RemoteError) return statusLetter(error.status);
+      throw error;
+    }
+  }
+}
+
+function statusLetter(status: number | undefined): string {
+  return status === undefined ? "." : String(status).charAt(0);
+}

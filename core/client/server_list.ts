@@ -1,0 +1,91 @@
+/**
+ * Server lists as users write them: `server-0.server,server-1.server:8080`. The order is the
+ * placement's: the first item is index 0.
+ */
+import { UsageError } from "../errors.ts";
+
+/** One server of a list. */
+export interface ServerAddress {
+  /** As the user wrote it, without the scheme, which is also how it is shown. */
+  readonly name: string;
+  /** What requests go to, for example `http://server-0.server`, without a slash at the end. */
+  readonly origin: string;
+}
+
+/** The scheme of an item that names none, and the port that goes with it. */
+export type Scheme = "http" | "https";
+
+/** The port of an item that names none. */
+export const DEFAULT_PORT = 80;
+
+/** The same with TLS. */
+export const DEFAULT_TLS_PORT = 443;
+
+const ITEM = /^(?:(https?):\/\/)?(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::(\d{1,5}))?$/;
+
+/**
+ * Reads a list of servers, separated by commas.
+ *
+ * @param text The list as the user wrote it.
+ * @param what What the list is, for the message: for example `AS_IS`.
+ * @param scheme That of items which do not begin with `http://` or `https://`.
+ * @throws {UsageError} If the list is empty, an item is not SERVER or SERVER:PORT, or one is there
+ * twice.
+ */
+export function parseServerList(
+  text: string,
+  what: string,
+  scheme: Scheme = "http",
+): readonly ServerAddress[] {
+  if (text.trim() === "") throw new UsageError(`Empty server list: ${what} names no server`);
+  const servers = text.split(",").map((item) => parseServer(item.trim(), what, scheme));
+  const seen = new Map<string, ServerAddress>();
+  for (const server of servers) {
+    const place = placeOf(server);
+    const twin = seen.get(place);
+    if (twin !== undefined) {
+      const same = twin.name === server.name ? "" : ` is ${twin.name}`;
+      throw new UsageError(`Duplicate server in ${what}: ${server.name}${same}`);
+    }
+    seen.set(place, server);
+  }
+  return servers;
+}
+
+/** IPv4 as IPv6 (RFC 4291, 2.5.5.2), as a URL writes it: for example `[::ffff:7f00:1]`. */
+const MAPPED = /^\[::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})\]$/;
+
+/**
+ * HOST:PORT, the same text however a user writes the same address: whatever the scheme, with or without
+ * a dot at the end, IPv4 also as IPv6. Names that only the network knows to be one server stay two.
+ */
+export function placeOf({ origin }: ServerAddress): string {
+  const url = new URL(origin);
+  const port = url.port || (url.protocol === "https:" ? DEFAULT_TLS_PORT : DEFAULT_PORT);
+  const [, high, low] = MAPPED.exec(url.hostname) ?? [];
+  const host = high === undefined || low === undefined
+    ? url.hostname.replace(/\.$/, "")
+    : [high, low].flatMap((half) => {
+      const number = parseInt(half, 16);
+      return [number >> 8, number & 0xff];
+    }).join(".");
+  return `${host}:${port}`;
+}
+
+function parseServer(item: string, what: string, fallback: Scheme): ServerAddress {
+  const match = ITEM.exec(item);
+  const scheme = match?.[1] ?? fallback;
+  const defaultPort = scheme === "https" ? DEFAULT_TLS_PORT : DEFAULT_PORT;
+  const port = Number(match?.[3] ?? defaultPort);
+  if (match === null || port < 1 || port > 65535) {
+    throw new UsageError(`Invalid server in ${what}: expected SERVER or SERVER:PORT: "${item}"`);
+  }
+  const name = item.replace(/^https?:\/\//, "");
+  try {
+    // Requests go to the address as a URL writes it, whichever form of it the user wrote.
+    const { origin } = new URL(`${scheme}://${match[2]}:${port}`);
+    return { name, origin };
+  } catch {
+    throw new UsageError(`Invalid server in ${what}: no such address: "${item}"`);
+  }
+}

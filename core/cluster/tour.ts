@@ -1,0 +1,233 @@
+/**
+ * The tour: plays the whole story on a cluster on this machine, and holds each act to what the
+ * client's rows have to show. The rows are real probes; nothing here knows what comes but the acts.
+ */
+import { delay } from "@std/async/delay";
+import { Prober, type Row } from "../client/probe.ts";
+import { formatHeader } from "../client/rows.ts";
+import { KvsError, messageOf } from "../errors.ts";
+import { type PlacementName, PLACEMENTS } from "../placement.ts";
+import { accessVariables, runSelf } from "./child.ts";
+import { Cluster, type ClusterOptions } from "./cluster.ts";
+import { type Act, type Stage, type Step, tourActs } from "./tour_acts.ts";
+import { Histories } from "./tour_histories.ts";
+
+/** What a tour is played with. */
+export interface TourOptions {
+  readonly cluster: Omit<ClusterOptions, "beforeCreate">;
+  readonly placement: PlacementName;
+  readonly onEvent: (event: TourEvent) => void;
+  /** An abort ends the tour; it throws the reason. */
+  readonly signal: AbortSignal;
+}
+
+/** What happens in a tour, to be shown. */
+export type TourEvent =
+  | { readonly kind: "act"; readonly number: number; readonly of: number; readonly act: Act }
+  | {
+    /** Another client: its command line and the lines that it prints first. */
+    readonly kind: "client";
+    readonly command: string;
+    readonly header: readonly string[];
+  }
+  | { readonly kind: "row"; readonly row: Row }
+  | { readonly kind: "passed"; readonly number: number }
+  | {
+    /** A command that was run to its end: what it printed, and what it said on stderr. */
+    readonly kind: "command";
+    readonly command: string;
+    readonly output: readonly string[];
+    readonly notes: readonly string[];
+  };
+
+/** Thrown when an act does not come out as it should; the message has the act, the step, the rows. */
+export class TourError extends KvsError {}
+
+/** Time from row to row (milliseconds). */
+const ROW_INTERVAL_MS = 500;
+
+/** How long one probe may take (milliseconds). */
+const PROBE_TIMEOUT_MS = 1000;
+
+/** How long a step may take until its rows have been seen (milliseconds). */
+const STEP_TIMEOUT_MS = 20_000;
+
+/** How many of the last rows a failure shows. */
+const ROWS_IN_FAILURE = 8;
+
+/** A tour. After {@link play}, however it ended, its cluster has to be stopped. */
+export class Tour {
+  readonly #options: TourOptions;
+  readonly #gate = new Gate();
+  readonly #acts: readonly Act[];
+  readonly cluster: Cluster;
+
+  constructor(options: TourOptions) {
+    this.#options = options;
+    this.#acts = tourActs(PLACEMENTS[options.placement]);
+    this.cluster = new Cluster({ ...options.cluster, beforeCreate: () => this.#gate.pass() });
+  }
+
+  /** How many acts there are. */
+  get acts(): number {
+    return this.#acts.length;
+  }
+
+  /**
+   * Plays all acts.
+   *
+   * @throws {TourError} At the first act that does not come out as it should.
+   */
+  async play(): Promise<void> {
+    const { placement, onEvent } = this.#options;
+    let client: Client | undefined;
+    try {
+      for (const [index, act] of this.#acts.entries()) {
+        onEvent({ kind: "act", number: index + 1, of: this.acts, act });
+        if (client?.isFor(act) !== true) {
+          client?.close();
+          client = new Client(act, this.cluster, placement);
+          onEvent({ kind: "client", command: client.command, header: client.header });
+        }
+        await this.#playAct(act, client);
+        onEvent({ kind: "passed", number: index + 1 });
+      }
+    } finally {
+      client?.close();
+    }
+  }
+
+  async #playAct(act: Act, client: Client): Promise<void> {
+    const histories = new Histories(act.allowed);
+    const rows: string[] = [];
+    const fail = (step: Step, what: string): never => {
+      throw new TourError([
+        `The tour failed in the act "${act.title}": ${what}`,
+        `  expected ${step.rows} rows of ${step.shows}, the last rows were`,
+        ...rows.slice(-ROWS_IN_FAILURE).map((row) => `           ${" ".repeat(9)}${row}`),
+      ].join("\n"));
+    };
+    for (const step of act.steps) {
+      const doing = new Doing(step.does?.(this.#stage));
+      const end = performance.now() + STEP_TIMEOUT_MS;
+      for (let seen = 0; seen < step.rows || !doing.done;) {
+        this.#options.signal.throwIfAborted();
+        const row = await client.nextRow();
+        this.#options.onEvent({ kind: "row", row });
+        rows.push(row.statuses);
+        if (doing.failure !== undefined) fail(step, doing.failure);
+        const wrong = histories.add(row.statuses);
+        if (wrong !== undefined) fail(step, wrong);
+        seen = row.statuses === step.shows ? seen + 1 : 0;
+        if (performance.now() > end) fail(step, `nothing more came in ${STEP_TIMEOUT_MS / 1000} s`);
+      }
+    }
+    const missing = histories.missing();
+    const last = act.steps.at(-1);
+    if (missing !== undefined && last !== undefined) fail(last, missing);
+  }
+
+  readonly #stage: Stage = {
+    scale: (replicas) => void this.cluster.scaleTo(replicas),
+    admit: () => this.#gate.admit(),
+    delete: (name) => void this.cluster.delete(name),
+    deleteAll: () => void this.cluster.deleteAll(),
+    settled: () => this.cluster.settled(),
+    rebalance: (asIs, toBe) => this.#rebalance(asIs, toBe),
+  };
+
+  async #rebalance(asIs: number, toBe: number): Promise<void> {
+    const { placement, onEvent, signal } = this.#options;
+    const args = ["rebalance", this.#list(asIs), this.#list(toBe), "--prune"];
+    if (placement !== "modulo") args.push("--placement", placement);
+    const { status, stdout, stderr } = await runSelf(
+      args,
+      signal,
+      accessVariables(this.cluster.access),
+    );
+    const command = `kvs ${args.join(" ")}`;
+    onEvent({ kind: "command", command, output: stdout, notes: stderr });
+    if (!status.success) {
+      throw new TourError(`kvs rebalance ended with ${status.code}: ${stderr.join("; ")}`);
+    }
+  }
+
+  #list(servers: number): string {
+    return this.cluster.servers(servers).map(({ name }) => name).join(",");
+  }
+}
+
+/** The client of an act, as `kvs client` is, row by row. */
+class Client {
+  readonly command: string;
+  readonly header: readonly string[];
+  readonly #act: Act;
+  readonly #prober: Prober;
+  #next = 0;
+
+  constructor(act: Act, cluster: Cluster, placement: PlacementName) {
+    const servers = cluster.servers(act.servers);
+    this.#act = act;
+    this.#prober = new Prober({
+      servers,
+      placement: PLACEMENTS[placement],
+      readonly: act.readonly,
+      timeoutMs: PROBE_TIMEOUT_MS,
+      access: cluster.access,
+    });
+    const list = servers.map(({ name }) => name).join(",");
+    this.command = `kvs client ${list}${act.readonly ? " readonly" : ""}`;
+    this.header = formatHeader((letter) => this.#prober.ownerOf(letter));
+  }
+
+  /** Whether an act has the same client. */
+  isFor({ servers, readonly }: Act): boolean {
+    return servers === this.#act.servers && readonly === this.#act.readonly;
+  }
+
+  /** The next row, when it is time for it. */
+  async nextRow(): Promise<Row> {
+    await delay(Math.max(0, this.#next - performance.now()));
+    this.#next = performance.now() + ROW_INTERVAL_MS;
+    return await this.#prober.round();
+  }
+
+  close(): void {
+    this.#prober.close();
+  }
+}
+
+/** What a step does, going on while rows are probed. */
+class Doing {
+  done = false;
+  failure: string | undefined;
+
+  constructor(doing: Promise<void> | void) {
+    if (doing === undefined) this.done = true;
+    else {
+      doing.then(() => this.done = true, (error) => this.failure = messageOf(error));
+    }
+  }
+}
+
+/** Lets as many Pods be created as were admitted; the others wait. */
+export class Gate {
+  #admitted = 0;
+  readonly #waiting: (() => void)[] = [];
+
+  /** Lets one more pass, now or when it comes. */
+  admit(): void {
+    const next = this.#waiting.shift();
+    if (next === undefined) this.#admitted++;
+    else next();
+  }
+
+  /** Resolves when the caller may pass. */
+  async pass(): Promise<void> {
+    if (this.#admitted > 0) {
+      this.#admitted--;
+      return;
+    }
+    await new Promise<void>((resolve) => this.#waiting.push(resolve));
+  }
+}

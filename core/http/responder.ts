@@ -1,0 +1,210 @@
+/** The answers of one connection, from what a handler gives to what is sent. */
+import { type RequestHead } from "./head.ts";
+import { SharedHeaders } from "./headers.ts";
+import { type HttpOutput } from "./output.ts";
+import {
+  addCommonResponse,
+  addResponse,
+  type Answer,
+  type AnswerMode,
+  checkResponse,
+  encodeBody,
+  encodeLatin1,
+  formatHead,
+  formatStreamHead,
+  type StreamFraming,
+  type StreamHead,
+} from "./response.ts";
+import { type HttpResponse } from "./types.ts";
+
+/** What the answers of a server have in common. */
+export interface ResponderContext {
+  /** The `date` header as a line. */
+  readonly dateLine: string;
+  /** Whether connections end with their next answer: the server stops, or others wait. */
+  readonly closing: boolean;
+  /** Makes the answer to a request that cannot be served; `path` is empty where it is not known. */
+  readonly refuse: (status: number, detail: string, path: string) => HttpResponse;
+  /** Told of what went wrong on this side: a handler that threw, an answer that cannot be sent. */
+  readonly onError: (error: unknown, path: string) => void;
+}
+
+const FAILED: HttpResponse = {
+  status: 500,
+  headers: new SharedHeaders({ "content-type": "text/plain; charset=utf-8" }),
+  body: "Internal error: the server's log tells more",
+};
+
+export class Responder {
+  readonly #out: HttpOutput;
+  readonly #head: RequestHead;
+  readonly #context: ResponderContext;
+  #stream: ResponseStream | undefined;
+
+  /** @param head Of the request that is answered next. */
+  constructor(out: HttpOutput, head: RequestHead, context: ResponderContext) {
+    this.#out = out;
+    this.#head = head;
+    this.#context = context;
+  }
+
+  /** Cancels the stream that is being sent, if there is one: its client is gone. */
+  cancel(): void {
+    this.#stream?.cancel();
+  }
+
+  /** Logs what went wrong on this side, and returns the answer to that. */
+  failed(error: unknown): HttpResponse {
+    this.#context.onError(error, this.#head.path);
+    return FAILED;
+  }
+
+  /** Sends the last answer of a connection, to what is no proper request. */
+  async refuse(status: number, detail: string, path: string): Promise<void> {
+    await this.answer(this.#refusal(status, detail, path), false);
+    await this.#out.flush();
+  }
+
+  #refusal(status: number, detail: string, path: string): HttpResponse {
+    try {
+      return this.#context.refuse(status, detail, path);
+    } catch (error) {
+      return this.failed(error);
+    }
+  }
+
+  /** Adds `response` to what is sent, or sends it; whether the connection goes on after it. */
+  answer(response: HttpResponse, mayKeep: boolean): boolean | Promise<boolean> {
+    const { http10, method } = this.#head;
+    const { closing, dateLine } = this.#context;
+    const headOnly = method === "HEAD";
+    const common = mayKeep && !closing && !http10 && !headOnly;
+    if (common && addCommonResponse(this.#out, response, dateLine)) return true;
+    const answer = this.#check(response);
+    const keepAlive = mayKeep && !closing && !answer.block.close && answer.response.close !== true;
+    const mode = { keepAlive, http10, headOnly, dateLine };
+    return addResponse(this.#out, answer, mode) ? keepAlive : this.#send(answer, mode);
+  }
+
+  #check(response: HttpResponse): Answer {
+    try {
+      return { response, block: checkResponse(response) };
+    } catch (error) {
+      if (response.body instanceof ReadableStream) response.body.cancel().catch(() => {});
+      const failed = this.failed(error);
+      return { response: failed, block: checkResponse(failed) };
+    }
+  }
+
+  /** Sends an answer that does not go out together with others. */
+  async #send(answer: Answer, mode: AnswerMode): Promise<boolean> {
+    const { body = "" } = answer.response;
+    if (body instanceof ReadableStream) return await this.#sendStream(body, answer, mode);
+    const out = this.#out;
+    await out.flush();
+    if (addResponse(out, answer, mode)) return mode.keepAlive;
+    const bytes = encodeBody(body);
+    const head = formatHead(answer, bytes.length, mode);
+    if (!out.addText(head)) await out.write(encodeLatin1(head));
+    if (!mode.headOnly) await out.write(bytes);
+    return mode.keepAlive;
+  }
+
+  async #sendStream(
+    body: ReadableStream<Uint8Array>,
+    answer: Answer,
+    mode: AnswerMode,
+  ): Promise<boolean> {
+    const out = this.#out;
+    const head = formatStreamHead(answer, mode);
+    await out.flush().catch(() => {});
+    try {
+      try {
+        this.#stream = new ResponseStream(body, head);
+        await this.#stream.start();
+      } catch (error) {
+        return await this.answer(this.failed(error), mode.keepAlive);
+      }
+      await this.#stream.send(out);
+      return mode.keepAlive && head.framing !== "close";
+    } finally {
+      this.#stream?.cancel();
+      this.#stream = undefined;
+    }
+  }
+}
+
+/** Thrown when the source of a stream failed, or gave more or less than it promised. */
+export class StreamSourceError extends Error {}
+
+export class ResponseStream {
+  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
+  readonly #head: StreamHead;
+  #piece: Uint8Array | undefined;
+
+  /** @throws {TypeError} If somebody else reads the stream. */
+  constructor(body: ReadableStream<Uint8Array>, head: StreamHead) {
+    this.#reader = body.getReader();
+    this.#head = head;
+  }
+
+  /** Tells the source that nobody wants the rest. */
+  cancel(): void {
+    this.#reader.cancel().catch(() => {});
+  }
+
+  /**
+   * Waits for the first piece, before anything is sent: a source that fails at once can still be
+   * answered with a status.
+   *
+   * @throws {StreamSourceError} If it does.
+   */
+  async start(): Promise<void> {
+    if (this.#head.framing !== "none") this.#piece = await this.#next();
+  }
+
+  /**
+   * Sends header and body. Rejects with what a socket throws where the client is gone.
+   *
+   * @throws {StreamSourceError} If the answer cannot be ended as it should be; it has to be cut.
+   */
+  async send(out: HttpOutput): Promise<void> {
+    const { text, framing, length } = this.#head;
+    if (!out.addText(text)) await out.write(encodeLatin1(text));
+    let left = length;
+    while (this.#piece !== undefined) {
+      left -= this.#piece.length;
+      if (framing === "length" && left < 0) throw new StreamSourceError("Body has too many bytes");
+      await sendPiece(out, this.#piece, framing);
+      this.#piece = await this.#next();
+    }
+    if (framing === "length" && left > 0) throw new StreamSourceError("Body has too few bytes");
+    if (framing === "chunked") out.addText("0\r\n\r\n");
+    await out.flush();
+  }
+
+  /** The next piece with any bytes; an empty chunk would be the end: RFC 9112 section 7.1. */
+  async #next(): Promise<Uint8Array | undefined> {
+    try {
+      while (true) {
+        const { done, value } = await this.#reader.read();
+        if (done) return undefined;
+        if (value.length > 0) return value;
+      }
+    } catch (cause) {
+      throw new StreamSourceError("Body failed", { cause });
+    }
+  }
+}
+
+async function sendPiece(
+  out: HttpOutput,
+  piece: Uint8Array,
+  framing: StreamFraming,
+): Promise<void> {
+  if (framing === "chunked") out.addText(`${piece.length.toString(16)}\r\n`);
+  if (!out.addBytes(piece)) await out.write(piece);
+  // Goes out with the piece, or with what follows it.
+  if (framing === "chunked") out.addText("\r\n");
+  await out.flush();
+}

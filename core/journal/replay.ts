@@ -1,0 +1,145 @@
+/** Reads the journal that a server left when it did not end in order. */
+import { join } from "@std/path";
+import { StorageFailedError } from "../errors.ts";
+import type { Files, OpenFile } from "../system/files.ts";
+import {
+  decodeHeader,
+  findFrame,
+  frameEnd,
+  type JournalRecord,
+  recordsOf,
+  SEGMENT_HEADER_BYTES,
+  tornBytes,
+} from "./record.ts";
+import { segmentName } from "./segment.ts";
+import type { Log } from "../log.ts";
+
+/** Where {@link replayJournal} reads. */
+export interface ReplayOptions {
+  readonly folder: string;
+  readonly files: Files;
+  readonly log: Log;
+  /** The oldest segment that is needed, where that is known. */
+  readonly oldest?: number | undefined;
+}
+
+/**
+ * Calls `visit` for each record of the segments `numbers` (ascending), oldest first, and returns
+ * where the frames of each end. A torn tail is cut off, durably; a segment whose header is torn held
+ * nothing and is removed.
+ *
+ * @throws {StorageFailedError} If something is damaged or missing that was acknowledged; names file and offset.
+ */
+export async function replayJournal(
+  numbers: readonly number[],
+  visit: (record: JournalRecord, segment: number) => void,
+  { folder, files, log, oldest = numbers[0] ?? 1 }: ReplayOptions,
+): Promise<Map<number, number>> {
+  const ends = new Map<number, number>();
+  for (const [i, number] of numbers.entries()) {
+    if (number !== oldest + i) throw missing(join(folder, segmentName(oldest + i)));
+  }
+  for (const [i, number] of numbers.entries()) {
+    const isLast = i === numbers.length - 1;
+    const path = join(folder, segmentName(number));
+    const file = await files.open(path, { write: true });
+    try {
+      const bytes = await readAll(file);
+      const header = decodeHeader(bytes);
+      if (header === undefined) {
+        // A header is flushed before the first frame is written.
+        if (!isLast || bytes.length > SEGMENT_HEADER_BYTES) throw damaged(path, 0);
+        if (bytes.length > 0) logTorn(log, path, bytes.length);
+        await files.remove(path);
+        await files.syncFolder(folder);
+        continue;
+      }
+      const previousEnd = ends.get(number - 1);
+      if (previousEnd !== undefined && previousEnd !== header.previousEnd) {
+        // The last frame of a sealed segment has none behind it that would tell.
+        throw damaged(join(folder, segmentName(number - 1)), previousEnd);
+      }
+      const { end, count } = visitFrames(bytes, header.salt, path, (record) => {
+        visit(record, number);
+      });
+      if (isLast) {
+        const torn = tornBytes(bytes, end, header, count);
+        if (torn > 0) logTorn(log, path, torn);
+        await cutTail(file, bytes, end);
+      }
+      ends.set(number, end);
+    } finally {
+      file.close();
+    }
+  }
+  return ends;
+}
+
+function visitFrames(
+  bytes: Uint8Array<ArrayBuffer>,
+  salt: number,
+  path: string,
+  visit: (record: JournalRecord) => void,
+): { readonly end: number; readonly count: number } {
+  let start = SEGMENT_HEADER_BYTES;
+  for (let sequence = 0;; sequence++) {
+    const end = frameEnd(bytes, start, salt, (found) => found === sequence);
+    if (end === undefined) {
+      if (findFrame(bytes, start, salt, sequence) !== undefined) throw damaged(path, start);
+      return { end: start, count: sequence };
+    }
+    try {
+      for (const record of recordsOf(bytes, start, end)) visit(record);
+    } catch (error) {
+      // Only a writer with another idea of the format could have written this.
+      if (error instanceof RangeError || error instanceof TypeError) throw damaged(path, start);
+      throw error;
+    }
+    start = end;
+  }
+}
+
+/**
+ * Removes what is behind the last sound frame, and makes sure that this one is durable: the server
+ * may have been killed between writing and flushing it.
+ */
+async function cutTail(
+  file: OpenFile,
+  bytes: Uint8Array<ArrayBuffer>,
+  end: number,
+): Promise<void> {
+  if (bytes.length > end) await file.truncate(end);
+  await file.syncData();
+}
+
+function logTorn(log: Log, path: string, bytes: number): void {
+  log("warn", "dropped a torn tail of the journal: these writes were never acknowledged", {
+    file: path,
+    bytes,
+  });
+}
+
+function damaged(path: string, offset: number): StorageFailedError {
+  return new StorageFailedError(
+    `Storage failed: ${path} is damaged at byte ${offset}, and acknowledged writes follow: ` +
+      "restore the folder from a backup, or move this file away to go on without its writes",
+  );
+}
+
+function missing(path: string): StorageFailedError {
+  return new StorageFailedError(
+    `Storage failed: ${path} is missing, and acknowledged writes with it: restore it from a backup, or move all ` +
+      "files of the hidden folder away to go on with what is in plain files",
+  );
+}
+
+async function readAll(file: OpenFile): Promise<Uint8Array<ArrayBuffer>> {
+  const bytes = new Uint8Array(file.facts().size);
+  let length = 0;
+  while (length < bytes.length) {
+    const read = await file.read(bytes.subarray(length));
+    if (read === null) break;
+    length += read;
+  }
+  return bytes.subarray(0, length);
+}

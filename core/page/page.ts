@@ -1,0 +1,170 @@
+/**
+ * The live page: shows in a browser what the client's rows show on a terminal, and what that means.
+ * Takes rows, tells all viewers.
+ */
+import { serveHttp } from "../http/server.ts";
+import { type PageAssets } from "./assets.ts";
+import { createPageHandler, type PageActions } from "./handler.ts";
+import { PageHistory } from "./history.ts";
+import { type KeyCounts, type PageSnapshot, type PageView, type Tone } from "./model.ts";
+import { Poll } from "./poll.ts";
+import { stateOf } from "./storyteller.ts";
+import { ViewerDroppedError, Viewers } from "./viewers.ts";
+import { type Observation, Storyteller } from "./storyteller.ts";
+import { LETTERS, type Row } from "../client/probe.ts";
+import { type RemoteOptions } from "../client/remote.ts";
+import { type ServerAddress } from "../client/server_list.ts";
+
+/** What a {@link Page} is made with. */
+export interface PageOptions {
+  readonly version: string;
+  /** How servers are asked for their number of keys. */
+  readonly remote: RemoteOptions;
+  readonly assets: PageAssets;
+  /** The host name that the user gave, by which the page may be opened. */
+  readonly hostname: string;
+  readonly view: PageView;
+  /** The servers of the view, in its order. */
+  readonly servers: readonly ServerAddress[];
+  /** What can be changed from the page; without it nothing can. */
+  readonly actions?: PageActions;
+  /** Told of what went wrong on this side. */
+  readonly onError: (error: unknown) => void;
+}
+
+/** Bounds of the page's server. A viewer that does not read for the body time-out is ended. */
+const HTTP_LIMITS = {
+  headerTimeoutMs: 10_000,
+  bodyTimeoutMs: 20_000,
+  idleTimeoutMs: 30_000,
+  maxConnections: 256,
+  maxHeaderBytes: 16 * 1024,
+  maxTargetBytes: 2048,
+};
+
+/** A page that is served until {@link close}. */
+export class Page {
+  readonly #options: PageOptions;
+  readonly #history = new PageHistory();
+  readonly #story = new Storyteller();
+  readonly #viewers = new Viewers();
+  readonly #poll: Poll;
+  readonly #server: { close(): void };
+  #view: PageView;
+  #servers: readonly ServerAddress[];
+  #shownView = "";
+  #shownKeys = "";
+
+  /** Serves on `listener`, which from now on is the page's to close. */
+  constructor(listener: Deno.TcpListener, options: PageOptions) {
+    this.#options = options;
+    this.#view = options.view;
+    this.#servers = options.servers;
+    this.#poll = new Poll(options.remote);
+    const handler = createPageHandler({
+      assets: options.assets,
+      viewers: this.#viewers,
+      snapshot: () => this.#snapshot(),
+      actions: options.actions,
+      hostname: options.hostname,
+    });
+    this.#server = serveHttp(listener, handler, {
+      ...HTTP_LIMITS,
+      onError(error) {
+        // A viewer that was dropped is cut off, as it is meant.
+        const cause = error instanceof Error ? error.cause : undefined;
+        if (!(cause instanceof ViewerDroppedError)) options.onError(error);
+      },
+    });
+    this.show(options.view, options.servers);
+  }
+
+  /** Shows another view from now on; `servers` are those of the view, in its order. */
+  show(view: PageView, servers: readonly ServerAddress[]): void {
+    this.#view = view;
+    this.#servers = servers;
+    const shown = JSON.stringify(view);
+    if (shown === this.#shownView) return;
+    this.#shownView = shown;
+    this.#viewers.send("view", view);
+  }
+
+  /** Adds a round that was probed with the owners of the view, and tells what it means. */
+  addRow({ time, statuses }: Row): void {
+    const t = time.getTime();
+    const observations = this.#observe(statuses);
+    const v = observations.map((seen) =>
+      seen.letters === "" ? seen.polled : stateOf(seen.statuses)
+    );
+    const row = { t, s: statuses, v: v.join("") };
+    this.#history.addRow(row);
+    this.#viewers.send("row", row);
+    for (const { text, tone } of this.#story.tell(observations)) this.#addEvent(t, text, tone);
+    void this.#count();
+  }
+
+  /** Adds an event of somebody else's words. */
+  note(text: string, tone: Tone): void {
+    this.#addEvent(Date.now(), text, tone);
+  }
+
+  /** Ends the server and all its streams. */
+  close(): void {
+    this.#viewers.close();
+    this.#server.close();
+  }
+
+  #observe(statuses: string): Observation[] {
+    const { owners, servers } = this.#view;
+    const readings = this.#poll.readings(this.#servers);
+    const observations = servers.map(({ name, letters }, index) => ({
+      name,
+      letters,
+      statuses: "",
+      polled: readings[index]?.state ?? "?",
+    }));
+    for (const index of LETTERS.keys()) {
+      const observation = observations[owners[index] ?? -1];
+      if (observation !== undefined) observation.statuses += statuses.charAt(index);
+    }
+    return observations;
+  }
+
+  async #count(): Promise<void> {
+    if (!await this.#poll.ask(this.#servers)) return;
+    const keys = this.#keys();
+    const shown = JSON.stringify(keys);
+    if (shown === this.#shownKeys) return;
+    this.#shownKeys = shown;
+    this.#viewers.send("keys", keys);
+  }
+
+  #keys(): KeyCounts {
+    return this.#poll.readings(this.#servers).map(({ keys }) => keys);
+  }
+
+  #addEvent(t: number, text: string, tone: Tone): void {
+    this.#viewers.send("event", this.#history.addEvent({ t, text, tone }));
+  }
+
+  #snapshot(): PageSnapshot {
+    return {
+      version: this.#options.version,
+      now: Date.now(),
+      view: this.#view,
+      rows: this.#history.rows,
+      events: this.#history.events,
+      keys: this.#keys(),
+    };
+  }
+}
+
+/** The letters of each of `count` servers. */
+export function lettersByServer(ownerOf: (letter: string) => number, count: number): string[] {
+  const letters = Array.from({ length: count }, () => "");
+  for (const letter of LETTERS) {
+    const owner = ownerOf(letter);
+    if (letters[owner] !== undefined) letters[owner] += letter;
+  }
+  return letters;
+}

@@ -1,0 +1,125 @@
+/** A server of another make as rebalance speaks to it: over the three book routes, key by key. */
+import { compareKeys, toSegment } from "../key.ts";
+import { type Facts } from "./batch_requests.ts";
+import { type Endpoint, type Loaded, type Replacement, type Saved } from "./endpoint.ts";
+import { type Patience } from "./pace.ts";
+import { type Copy, equalBytes, type Remote } from "../client/remote.ts";
+import { Value } from "../value.ts";
+import { DEFAULT_CONTENT_TYPE, KEY_NOT_FOUND, TEXT_TYPE } from "../protocol.ts";
+
+/** The longest path that is sent to a server of another make, in bytes; most take 64 KiB at most. */
+const MAX_BOOK_PATH = 60 * 1024;
+
+/** A server that speaks the book routes only: one request a key. */
+export class BookEndpoint implements Endpoint {
+  readonly native = false;
+  readonly knowsMoves = false;
+  readonly ownWrites = undefined;
+  readonly #remote: Remote;
+  readonly #patience: Patience;
+
+  constructor(remote: Remote, patience: Patience) {
+    this.#remote = remote;
+    this.#patience = patience;
+  }
+
+  get name(): string {
+    return this.#remote.server.name;
+  }
+
+  async *keys(): AsyncGenerator<readonly string[]> {
+    yield await this.#allKeys();
+  }
+
+  async *sortedKeys(): AsyncGenerator<readonly string[]> {
+    yield [...new Set(await this.#allKeys())].sort(compareKeys);
+  }
+
+  async load(key: string): Promise<Copy | undefined> {
+    const bytes = await this.#patience.run(() => this.#remote.load(key));
+    return bytes === undefined ? undefined : { bytes, contentType: undefined, etag: undefined };
+  }
+
+  refusal(key: string, { bytes, contentType }: Copy): string | undefined {
+    return bookRefusal(key, bytes, contentType);
+  }
+
+  beginMove(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  completeMove(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  async save({ key, copy }: Replacement): Promise<Saved> {
+    const answer = await this.#patience.run(() => this.#remote.save(key, copy.bytes));
+    return { isRefused: false, answer, held: await this.load(key) };
+  }
+
+  loadMany(keys: readonly string[]): Promise<readonly Loaded[]> {
+    return Promise.all(keys.map((key) => this.load(key)));
+  }
+
+  saveMany(entries: readonly Replacement[]): Promise<readonly Saved[]> {
+    return Promise.all(entries.map((entry) => this.save(entry)));
+  }
+
+  async factsMany(keys: readonly string[]): Promise<readonly (Facts | undefined)[]> {
+    const copies = await Promise.all(keys.map((key) => this.load(key)));
+    return copies.map((copy) =>
+      copy && {
+        etag: new Value(copy.bytes).etag,
+        size: copy.bytes.length,
+        contentType: DEFAULT_CONTENT_TYPE,
+      }
+    );
+  }
+
+  deleteMany(): Promise<readonly boolean[]> {
+    throw new TypeError(`${this.name} cannot delete`);
+  }
+
+  stats(): Promise<undefined> {
+    return Promise.resolve(undefined);
+  }
+
+  #allKeys(): Promise<string[]> {
+    return this.#patience.run(() => this.#remote.allKeys());
+  }
+}
+
+const encoder = new TextEncoder();
+const utf8 = new TextDecoder("utf-8", { fatal: true });
+const SENTINEL = encoder.encode(KEY_NOT_FOUND);
+
+/** Why the book routes cannot carry a value, as the end of a sentence. */
+function bookRefusal(
+  key: string,
+  bytes: Uint8Array,
+  contentType: string | undefined,
+): string | undefined {
+  const only = "it speaks only the book routes, and the value";
+  if (
+    contentType !== undefined && contentType !== DEFAULT_CONTENT_TYPE && contentType !== TEXT_TYPE
+  ) {
+    return `${only} would lose its content type ${contentType}`;
+  }
+  if (equalBytes(bytes, SENTINEL)) return `${only} is the text for "no such key"`;
+  try {
+    utf8.decode(bytes);
+  } catch {
+    return `${only} is not UTF-8 text`;
+  }
+  // A byte takes up to three in a path; where all of them fit nothing needs to be counted.
+  if (toSegment(key).length + 3 * bytes.length + 7 <= MAX_BOOK_PATH) return undefined;
+  let length = toSegment(key).length + 7;
+  for (const byte of bytes) length += UNRESERVED.has(byte) ? 1 : 3;
+  return length <= MAX_BOOK_PATH
+    ? undefined
+    : `${only} makes a path of ${length} bytes, over ${MAX_BOOK_PATH}`;
+}
+
+const UNRESERVED = new Set(
+  encoder.encode("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"),
+);

@@ -1,0 +1,147 @@
+/** What a rebalance tells whoever started it, while it runs and at its end. */
+import { type Copy } from "../client/remote.ts";
+
+/**
+ * The parts of a run, in order: `survey` lists every server and decides on every key; `read` loads
+ * values ahead of the move where that is needed; `room` asks for sizes where disks may be too small;
+ * `move` copies and reads back; `check` looks for what changed meanwhile; `prune` deletes.
+ */
+export type Phase = "survey" | "read" | "room" | "move" | "check" | "prune";
+
+/** One event of a run. Servers are named as the user wrote them. */
+export type RebalanceEvent =
+  /** How far a phase is, after each key; `total` where that is known. */
+  | { readonly kind: "progress"; readonly phase: Phase; readonly done: number; total?: number }
+  /** A server of the to-be list, or of the as-is list, speaks only the book routes. */
+  | { readonly kind: "book"; readonly server: string }
+  /** A server does not tell what room its disk has. */
+  | { readonly kind: "unchecked"; readonly server: string }
+  /** A page of the keys that an as-is server lists (with `details` only). */
+  | { readonly kind: "listing"; readonly server: string; readonly keys: readonly string[] }
+  /** The listing of an as-is server is complete (with `details` only). */
+  | { readonly kind: "listed"; readonly server: string }
+  /** A key on its owner, before anything moves (with `details` only). */
+  | {
+    readonly kind: "found";
+    readonly key: string;
+    readonly value: Uint8Array;
+    readonly from: string;
+    readonly to: string;
+  }
+  | LeftBehindEvent
+  /** How much a dry run would move from one server to another. */
+  | {
+    readonly kind: "plan";
+    readonly from: string;
+    readonly to: string;
+    readonly keys: number;
+    readonly bytes: number;
+  }
+  | MovedEvent
+  | NewerEvent
+  | RestlessEvent
+  /** A copy was deleted. */
+  | { readonly kind: "pruned"; readonly key: string; readonly server: string };
+
+/**
+ * A copy that is not its key's owner's; told once for each copy. `stale`: the owner holds the key, and
+ * this server will not. `unclear`: the owner does not hold the key, but the server that will own it
+ * does; `orphan`: neither does. The last two are never touched.
+ */
+export interface LeftBehindEvent {
+  readonly kind: "stale" | "unclear" | "orphan";
+  readonly key: string;
+  readonly server: string;
+  readonly owner: string;
+}
+
+/** A key was saved on its target, read back and compared. */
+export interface MovedEvent {
+  readonly kind: "moved";
+  readonly key: string;
+  readonly copy: Copy;
+  /** Of the value. */
+  readonly bytes: number;
+  readonly from: string;
+  readonly to: string;
+  /** What the target said, where it has words. */
+  readonly answer: string | undefined;
+}
+
+/**
+ * A key that its target keeps as it is: a client has written or deleted it there since the move began,
+ * which may have been in an earlier run, or may have done so.
+ */
+export interface NewerEvent {
+  readonly kind: "newer";
+  readonly key: string;
+  readonly owner: string;
+  readonly target: string;
+}
+
+/**
+ * A key that clients went on writing while it was moved. `changing`: its owner by the as-is list has
+ * another value than its target, although it was copied again; `deleted`: its owner holds it no more,
+ * and its target still does.
+ */
+export interface RestlessEvent {
+  readonly kind: "changing" | "deleted";
+  readonly key: string;
+  readonly owner: string;
+  readonly target: string;
+}
+
+/** A summary of nothing. */
+export function emptySummary(): Summary {
+  return {
+    ...{ keys: 0, moved: 0, inPlace: 0, left: 0, stale: 0, leftOver: 0, pruned: 0 },
+    ...{ unclear: 0, orphans: 0, recopied: 0, newer: 0, changing: 0, deleted: 0, gone: 0 },
+    ...{ bytes: 0, seconds: 0, phases: {}, busy: false, interrupted: false },
+  };
+}
+
+/** Whether clients left the keys alone, so that what the targets hold is what counts. */
+export function isAtRest({ newer, changing, deleted, gone, busy }: Summary): boolean {
+  return newer + changing + deleted + gone === 0 && !busy;
+}
+
+/** What a run did. A key counts once, wherever it has copies. */
+export interface Summary {
+  /** Distinct keys on all servers: `moved` + `inPlace` + `newer` + `left` + `unclear` + `orphans`. */
+  keys: number;
+  /** Keys saved on their target and verified; in a dry run those that would be. */
+  moved: number;
+  /** Keys whose value was on its target already. */
+  inPlace: number;
+  /** Keys that have yet to be moved; not 0 only where the run was interrupted. */
+  left: number;
+  /** Copies that remain on servers which will not own them: what `--prune` deletes. */
+  stale: number;
+  /** Of those, copies that an earlier run or an older list left behind. */
+  leftOver: number;
+  /** Copies deleted. */
+  pruned: number;
+  /** Keys that the target holds but not the owner. */
+  unclear: number;
+  /** Keys that neither the target nor the owner holds. */
+  orphans: number;
+  /** Copies that were made again, because the value changed on its owner meanwhile. */
+  recopied: number;
+  /** Keys that their targets keep, because clients wrote them there. */
+  newer: number;
+  /** Keys that went on changing: their targets do not have the newest value. */
+  changing: number;
+  /** Keys that were deleted on their owner during the run, and whose copy the target still has. */
+  deleted: number;
+  /** Keys that went from their owner during the run before they were moved. */
+  gone: number;
+  /** Bytes of the values moved. */
+  bytes: number;
+  seconds: number;
+  /** Seconds of each phase. */
+  readonly phases: Partial<Record<Phase, number>>;
+  /** Whether clients still wrote to the as-is servers, or servers still started anew, at its end. */
+  busy: boolean;
+  /** Whether the user stopped it. */
+  interrupted: boolean;
+}

@@ -1,0 +1,109 @@
+/** What a shard listens with: plain TCP, or TLS with a certificate that can be replaced. */
+import { messageOf, StartError } from "../errors.ts";
+import { FileWatch } from "../system/file_watch.ts";
+import { type HttpListener } from "../http/types.ts";
+import { type Log } from "../log.ts";
+
+/** Where to listen. */
+export interface Place {
+  /** The address, for example `0.0.0.0`. */
+  readonly host: string;
+  /** 0 picks a free one. */
+  readonly port: number;
+}
+
+/** The files of a certificate, both PEM: the chain, the server's own first, and the private key. */
+export interface CertificateFiles {
+  readonly certFile: string;
+  readonly keyFile: string;
+}
+
+/** Listens with plain TCP. @throws {StartError} If the address cannot be had. */
+export function listen({ host, port }: Place): Deno.TcpListener {
+  try {
+    return Deno.listen({ hostname: host, port });
+  } catch (error) {
+    throw notListening({ host, port }, error);
+  }
+}
+
+/** A TLS listener whose certificate is read again when its files change. */
+export class TlsEndpoint {
+  readonly #place: Place;
+  #listener: Deno.TlsListener | undefined;
+  #watch: FileWatch | undefined;
+  #replaced: (listener: HttpListener) => void = () => {};
+
+  private constructor(place: Place) {
+    this.#place = place;
+  }
+
+  /**
+   * Listens with the certificate in `files`.
+   *
+   * @throws {StartError} If that is none, or the address cannot be had.
+   */
+  static async open(place: Place, files: CertificateFiles, log: Log): Promise<TlsEndpoint> {
+    const endpoint = new TlsEndpoint(place);
+    // Somebody who shares ports would let this one share his: a plain listener finds him.
+    if (place.port !== 0) listen(place).close();
+    try {
+      endpoint.#watch = await FileWatch.open([files.certFile, files.keyFile], {
+        what: "certificate and key",
+        use: ([cert = "", key = ""]) => endpoint.#use(cert, key),
+        log,
+      });
+    } catch (error) {
+      if (error instanceof StartError) throw error;
+      throw new StartError(
+        `Cannot use --tls-cert ${files.certFile} with --tls-key ${files.keyFile}: ${
+          messageOf(error)
+        }`,
+        { cause: error },
+      );
+    }
+    return endpoint;
+  }
+
+  /** The listener that there is now. */
+  get listener(): Deno.TlsListener {
+    if (this.#listener === undefined) throw new TypeError("Not listening");
+    return this.#listener;
+  }
+
+  /** From now on told of each listener that takes the place of the one before. */
+  onReplaced(replaced: (listener: HttpListener) => void): void {
+    this.#replaced = replaced;
+  }
+
+  /** Replaces no listener any more. */
+  close(): void {
+    this.#watch?.close();
+  }
+
+  /**
+   * A listener cannot be given another certificate, but a second one can share the port and the first
+   * be closed: at no moment does nobody listen.
+   */
+  #use(cert: string, key: string): void {
+    const { host, port } = this.#listener === undefined
+      ? this.#place
+      : { host: this.#place.host, port: this.#listener.addr.port };
+    const options = { hostname: host, port, reusePort: true, alpnProtocols: ["http/1.1"] };
+    let listener: Deno.TlsListener;
+    try {
+      listener = Deno.listenTls({ ...options, cert, key });
+    } catch (error) {
+      const isNetwork = error instanceof Deno.errors.AddrInUse ||
+        error instanceof Deno.errors.AddrNotAvailable;
+      throw isNetwork ? notListening({ host, port }, error) : error;
+    }
+    this.#listener = listener;
+    this.#replaced(listener);
+  }
+}
+
+function notListening({ host, port }: Place, cause: unknown): StartError {
+  const why = cause instanceof Deno.errors.AddrInUse ? "the port is taken" : messageOf(cause);
+  return new StartError(`Cannot listen on ${host}:${port}: ${why}`, { cause });
+}

@@ -1,0 +1,233 @@
+/**
+ * `/metrics`: the numbers of a shard in the text form of Prometheus, written by prom-client. The library
+ * is loaded when somebody asks for the first time, so that no start pays for it.
+ */
+import type { Registry } from "prom-client";
+import { type DiskRoom } from "../system/disk.ts";
+import { type Histogram, LATENCY_BOUNDS } from "../histogram.ts";
+import { type RequestMetrics } from "./metrics.ts";
+import { type StoreMetrics } from "../store.ts";
+
+/** Where the numbers come from. */
+export interface MetricsSources {
+  readonly requests: RequestMetrics;
+  /** `undefined` until the store is open. */
+  readonly store: () => StoreMetrics | undefined;
+  /** Connections that are open. */
+  readonly connections: () => number;
+  /** Connections that had ended before they were accepted. */
+  readonly abandoned: () => number;
+  readonly ready: () => boolean;
+  readonly room: () => Promise<DiskRoom>;
+  readonly version: string;
+}
+
+/** A page of metrics. */
+export interface MetricsPage {
+  readonly contentType: string;
+  readonly text: string;
+}
+
+/** The metrics of one shard. */
+export class Metrics {
+  readonly #sources: MetricsSources;
+  #registry: Promise<Registry> | undefined;
+
+  constructor(sources: MetricsSources) {
+    this.#sources = sources;
+  }
+
+  /** The numbers as they are now. */
+  async page(): Promise<MetricsPage> {
+    this.#registry ??= createRegistry(this.#sources);
+    const registry = await this.#registry;
+    return { contentType: registry.contentType, text: await registry.metrics() };
+  }
+}
+
+/** A histogram of ours and the labels that it goes with. */
+type Observed = readonly [labels: Record<string, string>, histogram: Histogram];
+
+async function createRegistry(sources: MetricsSources): Promise<Registry> {
+  const { Counter, Gauge, Histogram, Registry } = await import("prom-client");
+  const registry = new Registry();
+  const registers = [registry];
+  const { requests, store, connections, abandoned, ready, room, version } = sources;
+
+  function gauge(name: string, help: string, read: () => number | undefined): void {
+    new Gauge({
+      name,
+      help,
+      registers,
+      collect() {
+        this.reset();
+        const value = read();
+        if (value === undefined) this.remove();
+        else this.set(value);
+      },
+    });
+  }
+
+  function counter(name: string, help: string, read: () => number): void {
+    new Counter({
+      name,
+      help,
+      registers,
+      collect() {
+        this.reset();
+        this.inc(read());
+      },
+    });
+  }
+
+  /** Takes what was counted already, instead of observing by itself. */
+  class Copied extends Histogram<string> {
+    readonly #facts: { readonly name: string; readonly help: string };
+    readonly #read: () => readonly Observed[];
+
+    constructor(name: string, help: string, labelNames: string[], read: () => readonly Observed[]) {
+      super({ name, help, labelNames, buckets: [...LATENCY_BOUNDS], registers });
+      this.#facts = { name, help };
+      this.#read = read;
+    }
+
+    /** What the registry asks a metric for when it writes the text. */
+    getForPromString(): Promise<Samples> {
+      const { name } = this.#facts;
+      const values = this.#read().flatMap((observed) => samplesOf(name, observed));
+      return Promise.resolve({ ...this.#facts, type: "histogram", aggregator: "sum", values });
+    }
+  }
+
+  new Gauge({
+    name: "kvs_build_info",
+    help: "Always 1; the labels tell what is running",
+    labelNames: ["version", "deno"],
+    registers,
+  }).set({ version, deno: Deno.version.deno }, 1);
+  gauge("kvs_ready", "1 while data routes are served, else 0", () => ready() ? 1 : 0);
+  gauge("kvs_open_connections", "Connections that are open", connections);
+  counter(
+    "kvs_abandoned_connections_total",
+    "Connections that had ended before they were accepted",
+    abandoned,
+  );
+  new Counter({
+    name: "kvs_http_requests_total",
+    help: "Requests answered, by route and status",
+    labelNames: ["route", "status"],
+    registers,
+    collect() {
+      this.reset();
+      for (const { route, statuses } of requests.counts) {
+        for (const [status, count] of statuses) this.inc({ route, status: String(status) }, count);
+      }
+    },
+  });
+  new Copied(
+    "kvs_http_request_duration_seconds",
+    "From the whole header of a request to its answer, which for a stream is its beginning",
+    ["route"],
+    () => requests.counts.map(({ route, latency }) => [{ route }, latency]),
+  );
+
+  gauge("kvs_keys", "Keys that the server holds", () => store()?.keys);
+  counter("kvs_cache_hits_total", "Loads answered from memory", () => store()?.cacheHits ?? 0);
+  counter(
+    "kvs_cache_misses_total",
+    "Loads not answered from memory, those of absent keys included",
+    () => store()?.cacheMisses ?? 0,
+  );
+  gauge("kvs_journal_bytes", "Bytes of the journal", () => store()?.journalBytes);
+  gauge("kvs_journal_segments", "Files of the journal", () => store()?.journalSegments);
+  new Copied(
+    "kvs_journal_flush_duration_seconds",
+    "Writing and flushing the journal, each time for many saves at once",
+    [],
+    () => {
+      const flushes = store()?.flushes;
+      return flushes === undefined ? [] : [[{}, flushes]];
+    },
+  );
+  counter(
+    "kvs_checkpoints_total",
+    "Segments of the journal that became key files",
+    () => store()?.checkpoints ?? 0,
+  );
+  counter(
+    "kvs_checkpoint_failures_total",
+    "Attempts of that which failed and are repeated",
+    () => store()?.checkpointFailures ?? 0,
+  );
+  gauge("kvs_last_checkpoint_timestamp_seconds", "When the last one was done", () => {
+    const ms = store()?.lastCheckpointMs;
+    return ms === undefined ? undefined : ms / 1000;
+  });
+
+  // A sum of all values would cost a look at every file at the start; a volume belongs to one server.
+  new Gauge({
+    name: "kvs_disk_used_bytes",
+    help: "What all files take on the file system of the data directory, those of others included",
+    registers,
+    async collect() {
+      this.set((await room()).usedBytes);
+    },
+  });
+  new Gauge({
+    name: "kvs_disk_free_bytes",
+    help: "Room for more on the file system of the data directory",
+    registers,
+    async collect() {
+      this.set((await room()).freeBytes);
+    },
+  });
+  new Gauge({
+    name: "kvs_disk_free_files",
+    help: "How many more files that file system takes, where it counts them",
+    registers,
+    async collect() {
+      const { freeFiles } = await room();
+      if (freeFiles === null) this.remove();
+      else this.set(freeFiles);
+    },
+  });
+  gauge(
+    "process_resident_memory_bytes",
+    "Memory of the process",
+    () => Deno.memoryUsage().rss,
+  );
+  const startedAt = (Date.now() - performance.now()) / 1000;
+  gauge("process_start_time_seconds", "When the process started", () => startedAt);
+  return registry;
+}
+
+/** One line of the text. */
+interface Sample {
+  readonly labels: Record<string, string | number>;
+  readonly value: number;
+  readonly metricName: string;
+}
+
+/** A metric with its lines. */
+interface Samples {
+  readonly name: string;
+  readonly help: string;
+  readonly type: string;
+  readonly aggregator: string;
+  readonly values: readonly Sample[];
+}
+
+/** The samples of a histogram: classes added up, sum and count. */
+function samplesOf(name: string, [labels, { counts, sumSeconds }]: Observed): Sample[] {
+  let count = 0;
+  const buckets = Array.from(counts, (inClass, at) => {
+    count += inClass;
+    const le = LATENCY_BOUNDS[at] ?? "+Inf";
+    return { metricName: `${name}_bucket`, labels: { ...labels, le }, value: count };
+  });
+  return [
+    ...buckets,
+    { metricName: `${name}_sum`, labels, value: sumSeconds },
+    { metricName: `${name}_count`, labels, value: count },
+  ];
+}

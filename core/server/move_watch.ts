@@ -1,0 +1,230 @@
+/**
+ * What a server remembers of the last move of keys that it took part in: which one it is, and which keys
+ * clients have written since it began. A key that is moved here has another owner by the list of servers
+ * as it was. So a client that writes it here goes by the list as it will be, and its value is newer than
+ * any that the move could bring. Nothing else tells such a value from a copy that an earlier move left
+ * behind, which the move has to replace.
+ *
+ * The keys are in memory only. After another start nobody knows which keys were written: once a move is
+ * complete, any may have been; before that clients still go by the list as it was.
+ */
+import { join } from "@std/path";
+import { AnotherMoveError, messageOf, PreconditionFailedError } from "../errors.ts";
+import { type Files, type OpenFile } from "../system/files.ts";
+import { isObject } from "../protocol.ts";
+import { type Log } from "../log.ts";
+import {
+  type Condition,
+  type IncomingValue,
+  type ListOptions,
+  type SetResult,
+  type Store,
+} from "../store.ts";
+import { Value } from "../value.ts";
+import { type MoveStep } from "../protocol.ts";
+import { refusedOr, writeAll } from "../system/files.ts";
+
+/** On-disk names in the hidden folder. */
+const FILE_NAME = "move";
+const NEW_FILE_NAME = "move.new";
+
+/** With more keys than this it is remembered only that any may have been written; bounds memory. */
+const MOST_KEYS = 100_000;
+
+/** The most bytes that the file may have to be read. */
+const MOST_BYTES = 4096;
+
+/** What is on the disk. */
+interface Remembered {
+  readonly move: string;
+  readonly complete: boolean;
+}
+
+/** The last move of a server, and its store as clients and as that move see it. */
+export class MoveWatch {
+  /** The store for clients: their writes are noted. */
+  readonly clients: Store;
+  readonly #store: Store;
+  readonly #folder: string;
+  readonly #files: Files;
+  #move: string | undefined;
+  #isComplete = false;
+  /** The keys that clients wrote since it began; `undefined` where any may have been. */
+  #written: Set<string> | undefined = new Set();
+  #saving: Promise<void> = Promise.resolve();
+
+  private constructor(store: Store, folder: string, files: Files) {
+    this.#store = store;
+    this.#folder = folder;
+    this.#files = files;
+    const note = (key: string) => this.#note(key);
+    // A move may have begun while a value came in.
+    this.clients = new HookedStore(store, { set: note, delete: note, arrived: note });
+  }
+
+  /** Reads what is remembered in the hidden folder `folder`. Damaged, it counts as nothing. */
+  static async open(store: Store, folder: string, files: Files, log: Log): Promise<MoveWatch> {
+    const watch = new MoveWatch(store, folder, files);
+    try {
+      const found = await readRemembered(join(folder, FILE_NAME), files);
+      watch.#move = found?.move;
+      watch.#isComplete = found?.complete ?? false;
+      if (watch.#isComplete) watch.#written = undefined;
+    } catch (error) {
+      const file = join(folder, FILE_NAME);
+      log("warn", "ignored the note of the last move", { file, error: messageOf(error) });
+    }
+    return watch;
+  }
+
+  /** The store for the move of this name. Its writes fail with AnotherMoveError in any other one. */
+  movers(move: string): Store {
+    const checkMove = () => this.#checkMove(move);
+    const checkKey = (key: string) => {
+      checkMove();
+      this.#checkKey(key);
+    };
+    return new HookedStore(this.#store, { set: checkKey, delete: checkMove });
+  }
+
+  /**
+   * Takes a step of a move; durable once resolved.
+   *
+   * @throws {AnotherMoveError} If the move that is to be completed is not the last one.
+   * @throws {StorageFullError} If the disk is full.
+   */
+  async take(move: string, step: MoveStep): Promise<void> {
+    if (step === "complete") {
+      this.#checkMove(move);
+      this.#isComplete = true;
+    } else if (step === "restart" || move !== this.#move) {
+      this.#isComplete = false;
+      this.#written = new Set();
+    }
+    this.#move = move;
+    const saved = this.#saving.then(() => this.#save());
+    this.#saving = saved.catch(() => {});
+    await saved;
+  }
+
+  #note(key: string): void {
+    if (this.#move === undefined || this.#written === undefined) return;
+    if (this.#written.size < MOST_KEYS) this.#written.add(key);
+    else this.#written = undefined;
+  }
+
+  /** A server that came back with an empty disk takes what it gets. */
+  #checkMove(move: string): void {
+    if (this.#move === undefined || this.#move === move) return;
+    throw new AnotherMoveError(`Another move has begun since: ${this.#move}, not ${move}`);
+  }
+
+  #checkKey(key: string): void {
+    if (this.#written !== undefined && !this.#written.has(key)) return;
+    throw new PreconditionFailedError(
+      "Precondition failed: a client has written the key since the move began, or may have",
+    );
+  }
+
+  async #save(): Promise<void> {
+    const path = join(this.#folder, NEW_FILE_NAME);
+    const text = JSON.stringify({ move: this.#move, complete: this.#isComplete }) + "\n";
+    try {
+      await this.#files.remove(path).catch((error) => {
+        if (!(error instanceof Deno.errors.NotFound)) throw error;
+      });
+      const file = await this.#files.create(path);
+      try {
+        await writeAll(file, new TextEncoder().encode(text));
+        await file.syncData();
+      } finally {
+        file.close();
+      }
+      await this.#files.rename(path, join(this.#folder, FILE_NAME));
+      await this.#files.syncFolder(this.#folder);
+    } catch (error) {
+      throw refusedOr("Cannot write the note of a move", error);
+    }
+  }
+}
+
+/** Called with the key of a write before it, or behind a value that took its time to come in. */
+interface WriteHooks {
+  readonly set: (key: string) => void;
+  readonly delete: (key: string) => void;
+  readonly arrived?: (key: string) => void;
+}
+
+/** A store whose writes fail where a hook throws. */
+class HookedStore implements Store {
+  readonly #store: Store;
+  readonly #hooks: WriteHooks;
+
+  constructor(store: Store, hooks: WriteHooks) {
+    this.#store = store;
+    this.#hooks = hooks;
+  }
+
+  get size(): number {
+    return this.#store.size;
+  }
+
+  get writes(): number {
+    return this.#store.writes;
+  }
+
+  get(key: string): ReturnType<Store["get"]> {
+    return this.#store.get(key);
+  }
+
+  set(key: string, value: Value | IncomingValue, condition?: Condition): Promise<SetResult> {
+    try {
+      this.#hooks.set(key);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    const saved = this.#store.set(key, value, condition);
+    return value instanceof Value ? saved : saved.finally(() => this.#hooks.arrived?.(key));
+  }
+
+  delete(key: string, condition?: Condition): Promise<boolean> {
+    try {
+      this.#hooks.delete(key);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    return this.#store.delete(key, condition);
+  }
+
+  list(options?: ListOptions): string[] {
+    return this.#store.list(options);
+  }
+
+  close(): Promise<void> {
+    return this.#store.close();
+  }
+}
+
+async function readRemembered(path: string, files: Files): Promise<Remembered | undefined> {
+  let file: OpenFile;
+  try {
+    file = await files.open(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
+  const bytes = new Uint8Array(MOST_BYTES);
+  let length = 0;
+  try {
+    for (let read: number | null = 0; read !== null && length < MOST_BYTES; length += read ?? 0) {
+      read = await file.read(bytes.subarray(length));
+    }
+  } finally {
+    file.close();
+  }
+  const parsed: unknown = JSON.parse(new TextDecoder().decode(bytes.subarray(0, length)));
+  if (isObject(parsed) && typeof parsed.move === "string" && typeof parsed.complete === "boolean") {
+    return { move: parsed.move, complete: parsed.complete };
+  }
+  throw new SyntaxError("it is not a note of a move");
+}

@@ -1,0 +1,40 @@
+/** Queries of targets, as client libraries write them: application/x-www-form-urlencoded (WHATWG URL). */
+import { InvalidQueryError } from "../errors.ts";
+
+/**
+ * The fields of a query by their names; of several with one name the last counts. A `+` is a blank.
+ *
+ * @param names Those that are known.
+ * @throws {InvalidQueryError} If another name is there, or an escape is none.
+ */
+export function parseQuery<Name extends string>(
+  query: string,
+  names: readonly Name[],
+): ReadonlyMap<Name, string> {
+  const fields = new Map<Name, string>();
+  for (const pair of query.split("&")) {
+    if (pair === "") continue;
+    const equals = pair.indexOf("=");
+    const given = decode(equals < 0 ? pair : pair.slice(0, equals));
+    const name = names.find((one) => one === given);
+    if (name === undefined) {
+      const known = names.length === 0 ? "this route takes none" : `expected ${names.join(", ")}`;
+      throw new InvalidQueryError(`Invalid query: ${known}: "${pair}"`);
+    }
+    fields.set(name, equals < 0 ? "" : decode(pair.slice(equals + 1)));
+  }
+  return fields;
+}
+
+/** Refuses a query where none is known. @throws {InvalidQueryError} If there is one. */
+export function refuseQuery(query: string): void {
+  if (query !== "") parseQuery(query, []);
+}
+
+function decode(text: string): string {
+  try {
+    return decodeURIComponent(text.replaceAll("+", " "));
+  } catch {
+    throw new InvalidQueryError("Invalid escape: the query is not percent-encoded UTF-8");
+  }
+}

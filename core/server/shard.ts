@@ -1,0 +1,199 @@
+/** One shard as a running server: folder, port, store and handler, started and stopped in order. */
+import { delay } from "@std/async/delay";
+import { BrowserGuard } from "../http/browser_guard.ts";
+import { DataDir } from "../storage/data_dir.ts";
+import { connectionsWithin, raiseDescriptorLimit } from "../system/process.ts";
+import { denoFiles } from "../system/deno_files.ts";
+import { diskRoom } from "../system/disk.ts";
+import { fileSystemId } from "../system/disk.ts";
+import { messageOf, type StorageFailedError } from "../errors.ts";
+import { Guard, type TokenSource } from "./guard.ts";
+import { createHandler } from "./handler.ts";
+import { type HttpLimits } from "../http/types.ts";
+import { type JournalStore } from "../storage/journal_store.ts";
+import { Lifecycle } from "./lifecycle.ts";
+import { RequestMetrics } from "./metrics.ts";
+import { Metrics } from "./metrics_page.ts";
+import { MoveWatch } from "./move_watch.ts";
+import { openJournalStore } from "../storage/open_journal_store.ts";
+import { reserveBytesOf } from "../storage/reserve.ts";
+import { ShardPort, type ShardPortOptions } from "./shard_port.ts";
+import { VERSION } from "../version.ts";
+
+export { parseHostName } from "../http/browser_guard.ts";
+
+/** What a shard is started with. */
+export interface ShardOptions extends ShardPortOptions {
+  /** Asks for one of these tokens; without it everyone may read and write. */
+  readonly tokens: TokenSource | undefined;
+  /**
+   * Host names that data is served under besides addresses and `localhost`, as `parseHostName` gives
+   * them. Where it is `undefined`, any name will do unless the port is reached by this machine alone.
+   */
+  readonly allowedHosts: readonly string[] | undefined;
+  readonly dataDir: string;
+  /** The largest value that is taken, in bytes. */
+  readonly maxValueBytes: number;
+  /** Memory for values that are on the disk as well, in bytes. */
+  readonly cacheBytes: number;
+  /** The size at which the journal slows writers down, in bytes. */
+  readonly journalBytes: number;
+  /** Called once it listens, with HOST:PORT; data routes may still answer 503 then. */
+  readonly onListen?: (address: string) => void;
+}
+
+/**
+ * How long the journal may be turned into key files at the end (milliseconds), so that a Pod ends
+ * within its grace period; the next start replays what is left.
+ */
+const CHECKPOINT_TIMEOUT_MS = 3000;
+
+/** What a running shard consists of. */
+interface ShardParts {
+  readonly port: ShardPort;
+  readonly guard: Guard | undefined;
+  readonly lifecycle: Lifecycle;
+  readonly dataDir: DataDir;
+  readonly store: JournalStore;
+}
+
+/** A running shard. */
+export class Shard {
+  /** Rejects when the disk failed so that nothing on it can be trusted: the process has to end. */
+  readonly failed: Promise<never>;
+  readonly #parts: ShardParts;
+
+  private constructor(parts: ShardParts, failed: Promise<never>) {
+    this.#parts = parts;
+    this.failed = failed;
+  }
+
+  /**
+   * Takes the folder, listens, then opens the store: a port that is taken is noticed before a long
+   * replay, and probes are answered during it.
+   *
+   * @throws {StartError} If the folder or the port cannot be had.
+   * @throws {StorageFailedError} If what is on disk is damaged.
+   */
+  static async start(options: ShardOptions): Promise<Shard> {
+    const { log, dataDir: path } = options;
+    const dataDir = await DataDir.open(path);
+    const lifecycle = new Lifecycle(path);
+    const guard = options.tokens === undefined ? undefined : await Guard.open(options.tokens, log);
+    let store: JournalStore | undefined = undefined;
+    let moves: MoveWatch | undefined = undefined;
+    const requests = new RequestMetrics();
+    const room = () => diskRoom(path);
+    const reserveBytes = async () => {
+      const { usedBytes, freeBytes } = await room();
+      return reserveBytesOf(usedBytes + freeBytes);
+    };
+    const metrics = new Metrics({
+      requests,
+      store: () => store?.metrics,
+      connections: () => port.connections,
+      abandoned: () => port.abandoned,
+      ready: () => lifecycle.phase === "serving",
+      room,
+      version: VERSION,
+    });
+    const fileSystem = await fileSystemId(path);
+    const handlerOf = (isLocal: boolean) =>
+      createHandler({
+        store: () => moves?.clients,
+        moves: () => moves,
+        lifecycle,
+        guard,
+        browserGuard: new BrowserGuard(hostNames(options, isLocal)),
+        room,
+        fileSystem,
+        journalBytes: options.journalBytes,
+        requests,
+        metrics: () => metrics.page(),
+        maxValueBytes: options.maxValueBytes,
+        log,
+      });
+    const http = withinDescriptors(options);
+    const port = await ShardPort.open({ ...options, http }, { handlerOf, lifecycle, requests });
+    const { address } = port;
+    const holder = {
+      pid: Deno.pid,
+      host: Deno.hostname(),
+      address,
+      ...(port.health === undefined ? {} : { health: port.health }),
+      since: new Date().toISOString(),
+    };
+    await dataDir.announce(holder).catch((error) => {
+      // As on a full disk; the lock holds all the same, and keys can be served.
+      log("warn", "cannot write who holds the data directory", { error: messageOf(error) });
+    });
+    options.onListen?.(address);
+    const { promise: failed, reject: onFatal } = Promise.withResolvers<never>();
+    // Whoever runs the shard looks at it; until then it must not count as unhandled.
+    failed.catch(() => {});
+    store = await openJournalStore(path, {
+      cacheBytes: options.cacheBytes,
+      journalBytes: options.journalBytes,
+      reserveBytes: await reserveBytes(),
+      closeTimeoutMs: CHECKPOINT_TIMEOUT_MS,
+      log,
+      onFatal: (error: StorageFailedError) => onFatal(error),
+    });
+    moves = await MoveWatch.open(store, dataDir.hiddenPath, denoFiles, log);
+    lifecycle.started();
+    log("info", "listening", { address, data: path, keys: store.size });
+    if (lifecycle.phase === "shutting down") log("warn", "not serving", { why: lifecycle.reason });
+    if (!port.isLocal) warnOfStrangers(options, address);
+    return new Shard({ port, guard, lifecycle, dataDir, store }, failed);
+  }
+
+  /**
+   * Answers 503 to everything new for `drainMs`, so that clients which still know the address learn
+   * to back off, then waits for what is in flight and closes.
+   */
+  async stop(drainMs: number): Promise<void> {
+    const { port, guard, lifecycle, dataDir, store } = this.#parts;
+    lifecycle.drain();
+    await delay(drainMs);
+    guard?.close();
+    // On a slow disk saves may wait for room in the journal: they are told.
+    await port.close(() => store.refuseWaiting());
+    await store.close();
+    dataDir.close();
+  }
+}
+
+/** The names that the Host of a request may have, `undefined` for any. */
+function hostNames(
+  { allowedHosts, host }: ShardOptions,
+  isLocal: boolean,
+): readonly string[] | undefined {
+  // No name of the network leads to loopback, unless another site makes its own do so.
+  if (allowedHosts === undefined && !isLocal) return undefined;
+  return [host.toLowerCase(), ...allowedHosts ?? []];
+}
+
+/** Limits with no more connections than the process can have open; says so where these are fewer. */
+function withinDescriptors({ http, log }: ShardOptions): HttpLimits {
+  const limit = raiseDescriptorLimit();
+  if (limit === undefined) return http;
+  const maxConnections = connectionsWithin(limit);
+  if (maxConnections >= http.maxConnections) return http;
+  log("warn", "fewer connections than --max-connections: ulimit -n allows no more open files", {
+    connections: maxConnections,
+    maxConnections: http.maxConnections,
+    openFiles: limit,
+  });
+  return { ...http, maxConnections };
+}
+
+/** Says on start what everyone on the network can do. */
+function warnOfStrangers({ tokens, certificate, log }: ShardOptions, address: string): void {
+  if (tokens === undefined) {
+    log("warn", "open: anyone who can reach this port can read and write, see --token-file", {
+      address,
+    });
+  } else if (certificate === undefined) {
+    log("warn", "not encrypted: anyone on the way can read the token, see --tls-cert", { address });
+  }
+}

@@ -1,0 +1,246 @@
+/** The content types of values that have another one than the default. */
+import { crc32 } from "node:zlib";
+import { join } from "@std/path";
+import { type Files, isDiskFull, type OpenFile } from "../system/files.ts";
+import type { Log } from "../log.ts";
+import { DEFAULT_CONTENT_TYPE } from "../protocol.ts";
+import { failedError, writeAll } from "../system/files.ts";
+
+/** On-disk name in the hidden folder. */
+const FILE_NAME = "content-types";
+const NEW_FILE_NAME = "content-types.new";
+
+// A file of this many lines that say nothing any more is not worth to be written anew.
+const TOLERATED_LINES = 1000;
+
+/** A key and the content type that it has from now on. */
+export type TypeChange = readonly [key: string, contentType: string];
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+
+/**
+ * A plain file cannot say its content type, so a text file says it for all keys: one line a change,
+ * `CRC-32 ["key","type"]`, the last one counts. It is written by the checkpoint before the journal
+ * segment with the same change is dropped; so a line that is torn is one that will be written again.
+ */
+export class ContentTypes {
+  readonly #types = new Map<string, string>();
+  readonly #folder: string;
+  readonly #files: Files;
+  #lines = 0;
+  #bytes = 0;
+  #exists = false;
+  #isTorn = false;
+
+  private constructor(folder: string, files: Files) {
+    this.#folder = folder;
+    this.#files = files;
+  }
+
+  /**
+   * Reads the file in `folder`, if there is one. What it says is durable once resolved: a server that
+   * was killed may have written it and not flushed it, and what is in it is not written again.
+   *
+   * @param isNew Whether no server has used the folder: else there must be a file, and it is told if there is none.
+   * @throws {StorageFailedError} If it cannot be flushed.
+   */
+  static async open(
+    folder: string,
+    { files, log, isNew }: { readonly files: Files; readonly log: Log; readonly isNew: boolean },
+  ): Promise<ContentTypes> {
+    const types = new ContentTypes(folder, files);
+    try {
+      await files.remove(join(folder, NEW_FILE_NAME));
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
+    await types.#load(log);
+    if (types.#exists) await flush(folder, files);
+    else await types.#begin(isNew, log);
+    return types;
+  }
+
+  /** Makes the file, so that its absence tells something. */
+  async #begin(isNew: boolean, log: Log): Promise<void> {
+    const path = join(this.#folder, FILE_NAME);
+    if (!isNew) {
+      log(
+        "warn",
+        "the list of content types is gone: values have the default one until they are saved again",
+        {
+          file: path,
+        },
+      );
+    }
+    try {
+      (await this.#files.create(path)).close();
+      this.#exists = true;
+    } catch (error) {
+      // The first one that there is to say makes it.
+      if (!isDiskFull(error)) throw error;
+    }
+  }
+
+  /** Returns the content type that the value in the file of `key` has. */
+  get(key: string): string {
+    return this.#types.get(key) ?? DEFAULT_CONTENT_TYPE;
+  }
+
+  /** Records changes; durable once resolved. Rejects where the disk does. Calls must not overlap. */
+  async put(changes: Iterable<TypeChange>): Promise<void> {
+    let text = "";
+    const news: TypeChange[] = [];
+    for (const change of changes) {
+      const [key, type] = change;
+      if (this.get(key) === type) continue;
+      text += formatLine(key, type);
+      news.push(change);
+    }
+    if (news.length === 0) return;
+    const merged = new Map(this.#types);
+    apply(merged, news);
+    if (this.#isTorn || this.#lines + news.length > 2 * merged.size + TOLERATED_LINES) {
+      await this.#rewrite(merged);
+    } else {
+      await this.#append(encoder.encode(text), news.length);
+    }
+    apply(this.#types, news);
+  }
+
+  async #append(bytes: Uint8Array, lines: number): Promise<void> {
+    const path = join(this.#folder, FILE_NAME);
+    const file = this.#exists
+      ? await this.#files.open(path, { write: true })
+      : await this.#files.create(path);
+    try {
+      // Whatever goes wrong from here, what is behind the good lines must not stay.
+      this.#isTorn = true;
+      this.#exists = true;
+      file.seek(this.#bytes);
+      await writeAll(file, bytes);
+      await file.syncData();
+    } finally {
+      file.close();
+    }
+    if (this.#bytes === 0) await this.#files.syncFolder(this.#folder);
+    this.#isTorn = false;
+    this.#bytes += bytes.length;
+    this.#lines += lines;
+  }
+
+  async #rewrite(types: ReadonlyMap<string, string>): Promise<void> {
+    const path = join(this.#folder, NEW_FILE_NAME);
+    let text = "";
+    for (const [key, type] of types) text += formatLine(key, type);
+    const bytes = encoder.encode(text);
+    const file = await this.#files.create(path);
+    try {
+      await writeAll(file, bytes);
+      await file.syncData();
+    } catch (error) {
+      file.close();
+      await this.#files.remove(path);
+      throw error;
+    }
+    file.close();
+    // Should the folder not be flushed, what is known of the file is not true any more.
+    this.#isTorn = true;
+    await this.#files.rename(path, join(this.#folder, FILE_NAME));
+    await this.#files.syncFolder(this.#folder);
+    this.#exists = true;
+    this.#isTorn = false;
+    this.#bytes = bytes.length;
+    this.#lines = types.size;
+  }
+
+  async #load(log: Log): Promise<void> {
+    let file: OpenFile;
+    try {
+      file = await this.#files.open(join(this.#folder, FILE_NAME));
+    } catch (error) {
+      if (error instanceof Deno.errors.NotFound) return;
+      throw error;
+    }
+    this.#exists = true;
+    const bytes = new Uint8Array(file.facts().size);
+    try {
+      for (let length = 0; length < bytes.length;) {
+        const read = await file.read(bytes.subarray(length));
+        if (read === null) break;
+        length += read;
+      }
+    } finally {
+      file.close();
+    }
+    this.#bytes = bytes.length;
+    let bad = 0;
+    for (const line of decoder.decode(bytes).split("\n")) {
+      if (line === "") continue;
+      const change = parseLine(line);
+      if (change === undefined) bad++;
+      else apply(this.#types, [change]);
+      this.#lines++;
+    }
+    if (bad > 0) {
+      this.#isTorn = true;
+      log("warn", "ignored damaged lines in the list of content types", {
+        file: join(this.#folder, FILE_NAME),
+        lines: bad,
+      });
+    } else if (bytes.length > 0 && bytes.at(-1) !== NEWLINE) {
+      this.#isTorn = true;
+    }
+  }
+}
+
+async function flush(folder: string, files: Files): Promise<void> {
+  try {
+    const file = await files.open(join(folder, FILE_NAME), { write: true });
+    try {
+      await file.syncData();
+    } finally {
+      file.close();
+    }
+    await files.syncFolder(folder);
+  } catch (error) {
+    throw failedError("Cannot flush the content types", error);
+  }
+}
+
+const NEWLINE = 0x0a;
+
+function apply(types: Map<string, string>, changes: Iterable<TypeChange>): void {
+  for (const [key, type] of changes) {
+    if (type === DEFAULT_CONTENT_TYPE) types.delete(key);
+    else types.set(key, interned(type));
+  }
+}
+
+// Many keys have few types: one string for all of them, not one each.
+const known = new Map<string, string>();
+
+function interned(type: string): string {
+  const same = known.get(type);
+  if (same !== undefined) return same;
+  if (known.size < 1000) known.set(type, type);
+  return type;
+}
+
+function formatLine(key: string, type: string): string {
+  const json = JSON.stringify([key, type]);
+  return `${checksum(json)} ${json}\n`;
+}
+
+function checksum(json: string): string {
+  return crc32(json).toString(16).padStart(8, "0");
+}
+
+function parseLine(line: string): TypeChange | undefined {
+  const json = line.slice(9);
+  if (line.slice(0, 9) !== checksum(json) + " ") return undefined;
+  const parsed: unknown = JSON.parse(json);
+  if (!Array.isArray(parsed) || parsed.length !== 2) return undefined;
+  const [key, type]: unknown[] = parsed;
+  return typeof key === "string" && typeof type === "string" ? [key, type] : undefined;
+}

@@ -1,0 +1,315 @@
+/**
+ * The store of a shard: a journal in front of plain files. What a save does, in order: its record is
+ * appended to the journal and flushed, with all others that came meanwhile; it becomes visible; it is
+ * acknowledged; the checkpoint makes a file of it. A value that is large goes to a file of its own
+ * first, which the record names and the checkpoint renames; so all writes of a key stand in one
+ * order, that of the journal.
+ */
+import { Checkpointer, type CheckpointParts } from "./checkpoint.ts";
+import { type CommitHost, CommitQueue, type Parting } from "./commit_queue.ts";
+import { ShuttingDownError, StorageFailedError } from "../errors.ts";
+import type { KeyIndex } from "./key_index.ts";
+import { LargeWriter } from "./large_value.ts";
+import { type StoreMetrics } from "../store.ts";
+import { LargeFile } from "./overlay.ts";
+import { PendingDelete, PendingSet, type PendingWrite } from "./pending_write.ts";
+import {
+  type Condition,
+  type IncomingValue,
+  type LargeValue,
+  type ListOptions,
+  type SetResult,
+  type Store,
+} from "../store.ts";
+import { LARGE_VALUE_BYTES } from "../protocol.ts";
+import { Value } from "../value.ts";
+import type { ValueCache } from "./value_cache.ts";
+import { ValueReader } from "./value_reader.ts";
+import { decideConditions } from "./write_conditions.ts";
+
+/** What a {@link JournalStore} is made of. */
+export interface JournalStoreParts extends Omit<CheckpointParts, "failed"> {
+  readonly index: KeyIndex;
+  /** The values in memory that are in key files as well. */
+  readonly cache: ValueCache;
+  /** How long `close` may wait for writes and write key files, milliseconds. */
+  readonly closeTimeoutMs: number;
+  readonly parting?: Parting | undefined;
+  readonly onFatal: (error: StorageFailedError) => void;
+}
+
+/**
+ * A {@link Store} on a folder of plain files. Readers see only what is durable. After a failure of
+ * the disk every call rejects.
+ */
+export class JournalStore implements Store {
+  readonly #parts: JournalStoreParts;
+  readonly #index: KeyIndex;
+  readonly #queue: CommitQueue;
+  readonly #checkpointer: Checkpointer;
+  readonly #reader: ValueReader;
+  readonly #largeWriter: LargeWriter;
+  /** Of keys with a large write on its way: when the last write that was called has been queued. */
+  readonly #turns = new Map<string, Promise<void>>();
+  /** Values on their way in from afar. */
+  readonly #arrivals = new Set<Promise<unknown>>();
+  /** Files of large values that were replaced, being removed. */
+  readonly #removals = new Set<Promise<void>>();
+  #failure: StorageFailedError | undefined;
+  #writes = 0;
+  #hits = 0;
+  #misses = 0;
+
+  constructor(parts: JournalStoreParts) {
+    const failed = (error: StorageFailedError) => this.#fail(error);
+    this.#parts = parts;
+    this.#index = parts.index;
+    this.#queue = new CommitQueue(parts.journal, this.#commitHost(), parts.parting);
+    this.#checkpointer = new Checkpointer({ ...parts, failed }, this.#queue);
+    this.#reader = new ValueReader(parts);
+    this.#largeWriter = new LargeWriter(parts.hiddenFolder, parts.files, {
+      check: () => parts.reserve.checkSave(),
+      make: () => parts.journal.removeSpares(),
+    });
+    this.#queue.release();
+    this.#checkpointer.begin();
+  }
+
+  get size(): number {
+    return this.#index.size;
+  }
+
+  get writes(): number {
+    return this.#writes;
+  }
+
+  /** What is known of its state, at no cost. */
+  get metrics(): StoreMetrics {
+    const { journal } = this.#parts;
+    const { done, failures, lastMs } = this.#checkpointer.progress;
+    return {
+      keys: this.#index.size,
+      cacheHits: this.#hits,
+      cacheMisses: this.#misses,
+      journalBytes: journal.bytes,
+      journalSegments: journal.segments,
+      flushes: journal.flushes,
+      checkpoints: done,
+      checkpointFailures: failures,
+      lastCheckpointMs: lastMs,
+    };
+  }
+
+  get(
+    key: string,
+  ): Value | LargeValue | undefined | Promise<Value | LargeValue | undefined> {
+    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    const value = this.#reader.inMemory(key);
+    if (value !== undefined) {
+      this.#hits++;
+      return value;
+    }
+    this.#misses++;
+    return this.#reader.get(key);
+  }
+
+  set(key: string, value: Value | IncomingValue, condition?: Condition): Promise<SetResult> {
+    if (!(value instanceof Value)) return this.#setArriving(key, value, condition);
+    const isSmall = value.size <= LARGE_VALUE_BYTES;
+    if (isSmall && !this.#turns.has(key)) return this.#submitSet(key, value, condition);
+    return this.#inTurn(
+      key,
+      isSmall ? Promise.resolve(value) : this.#largeWriter.take(value),
+      (state) => this.#submitSet(key, state, condition),
+    );
+  }
+
+  delete(key: string, condition?: Condition): Promise<boolean> {
+    if (this.#turns.has(key)) {
+      return this.#inTurn(key, Promise.resolve(undefined), () => {
+        return this.#submitDelete(key, condition);
+      });
+    }
+    return this.#submitDelete(key, condition);
+  }
+
+  list(options?: ListOptions): string[] {
+    if (this.#failure !== undefined) throw this.#failure;
+    return this.#index.list(options);
+  }
+
+  /** Rejects writes that wait for room in the journal, and all new ones: the server ends. */
+  refuseWaiting(): void {
+    this.#queue.end(
+      new ShuttingDownError("Shutting down: nothing was changed, the old value stands"),
+    );
+  }
+
+  /**
+   * Waits for writes under way, also for those that have to wait for room, and turns all of the
+   * journal into key files: what is left is a folder of plain files. When time is up, writes that
+   * still have no room are rejected; what is no file by then, or cannot be because the disk is full,
+   * stays in the journal for the next start.
+   */
+  async close(): Promise<void> {
+    const { closeTimeoutMs } = this.#parts;
+    const endMs = performance.now() + closeTimeoutMs;
+    const limit = closeTimeoutMs < Infinity
+      ? setTimeout(() => this.refuseWaiting(), closeTimeoutMs)
+      : undefined;
+    while (this.#arrivals.size > 0) await Promise.allSettled(this.#arrivals);
+    while (this.#turns.size > 0) await Promise.all(this.#turns.values());
+    await this.#queue.idle();
+    clearTimeout(limit);
+    this.refuseWaiting();
+    if (this.#failure === undefined) {
+      await this.#checkpointer.finish(Math.max(0, endMs - performance.now()));
+    }
+    if (this.#failure !== undefined) await this.#checkpointer.abandon();
+    await Promise.all(this.#removals);
+    if (this.#failure === undefined) await this.#parts.journal.close();
+    else await this.#parts.journal.abandon();
+  }
+
+  #submitSet(
+    key: string,
+    state: Value | LargeFile,
+    condition: Condition | undefined,
+  ): Promise<SetResult> {
+    try {
+      this.#parts.reserve.checkSave();
+      this.#parts.keyFiles.checkFree(key);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    if (state instanceof Value) state.compact();
+    const write = new PendingSet(key, state, condition);
+    this.#queue.submit(write);
+    return write.promise;
+  }
+
+  #submitDelete(key: string, condition: Condition | undefined): Promise<boolean> {
+    const write = new PendingDelete(key, condition);
+    // Nothing to write, and nothing under way that could bring the key.
+    if (!this.#queue.isBusy && condition === undefined && !this.#index.has(key)) {
+      if (this.#failure !== undefined) write.fail(this.#failure);
+      else write.succeed();
+    } else {
+      this.#queue.submit(write);
+    }
+    return write.promise;
+  }
+
+  /** A value that comes from afar takes its turn when it is here: a slow sender holds up nobody. */
+  async #setArriving(
+    key: string,
+    value: IncomingValue,
+    condition: Condition | undefined,
+  ): Promise<SetResult> {
+    const arriving = this.#largeWriter.take(value);
+    this.#arrivals.add(arriving);
+    let state: Value | LargeFile;
+    try {
+      state = await arriving;
+    } catch (error) {
+      if (error instanceof StorageFailedError) this.#fail(error);
+      throw error;
+    } finally {
+      this.#arrivals.delete(arriving);
+    }
+    return await this.#inTurn(key, Promise.resolve(state), (here) => {
+      return this.#submitSet(key, here, condition);
+    });
+  }
+
+  /** Submits a write when its value has arrived and those called before it are submitted. */
+  async #inTurn<S extends Value | LargeFile | undefined, R>(
+    key: string,
+    arriving: Promise<S>,
+    submit: (state: S) => Promise<R>,
+  ): Promise<R> {
+    const before = this.#turns.get(key);
+    const { promise: turn, resolve: endTurn } = Promise.withResolvers<void>();
+    this.#turns.set(key, turn);
+    let large: LargeFile | undefined;
+    try {
+      let settled: Promise<R> | undefined;
+      try {
+        const state = await arriving;
+        if (state instanceof LargeFile) large = state;
+        await before;
+        settled = submit(state);
+      } finally {
+        // Also where this one failed, the next has to wait for those before.
+        await before;
+        if (this.#turns.get(key) === turn) this.#turns.delete(key);
+        endTurn();
+      }
+      return await settled;
+    } catch (error) {
+      if (error instanceof StorageFailedError) this.#fail(error);
+      else if (large !== undefined) await this.#removeFile(large.path);
+      throw error;
+    }
+  }
+
+  #commitHost(): CommitHost {
+    const { journal, overlay, journalBytes, reserve } = this.#parts;
+    return {
+      room: () => {
+        const used = Math.max(journal.bytes, overlay.bytes);
+        // With nothing to checkpoint a write of any size must get through.
+        return used === 0 ? Math.max(journalBytes, 1) : journalBytes - used;
+      },
+      decide: (writes) => {
+        return decideConditions(writes, {
+          has: (key) => this.#index.has(key),
+          etagOf: (key) => this.#reader.etagOf(key),
+        });
+      },
+      apply: (write, segment) => this.#apply(write, segment),
+      giveRoomToDeletes: () => reserve.giveUp(),
+      hasRoomForDeletes: () => Math.max(journal.bytes, overlay.bytes) < 2 * journalBytes,
+      isSegmentFull: () => this.#checkpointer.isSegmentFull,
+      committed: () => this.#checkpointer.committed(),
+      full: () => this.#checkpointer.hurry(),
+      failed: (error) => this.#fail(error),
+    };
+  }
+
+  #apply({ key, state }: PendingWrite, segment: number): boolean {
+    this.#writes++;
+    const replaced = this.#parts.overlay.put(key, state, segment);
+    if (replaced instanceof LargeFile && replaced !== state) this.#removeReplaced(replaced);
+    this.#reader.changed(key);
+    if (state === undefined) return this.#index.delete(key);
+    // What has a state there is in the index, whose look-up costs a miss of the processor's cache or two.
+    return replaced !== undefined || !this.#index.add(key);
+  }
+
+  #removeReplaced(large: LargeFile): void {
+    if (large.isPlaced) return;
+    const removal = this.#removeFile(large.path).finally(() => this.#removals.delete(removal));
+    this.#removals.add(removal);
+  }
+
+  async #removeFile(path: string): Promise<void> {
+    try {
+      await this.#parts.files.remove(path);
+    } catch (error) {
+      if (error instanceof Deno.errors.NotFound) return;
+      // It is removed at the next start.
+      this.#parts.log("warn", "cannot remove the file of a value that was replaced", {
+        file: path,
+      });
+    }
+  }
+
+  #fail(error: StorageFailedError): void {
+    if (this.#failure !== undefined) return;
+    this.#failure = error;
+    this.#queue.fail(error);
+    void this.#checkpointer.abandon();
+    this.#parts.onFatal(error);
+  }
+}

@@ -1,0 +1,301 @@
+/** Turns one segment of the journal into key files. */
+import { StoppedError, StorageFailedError } from "../errors.ts";
+import type { ContentTypes, TypeChange } from "./content_types.ts";
+import {
+  type Files,
+  type FileSystem,
+  isExhausted,
+  isFolderInTheWay,
+  type OpenFile,
+} from "../system/files.ts";
+import type { KeyFiles } from "./key_files.ts";
+import { LargeFile, type Overlay, type OverlayEntry } from "./overlay.ts";
+import { type GroupHost, SegmentGroup } from "./key_file_group.ts";
+import { type Value } from "../value.ts";
+import { DEFAULT_CONTENT_TYPE } from "../protocol.ts";
+import { failedError, refusedOr, writeAll } from "../system/files.ts";
+
+/** On-disk name: files that become key files. */
+export const SAVE_PREFIX = "save-";
+
+// How many entries become files between two looks at who waits for their memory.
+const PROGRESS_ENTRIES = 64;
+// Not more files than this are flushed with one flush of the file system, so that it is a short one.
+const MOST_TOGETHER = 512;
+
+/** What a {@link SegmentWriter} works on. */
+export interface SegmentParts {
+  readonly folder: string;
+  readonly hiddenFolder: string;
+  readonly files: Files;
+  readonly overlay: Overlay;
+  readonly keyFiles: KeyFiles;
+  readonly contentTypes: ContentTypes;
+}
+
+/** How fast, and whether at all. */
+export interface SegmentPace {
+  /** How many files to work on at the same time. */
+  concurrency(): number;
+  /** How long to leave the disk to others after work on it (both milliseconds). */
+  pauseMs(workMs: number): number;
+  isStopped(): boolean;
+  /** To be called before a file is made. @throws {StorageFullError} If there is no room that it may have. */
+  checkRoom(): void;
+  /** Called when memory has become free. */
+  progressed(): void;
+}
+
+/**
+ * Writes segments, in this order:
+ *
+ * 1. the content types that change, flushed;
+ * 2. for each key whose newest write is in the segment: temporary file, flush, rename; or unlink;
+ * 3. flush of the folder.
+ *
+ * Of a key with a newer write in a later segment nothing is written: that segment brings it.
+ */
+export class SegmentWriter {
+  readonly #parts: SegmentParts;
+  readonly #pace: SegmentPace;
+  /** Whether the folder of key files has changed since its last flush. */
+  #isFolderDirty = false;
+  #fileCount = 0;
+  /** For segments with many keys, once there was one. */
+  #fileSystem: FileSystem | undefined;
+  #placedCount = 0;
+  #blocked: OverlayEntry[] = [];
+
+  constructor(parts: SegmentParts, pace: SegmentPace) {
+    this.#parts = parts;
+    this.#pace = pace;
+  }
+
+  /**
+   * Writes a sealed segment; then it may be dropped, if the entries that are returned are kept: a
+   * folder is in the way of their files. What was written when it rejects is not written again the
+   * next time.
+   *
+   * @throws {StorageFailedError} If the disk failed.
+   * @throws {StoppedError} If it was told to stop.
+   */
+  async write(segment: number): Promise<readonly OverlayEntry[]> {
+    const { overlay, files, folder, contentTypes } = this.#parts;
+    const entries = overlay.entriesOf(segment);
+    await putTypes(contentTypes, typeChanges(entries));
+    this.#blocked = [];
+    await this.#writeEntries(entries);
+    if (this.#isFolderDirty) {
+      try {
+        await files.syncFolder(folder);
+      } catch (error) {
+        // What could not be opened is flushed by the next attempt: none of these files is written again.
+        throw isExhausted(error) ? error : failedError("Cannot flush the data directory", error);
+      }
+      this.#isFolderDirty = false;
+    }
+    return this.#blocked.filter((entry) => entry.isPending);
+  }
+
+  /**
+   * Removes the files of deleted keys, also of segments whose turn has not come: on a full disk those before may
+   * wait for this room. Resolves to whether there were any. Errors as of `write`.
+   */
+  async removeDeleted(): Promise<boolean> {
+    const deleted = this.#parts.overlay.deletes();
+    this.#blocked = [];
+    await this.#forEach(deleted, (entry) => this.#writeEntry(entry));
+    return deleted.some((entry) => !entry.isPending);
+  }
+
+  /** Lets go of what it holds open. */
+  close(): void {
+    this.#fileSystem?.close();
+    this.#fileSystem = undefined;
+  }
+
+  async #writeEntries(entries: readonly OverlayEntry[]): Promise<void> {
+    const { files, hiddenFolder } = this.#parts;
+    const wanted = entries.filter((entry) => entry.isPending);
+    this.#fileSystem ??= files.openFileSystem(hiddenFolder, wanted.length);
+    const fileSystem = this.#fileSystem;
+    if (fileSystem === undefined || wanted.length < fileSystem.leastFiles) {
+      return await this.#forEach(wanted, (entry) => this.#writeEntry(entry));
+    }
+    for (let at = 0; at < wanted.length; at += MOST_TOGETHER) {
+      await this.#writeTogether(wanted.slice(at, at + MOST_TOGETHER), fileSystem);
+    }
+  }
+
+  /** Writes entries by as few calls as there can be. */
+  async #writeTogether(entries: readonly OverlayEntry[], fileSystem: FileSystem): Promise<void> {
+    const { files } = this.#parts;
+    const group = new SegmentGroup(entries, fileSystem, this.#groupHost());
+    const { written } = group;
+    this.#isFolderDirty = true;
+    try {
+      await group.write();
+      // What could not be done together: on its own it tells why.
+      await this.#forEach(entries, async (entry) => {
+        await this.#writeEntry(entry, written.get(entry));
+        written.delete(entry);
+      });
+    } finally {
+      // Of those that were replaced meanwhile, or could not be renamed.
+      for (const temporary of written.values()) await files.remove(temporary).catch(() => {});
+    }
+  }
+
+  /**
+   * Calls `work` for each entry that is to be written, several at a time. After a failure those under
+   * way are finished, then it is thrown.
+   */
+  #forEach(
+    entries: readonly OverlayEntry[],
+    work: (entry: OverlayEntry) => Promise<void>,
+  ): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const failures: unknown[] = [];
+    let next = 0;
+    let active = 0;
+    const fill = (): void => {
+      while (active < this.#pace.concurrency() && failures.length === 0) {
+        if (this.#pace.isStopped()) failures.push(new StoppedError("Stopped"));
+        const entry = entries[next++];
+        if (entry === undefined) break;
+        if (!entry.isPending) continue;
+        active++;
+        work(entry).catch((error) => {
+          // One key whose file cannot be written must not hold up the others.
+          if (isFolderInTheWay(error)) this.#blocked.push(entry);
+          else failures.push(error);
+        }).finally(() => {
+          active--;
+          fill();
+        });
+      }
+      if (active > 0) return;
+      if (failures.length > 0) reject(mostSevere(failures));
+      else resolve();
+    };
+    fill();
+    return promise;
+  }
+
+  /** Writes one entry; `temporary` is a file with its value that is flushed already. */
+  async #writeEntry(entry: OverlayEntry, temporary?: string): Promise<void> {
+    const { keyFiles, files } = this.#parts;
+    const { key, state } = entry;
+    const path = keyFiles.pathToWrite(key);
+    this.#isFolderDirty = true;
+    try {
+      if (state === undefined) await removeIfThere(files, path);
+      else if (state instanceof LargeFile) await this.#placeLarge(entry, state, path);
+      else if (temporary !== undefined) await files.rename(temporary, path);
+      else await this.#save(state, path);
+    } catch (error) {
+      if (isFolderInTheWay(error)) keyFiles.setBlocked(key, true);
+      throw error;
+    }
+    await this.#placed(entry);
+  }
+
+  /** Records that the file of an entry is there, or gone. */
+  async #placed(entry: OverlayEntry): Promise<void> {
+    const { keyFiles, files, overlay } = this.#parts;
+    const { key } = entry;
+    keyFiles.setBlocked(key, false);
+    const odd = keyFiles.oddPath(key);
+    if (odd !== undefined) {
+      await removeIfThere(files, odd);
+      keyFiles.oddRemoved(key);
+    }
+    overlay.placed(entry);
+    if (++this.#placedCount % PROGRESS_ENTRIES === 0) this.#pace.progressed();
+  }
+
+  async #save(value: Value, path: string): Promise<void> {
+    const { files } = this.#parts;
+    this.#pace.checkRoom();
+    const temporary = this.#temporaryPath();
+    const file = await files.create(temporary);
+    try {
+      try {
+        await writeAll(file, value.bytes);
+        await syncFile(file);
+      } finally {
+        file.close();
+      }
+      await files.rename(temporary, path);
+    } catch (error) {
+      await files.remove(temporary).catch(() => {});
+      throw error;
+    }
+  }
+
+  async #placeLarge(entry: OverlayEntry, large: LargeFile, path: string): Promise<void> {
+    const { files } = this.#parts;
+    if (large.isPlaced) return;
+    const from = large.path;
+    large.isPlaced = true;
+    try {
+      await files.rename(from, path);
+    } catch (error) {
+      large.isPlaced = false;
+      // Whoever replaced it meanwhile has left the file to us.
+      if (!entry.isPending) return await files.remove(from).catch(() => {});
+      throw error;
+    }
+    large.path = path;
+  }
+
+  #groupHost(): GroupHost {
+    const { keyFiles } = this.#parts;
+    return {
+      temporaryPath: () => this.#temporaryPath(),
+      pathOf: ({ key }) => keyFiles.pathToWrite(key),
+      placed: (entry) => this.#placed(entry),
+      pace: this.#pace,
+    };
+  }
+
+  #temporaryPath(): string {
+    return `${this.#parts.hiddenFolder}/${SAVE_PREFIX}${this.#fileCount++}`;
+  }
+}
+
+function* typeChanges(entries: readonly OverlayEntry[]): Generator<TypeChange> {
+  for (const entry of entries) {
+    if (!entry.isPending) continue;
+    yield [entry.key, entry.state?.contentType ?? DEFAULT_CONTENT_TYPE];
+  }
+}
+
+async function putTypes(contentTypes: ContentTypes, changes: Iterable<TypeChange>): Promise<void> {
+  try {
+    await contentTypes.put(changes);
+  } catch (error) {
+    throw refusedOr("Cannot write the content types", error);
+  }
+}
+
+async function syncFile(file: OpenFile): Promise<void> {
+  try {
+    await file.syncData();
+  } catch (error) {
+    // Without room or memory the file is written again later: the journal still has the value.
+    throw refusedOr("Cannot flush a key file", error);
+  }
+}
+
+async function removeIfThere(files: Files, path: string): Promise<void> {
+  try {
+    await files.remove(path);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+}
+
+function mostSevere(failures: readonly unknown[]): unknown {
+  return failures.find((failure) => failure instanceof StorageFailedError) ?? failures[0];
+}

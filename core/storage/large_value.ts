@@ -1,0 +1,233 @@
+/** Large values: written to and read from files piece by piece. */
+import { join } from "@std/path";
+import { StorageFullError } from "../errors.ts";
+import { type FileFacts, type Files, isExhausted, type OpenFile } from "../system/files.ts";
+import { LargeFile } from "./overlay.ts";
+import { type IncomingValue, type LargeValue } from "../store.ts";
+import { LARGE_VALUE_BYTES } from "../protocol.ts";
+import { Value } from "../value.ts";
+import { startHash } from "../etag.ts";
+import { busyError, failedError, refusedOr, writeAll } from "../system/files.ts";
+
+/** On-disk name: values on their way to their key's file. */
+export const LARGE_PREFIX = "large-";
+
+const READ_BYTES = 64 * 1024;
+
+/** ETag of a value that was not hashed: it changes with every save, and survives a restart. */
+export function etagOfFile({ inode, modifiedMs, size }: FileFacts): string {
+  return `"${inode.toString(16)}-${Math.round(modifiedMs).toString(16)}-${size.toString(16)}"`;
+}
+
+/** A large value that is read from an open file. */
+export class OpenLargeValue implements LargeValue {
+  readonly size: number;
+  readonly contentType: string;
+  readonly etag: string;
+  #file: OpenFile | undefined;
+
+  constructor(file: OpenFile, facts: FileFacts, contentType: string) {
+    this.#file = file;
+    this.size = facts.size;
+    this.contentType = contentType;
+    this.etag = etagOfFile(facts);
+  }
+
+  open(): ReadableStream<Uint8Array<ArrayBuffer>> {
+    const file = this.#file;
+    if (file === undefined) throw new TypeError("Cannot open a large value twice");
+    this.#file = undefined;
+    let rest = this.size;
+    return new ReadableStream({
+      async pull(controller) {
+        try {
+          const buffer = new Uint8Array(Math.min(READ_BYTES, rest));
+          const read = rest === 0 ? null : await file.read(buffer);
+          if (read !== null) {
+            rest -= read;
+            controller.enqueue(buffer.subarray(0, read));
+          }
+          if (read !== null && rest > 0) return;
+          file.close();
+          controller.close();
+        } catch (error) {
+          file.close();
+          throw error;
+        }
+      },
+      cancel() {
+        file.close();
+      },
+    }, { highWaterMark: 0 });
+  }
+
+  discard(): void {
+    this.#file?.close();
+    this.#file = undefined;
+  }
+}
+
+/** What a {@link LargeWriter} asks about the room on the disk. */
+export interface RoomForLarge {
+  /** @throws {StorageFullError} If there is none that it may have. */
+  check(): void;
+  /** Called where the disk is full; resolves to whether there is more room now. */
+  make(): Promise<boolean>;
+}
+
+/**
+ * Writes large values to temporary files. A file is durable, content and name, before the journal
+ * names it; the checkpoint renames it to the key's file.
+ */
+export class LargeWriter {
+  readonly #folder: string;
+  readonly #files: Files;
+  readonly #room: RoomForLarge;
+  // A name is never used twice, also not by the next server: the journal may still name the file.
+  readonly #prefix = LARGE_PREFIX + crypto.randomUUID().slice(0, 18) + "-";
+  #count = 0;
+  #lastModifiedMs = 0;
+  #nextFolderSync: Promise<void> | undefined;
+  #folderSync: Promise<void> = Promise.resolve();
+
+  constructor(folder: string, files: Files, room: RoomForLarge) {
+    this.#folder = folder;
+    this.#files = files;
+    this.#room = room;
+  }
+
+  /**
+   * Takes in a value: a small one is returned whole, a large one as a file.
+   *
+   * @throws {WriteRefusedError} If there is no room, or no file can be opened for now.
+   * @throws Whatever the incoming chunks throw; nothing stays behind.
+   */
+  async take(value: Value | IncomingValue): Promise<Value | LargeFile> {
+    if (value instanceof Value) {
+      const write = () => this.#write([value.bytes], value.contentType);
+      return await this.#withRoom(write, write);
+    }
+    const chunks = value.chunks[Symbol.asyncIterator]();
+    const first: Uint8Array[] = [];
+    let size = 0;
+    while (size <= LARGE_VALUE_BYTES) {
+      const next = await chunks.next();
+      if (next.done) return new Value(joined(first, size), value.contentType);
+      first.push(next.value);
+      size += next.value.length;
+    }
+    // What was read of it is gone: the next attempt, by whoever sent it, finds the room.
+    return await this.#withRoom(() => this.#write(following(first, chunks), value.contentType));
+  }
+
+  /** Makes room where `write` finds the disk full, and calls `again` if there is one now. */
+  async #withRoom(
+    write: () => Promise<LargeFile>,
+    again?: () => Promise<LargeFile>,
+  ): Promise<LargeFile> {
+    try {
+      return await write();
+    } catch (error) {
+      const isFull = error instanceof StorageFullError;
+      if (!isFull || !await this.#room.make() || again === undefined) throw error;
+      return await again();
+    }
+  }
+
+  async #write(
+    chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+    contentType: string,
+  ): Promise<LargeFile> {
+    const path = join(this.#folder, this.#prefix + this.#count++);
+    const file = await this.#create(path, chunks);
+    try {
+      const content = startHash();
+      for await (const chunk of chunks) {
+        content.update(chunk);
+        await writeChunk(file, chunk);
+      }
+      this.#lastModifiedMs = Math.max(Date.now(), this.#lastModifiedMs + 1);
+      file.setModified(this.#lastModifiedMs);
+      await sync(file);
+      await this.#syncFolder();
+      const facts = file.facts();
+      file.close();
+      const { size } = facts;
+      return new LargeFile(path, {
+        size,
+        contentType,
+        etag: etagOfFile(facts),
+        hash: content.digest(),
+      });
+    } catch (error) {
+      file.close();
+      await this.#files.remove(path).catch(() => {});
+      throw error;
+    }
+  }
+
+  async #create(
+    path: string,
+    chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+  ): Promise<OpenFile> {
+    try {
+      this.#room.check();
+      return await this.#files.create(path);
+    } catch (error) {
+      if (Symbol.asyncIterator in chunks) await chunks[Symbol.asyncIterator]().return?.();
+      throw refusedOr("Cannot make a file for a new value", error);
+    }
+  }
+
+  /** Joins the flush of the folder that begins next: many values share one. */
+  #syncFolder(): Promise<void> {
+    return this.#nextFolderSync ??= this.#folderSync.catch(() => {}).then(() => {
+      this.#nextFolderSync = undefined;
+      this.#folderSync = this.#files.syncFolder(this.#folder).catch((error) => {
+        throw isExhausted(error)
+          ? busyError(error)
+          : failedError("Cannot flush the folder of new values", error);
+      });
+      return this.#folderSync;
+    });
+  }
+}
+
+async function sync(file: OpenFile): Promise<void> {
+  try {
+    await file.syncData();
+  } catch (error) {
+    // Without room or memory: the file goes, and nothing names it.
+    throw refusedOr("Cannot flush a new value", error);
+  }
+}
+
+async function writeChunk(file: OpenFile, chunk: Uint8Array): Promise<void> {
+  try {
+    await writeAll(file, chunk);
+  } catch (error) {
+    throw refusedOr("Cannot write a new value", error);
+  }
+}
+
+function joined(chunks: readonly Uint8Array[], size: number): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(size);
+  let at = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, at);
+    at += chunk.length;
+  }
+  return bytes;
+}
+
+async function* following(
+  first: Iterable<Uint8Array>,
+  rest: AsyncIterator<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
+  try {
+    yield* first;
+    for (let next = await rest.next(); !next.done; next = await rest.next()) yield next.value;
+  } finally {
+    await rest.return?.();
+  }
+}

@@ -1,0 +1,132 @@
+/** Room that is kept for deletes: on a full disk nothing else can make room, and each is written down first. */
+import { join } from "@std/path";
+import { StorageFullError } from "../errors.ts";
+import { type Files, isFileTooLarge, type OpenFile } from "../system/files.ts";
+import { writeAll } from "../system/files.ts";
+
+/** On-disk name in the hidden folder. */
+const FILE_NAME = "reserve";
+
+/** Not more than this (bytes): room for some ten thousand deletes, and they make new room soon. */
+const MOST_BYTES = 1024 * 1024;
+/** And not more than this part of the disk. */
+const DISK_PART = 32;
+
+// What one call fills with random bytes: a file system that compresses would keep no room for others.
+const CHUNK_BYTES = 64 * 1024;
+
+// How soon, at the earliest, it is tried again to make it (milliseconds).
+const RETRY_MS = 250;
+
+/** How much to keep on a disk of so many bytes. */
+export function reserveBytesOf(diskBytes: number): number {
+  return Math.min(MOST_BYTES, Math.floor(diskBytes / DISK_PART));
+}
+
+/**
+ * A file that takes room. It is given up when a delete finds none; until it could be made again what is not a delete
+ * is refused, so that the room is for deletes alone.
+ */
+export class Reserve {
+  readonly #path: string;
+  readonly #files: Files;
+  #bytes: number;
+  #isGivenUp = false;
+  #making: Promise<boolean> | undefined;
+  #triedMs = -Infinity;
+
+  private constructor(folder: string, files: Files, bytes: number) {
+    this.#path = join(folder, FILE_NAME);
+    this.#files = files;
+    this.#bytes = bytes;
+  }
+
+  /** Makes the file in `folder`, of so many bytes, unless it is there; with 0 bytes there is none. */
+  static async open(folder: string, files: Files, bytes: number): Promise<Reserve> {
+    const reserve = new Reserve(folder, files, bytes);
+    if (await reserve.#size() >= Math.max(bytes, 1)) return reserve;
+    if (bytes > 0) {
+      reserve.#isGivenUp = true;
+      await reserve.restore();
+    }
+    return reserve;
+  }
+
+  /** Whether the room is for deletes alone. */
+  get isGivenUp(): boolean {
+    return this.#isGivenUp;
+  }
+
+  /** @throws {StorageFullError} While the room is for deletes alone. */
+  checkSave(): void {
+    if (!this.#isGivenUp) return;
+    // Nothing else might look for a long time whether there is room again.
+    if (performance.now() - this.#triedMs >= RETRY_MS) void this.restore();
+    throw new StorageFullError("Disk full: nothing was changed, the old value stands");
+  }
+
+  /** Gives the room up for deletes; resolves to whether there may be more now. */
+  async giveUp(): Promise<boolean> {
+    if (this.#bytes === 0) return false;
+    // What is being made takes room as well.
+    const isMaking = this.#making !== undefined;
+    await this.#making;
+    if (this.#isGivenUp) return isMaking;
+    this.#isGivenUp = true;
+    return await this.#remove();
+  }
+
+  /** Makes it again, where it was given up and there is room; never rejects. */
+  async restore(): Promise<void> {
+    if (!this.#isGivenUp) return;
+    this.#triedMs = performance.now();
+    this.#making ??= this.#make().finally(() => this.#making = undefined);
+    if (await this.#making) this.#isGivenUp = false;
+  }
+
+  async #make(): Promise<boolean> {
+    let file: OpenFile | undefined;
+    try {
+      // Of a server that was killed while it made it.
+      await this.#remove();
+      file = await this.#files.create(this.#path);
+      const chunk = new Uint8Array(CHUNK_BYTES);
+      for (let made = 0; made < this.#bytes; made += chunk.length) {
+        crypto.getRandomValues(chunk);
+        await writeAll(file, chunk.subarray(0, this.#bytes - made));
+      }
+      // Some file systems find only now that there is no room.
+      await file.syncData();
+      file.close();
+      return true;
+    } catch (error) {
+      file?.close();
+      await this.#remove();
+      if (!isFileTooLarge(error)) return false;
+      // Under a limit of file sizes the disk is not full: saves go on, without a reserve.
+      this.#bytes = 0;
+      return true;
+    }
+  }
+
+  async #remove(): Promise<boolean> {
+    try {
+      await this.#files.remove(this.#path);
+      return true;
+    } catch {
+      // There was none, or the next attempt finds it.
+      return false;
+    }
+  }
+
+  async #size(): Promise<number> {
+    try {
+      const file = await this.#files.open(this.#path);
+      const { size } = file.facts();
+      file.close();
+      return size;
+    } catch {
+      return 0;
+    }
+  }
+}

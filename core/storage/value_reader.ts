@@ -1,0 +1,175 @@
+/** Reads values from where they are: cache, overlay, or file. */
+import type { ContentTypes } from "./content_types.ts";
+import { type Files, isExhausted, type OpenFile } from "../system/files.ts";
+import type { KeyFiles } from "./key_files.ts";
+import type { KeyIndex } from "./key_index.ts";
+import { OpenLargeValue } from "./large_value.ts";
+import { LargeFile, type Overlay } from "./overlay.ts";
+import { LARGE_VALUE_BYTES } from "../protocol.ts";
+import { type LargeValue } from "../store.ts";
+import { Value } from "../value.ts";
+import type { ValueCache } from "./value_cache.ts";
+import { busyError } from "../system/files.ts";
+
+/** Where a {@link ValueReader} looks. */
+export interface ValueSources {
+  readonly files: Files;
+  readonly index: KeyIndex;
+  readonly overlay: Overlay;
+  readonly cache: ValueCache;
+  readonly keyFiles: KeyFiles;
+  readonly contentTypes: ContentTypes;
+}
+
+// A file that is not there although it should be was removed by hand, or is just being renamed.
+const MOST_ATTEMPTS = 5;
+
+interface Watch {
+  readers: number;
+  isChanged: boolean;
+}
+
+/** Reads values; never waits for a write. */
+export class ValueReader {
+  readonly #sources: ValueSources;
+  /** Keys whose files are being read. */
+  readonly #watches = new Map<string, Watch>();
+
+  constructor(sources: ValueSources) {
+    this.#sources = sources;
+  }
+
+  /** Returns the value of `key` if it is in memory. */
+  inMemory(key: string): Value | undefined {
+    const { cache, overlay } = this.#sources;
+    const entry = overlay.get(key);
+    if (entry === undefined) return cache.get(key);
+    return entry.state instanceof Value ? entry.state : undefined;
+  }
+
+  /** Returns the value of a key for which `inMemory` has none; as `Store.get`. */
+  get(
+    key: string,
+  ): Value | undefined | Promise<Value | LargeValue | undefined> {
+    const entry = this.#sources.overlay.get(key);
+    if (entry !== undefined) {
+      if (!(entry.state instanceof LargeFile)) return entry.state;
+    } else if (!this.#sources.index.has(key)) {
+      return undefined;
+    } else {
+      const value = this.#readAtOnce(key);
+      if (value !== undefined) return value;
+    }
+    return this.#read(key);
+  }
+
+  /** Reads a key's file, which no write under way touches, unless that could take a while. */
+  #readAtOnce(key: string): Value | undefined {
+    const { files, keyFiles, contentTypes } = this.#sources;
+    const bytes = files.readAtOnce(keyFiles.pathToRead(key), LARGE_VALUE_BYTES);
+    if (bytes === undefined) return undefined;
+    const value = Value.copyOf(bytes, contentTypes.get(key));
+    this.#keep(key, value);
+    return value;
+  }
+
+  /** Keeps a value that was read, unless others are worth more. */
+  #keep(key: string, value: Value): void {
+    const { cache } = this.#sources;
+    if (!cache.admits(key)) return;
+    value.compact();
+    cache.set(key, value);
+  }
+
+  /** Returns the ETag of the value of `key`. */
+  async etagOf(key: string): Promise<string | undefined> {
+    const value = this.inMemory(key) ?? await this.get(key);
+    if (value !== undefined && !(value instanceof Value)) value.discard();
+    return value?.etag;
+  }
+
+  /** To be called when a write of `key` has become visible. */
+  changed(key: string): void {
+    if (this.#watches.size === 0) return;
+    const watch = this.#watches.get(key);
+    if (watch === undefined) return;
+    watch.isChanged = true;
+    this.#watches.delete(key);
+  }
+
+  async #read(key: string): Promise<Value | LargeValue | undefined> {
+    const { index, overlay, keyFiles, contentTypes } = this.#sources;
+    for (let attempt = 1;; attempt++) {
+      const state = overlay.get(key)?.state;
+      if (state instanceof Value) return state;
+      if (state === undefined && !index.has(key)) return undefined;
+      const path = state?.path ?? keyFiles.pathToRead(key);
+      const contentType = state?.contentType ?? contentTypes.get(key);
+      const watch = this.#watch(key);
+      try {
+        let value = await this.#load(path, contentType);
+        if (value === undefined && state?.isPlaced) {
+          // It has been renamed, and we see it before the one who did it.
+          value = await this.#load(keyFiles.pathToWrite(key), contentType);
+        }
+        const isLast = attempt === MOST_ATTEMPTS;
+        if (value === undefined) {
+          if (isLast) return undefined;
+        } else if (!watch.isChanged || isLast) {
+          if (value instanceof Value && !watch.isChanged) this.#keep(key, value);
+          return value;
+        } else if (!(value instanceof Value)) {
+          // Its content type could be that of another value by now.
+          value.discard();
+        }
+      } finally {
+        this.#unwatch(key, watch);
+      }
+    }
+  }
+
+  #watch(key: string): Watch {
+    let watch = this.#watches.get(key);
+    if (watch === undefined) {
+      watch = { readers: 0, isChanged: false };
+      this.#watches.set(key, watch);
+    }
+    watch.readers++;
+    return watch;
+  }
+
+  #unwatch(key: string, watch: Watch): void {
+    watch.readers--;
+    if (watch.readers === 0 && this.#watches.get(key) === watch) this.#watches.delete(key);
+  }
+
+  /** Reads a file, `undefined` if there is none. */
+  async #load(path: string, contentType: string): Promise<Value | LargeValue | undefined> {
+    let file: OpenFile;
+    try {
+      file = await this.#sources.files.open(path);
+    } catch (error) {
+      if (error instanceof Deno.errors.NotFound) return undefined;
+      throw isExhausted(error) ? busyError(error) : error;
+    }
+    let isHandedOver = false;
+    try {
+      const facts = file.facts();
+      if (!facts.isFile) return undefined;
+      if (facts.size > LARGE_VALUE_BYTES) {
+        isHandedOver = true;
+        return new OpenLargeValue(file, facts, contentType);
+      }
+      const bytes = new Uint8Array(facts.size);
+      let length = 0;
+      while (length < bytes.length) {
+        const read = await file.read(bytes.subarray(length));
+        if (read === null) break;
+        length += read;
+      }
+      return new Value(length === bytes.length ? bytes : bytes.slice(0, length), contentType);
+    } finally {
+      if (!isHandedOver) file.close();
+    }
+  }
+}

@@ -1,0 +1,67 @@
+/** Decides conditional writes in the moment in which their batch is about to be written. */
+import { messageOf, PreconditionFailedError } from "../errors.ts";
+import { type Condition, type IfMatch } from "../store.ts";
+import { PendingCarry, type PendingWrite, SupersededError } from "./pending_write.ts";
+
+/** Looks up the durable state before a batch. */
+export interface DurableState {
+  has(key: string): boolean;
+  /** ETag of a value that is there. */
+  etagOf(key: string): Promise<string | undefined>;
+}
+
+/**
+ * Sets `failure` on each write of a batch whose condition does not hold. It is decided against what
+ * is durable and the writes before it in the same batch, which all become durable with it or not
+ * at all. So nothing ever succeeds because of a write that failed.
+ */
+export async function decideConditions(
+  writes: readonly PendingWrite[],
+  durable: DurableState,
+): Promise<void> {
+  const inBatch = new Map<string, PendingWrite>();
+  for (const write of writes) {
+    const { key, condition } = write;
+    if (write instanceof PendingCarry && (inBatch.has(key) || !write.entry.isPending)) {
+      write.failure = new SupersededError("A newer write has taken its place");
+    }
+    if (condition !== undefined) {
+      const before = inBatch.get(key);
+      try {
+        if (!await holds(condition, key, before, durable)) {
+          write.failure = preconditionFailed();
+        }
+      } catch (error) {
+        write.failure = new Error(`Cannot read the value to compare with: ${messageOf(error)}`, {
+          cause: error,
+        });
+      }
+    }
+    if (write.failure === undefined) inBatch.set(key, write);
+  }
+}
+
+async function holds(
+  condition: Condition,
+  key: string,
+  before: PendingWrite | undefined,
+  durable: DurableState,
+): Promise<boolean> {
+  const exists = before === undefined ? durable.has(key) : before.state !== undefined;
+  if (condition === "absent") return !exists;
+  if (condition === "present" || !exists) return exists;
+  const etag = before === undefined ? await durable.etagOf(key) : before.state?.etag;
+  return etag !== undefined && condition.etags.includes(etag);
+}
+
+/** Whether a key is as `expected`; `etag` is that of its value, `undefined` if it is absent. */
+export function isAsExpected(expected: IfMatch, etag: string | undefined): boolean {
+  return etag !== undefined && (expected === "present" || expected.etags.includes(etag));
+}
+
+/** The error that tells of a condition that does not hold. */
+export function preconditionFailed(): PreconditionFailedError {
+  return new PreconditionFailedError(
+    "Precondition failed: the key is not in the state that the request names",
+  );
+}

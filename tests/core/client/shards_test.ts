@@ -1,0 +1,143 @@
+import { assertEquals, assertRejects } from "@std/assert";
+import { PreconditionFailedError, RemoteError } from "../../../core/errors.ts";
+import { modulo } from "../../../core/placement.ts";
+import { parseServerList } from "../../../core/client/server_list.ts";
+import { Shards } from "../../../core/client/shards.ts";
+import { FakeClock } from "./fake_clock.ts";
+
+const refused = () =>
+  new RemoteError("s", undefined, "s cannot be reached", {
+    cause: new TypeError("error sending request: client error (Connect): refused"),
+  });
+const cut = () => new RemoteError("s", undefined, "s cut its answer off");
+const busy = (retryAfterMs?: number) =>
+  new RemoteError("s", 503, "s answered 503", { retryAfterMs });
+const full = () => new RemoteError("s", 507, "s answered 507");
+
+function shards(patienceMs?: number) {
+  const clock = new FakeClock();
+  const retry = patienceMs === undefined ? {} : { retry: { patienceMs, clock, random: () => 1 } };
+  const servers = parseServerList("s,t", "LIST");
+  return { clock, shards: new Shards({ servers, placement: modulo, timeoutMs: 1, ...retry }) };
+}
+
+/** Fails with each error in turn, then resolves to the attempts' `uncertain`. */
+function failing(...errors: readonly Error[]) {
+  const uncertain: boolean[] = [];
+  return (_: unknown, attempt: { readonly uncertain: boolean }) => {
+    uncertain.push(attempt.uncertain);
+    const error = errors[uncertain.length - 1];
+    return error === undefined ? Promise.resolve(uncertain) : Promise.reject(error);
+  };
+}
+
+Deno.test("Shards.ask() tries again after a growing wait, and not before Retry-After", async () => {
+  const { clock, shards: all } = shards(60_000);
+  await clock.settle(all.ask(0, failing(refused(), busy(1000), cut())));
+  // The third failure also opens the breaker, whose rest is over by then.
+  assertEquals(clock.sleeps, [100, 1200, 400]);
+});
+
+Deno.test("Shards.ask() knows which failed attempts may have been carried out", async () => {
+  const cases: [Error[], boolean[]][] = [
+    [[refused(), busy()], [false, false, false]],
+    [[cut(), refused()], [false, true, true]],
+  ];
+  for (const [errors, uncertain] of cases) {
+    const { clock, shards: all } = shards(60_000);
+    assertEquals(await clock.settle(all.ask(0, failing(...errors))), uncertain);
+  }
+});
+
+Deno.test("Shards.ask() tells a failure at once that no repetition changes", async () => {
+  const { clock, shards: all } = shards(60_000);
+  for (let n = 0; n < 5; n++) {
+    await assertRejects(() => all.ask(0, failing(full())), RemoteError, "s answered 507");
+  }
+  assertEquals(clock.sleeps, []);
+});
+
+Deno.test("Shards.ask() takes a condition that does not hold for an answer", async () => {
+  const { clock, shards: all } = shards(60_000);
+  const broken = () => new PreconditionFailedError("the condition does not hold");
+  await assertRejects(
+    () => clock.settle(all.ask(0, failing(busy(), busy(), broken()))),
+    PreconditionFailedError,
+  );
+  // Two failures before the answer do not count with the one behind it.
+  assertEquals(await clock.settle(all.ask(0, failing(busy()))), [false, false]);
+  assertEquals(clock.sleeps, [100, 200, 100]);
+});
+
+Deno.test("Shards.ask() gives up when patience is at its end, and says how often it tried", async () => {
+  const { clock, shards: all } = shards(5000);
+  const start = clock.now();
+  const errors = Array.from({ length: 99 }, refused);
+  await assertRejects(
+    () => clock.settle(all.ask(0, failing(...errors))),
+    RemoteError,
+    "s cannot be reached (tried 6 times in ",
+  );
+  assertEquals(clock.now() - start <= 5000, true);
+});
+
+Deno.test("Shards.ask() sends once what cannot be repeated, and everything without a policy", async () => {
+  const { clock, shards: all } = shards(5000);
+  await assertRejects(
+    () => all.ask(0, failing(busy(1)), { repeatable: false }),
+    RemoteError,
+    "s answered 503",
+  );
+  const { shards: plain } = shards();
+  for (let n = 0; n < 9; n++) await assertRejects(() => plain.ask(0, failing(refused())));
+  assertEquals(await plain.ask(0, failing()), [false]);
+  assertEquals(clock.sleeps, []);
+});
+
+Deno.test("Shards.ask() leaves a broken server alone, lets one probe, and wakes those who wait", async () => {
+  const { clock, shards: all } = shards(10_000);
+  let up = false;
+  const sent: number[] = [];
+  const send = async () => {
+    sent.push(clock.now());
+    await clock.sleep(10);
+    if (!up) throw refused();
+    return "up";
+  };
+  const asks = Promise.all(Array.from({ length: 64 }, () => all.ask(0, send)));
+  const comesUp = clock.sleep(3000).then(() => up = true);
+  const answers = await clock.settle(asks);
+  await comesUp;
+  assertEquals(new Set(answers), new Set(["up"]));
+  const start = sent[0] ?? 0;
+  const probes = sent.filter((at) => at > start && at < start + 3000);
+  // 64 at first; then each probe alone, at the end of each rest (250, 500, 1000, 2000).
+  assertEquals(probes.length, 3);
+  assertEquals(sent.length, 64 + 3 + 1 + 63);
+  // The other server is not concerned.
+  assertEquals(await all.ask(1, failing()), [false]);
+});
+
+Deno.test("Shards.ask() fails at once while the rest is longer than patience", async () => {
+  const { clock, shards: all } = shards(200);
+  for (let n = 0; n < 3; n++) {
+    await assertRejects(() => clock.settle(all.ask(0, failing(refused(), refused(), refused()))));
+  }
+  const sleeps = clock.sleeps.length;
+  await assertRejects(
+    () => all.ask(0, () => Promise.reject(new Error("sent"))),
+    RemoteError,
+    "s cannot be reached (left alone after failing repeatedly)",
+  );
+  assertEquals(clock.sleeps.length, sleeps);
+});
+
+Deno.test("Shards.ask() ends with the caller's reason when that gives up", async () => {
+  const { clock, shards: all } = shards(60_000);
+  const stop = new AbortController();
+  const asked = all.ask(0, failing(busy(30_000)), { signal: stop.signal });
+  setTimeout(() => stop.abort(new Error("enough")), 0);
+  await assertRejects(() => asked, Error, "enough");
+  assertEquals(clock.sleeps.length, 1);
+  await assertRejects(() => all.ask(0, failing(), { signal: stop.signal }), Error, "enough");
+});

@@ -1,0 +1,73 @@
+import { assertEquals, assertRejects } from "@std/assert";
+import { AnswerRoom } from "../../../core/server/answer_room.ts";
+import { BusyError } from "../../../core/errors.ts";
+
+const MIB = 1024 * 1024;
+
+/** Lets everything go on that can. */
+async function turn(): Promise<void> {
+  await new Promise((resolve) => setTimeout(resolve, 0));
+}
+
+/** Asks for room for an answer; `events` gets `name` when it has it. */
+function grow(room: AnswerRoom, size: number, name: string, events: string[]) {
+  const share = room.share();
+  const done = share.growTo(size).then(() => {
+    events.push(name);
+  });
+  return { share, done };
+}
+
+Deno.test("AnswerRoom hands out no more than there is, but to one, and in order", async () => {
+  const room = new AnswerRoom(4 * MIB);
+  const events: string[] = [];
+  const asked = ["a", "b", "c", "d", "e"].map((name) => grow(room, 3 * MIB, name, events));
+  await turn();
+  // The second may have more than is left.
+  assertEquals(events, ["a", "b"]);
+  asked[0]?.share.release();
+  await turn();
+  assertEquals(events, ["a", "b"]);
+  asked[1]?.share.release();
+  await turn();
+  assertEquals(events, ["a", "b", "c", "d"]);
+  asked[2]?.share.release();
+  asked[3]?.share.release();
+  await Promise.all(asked.map(({ done }) => done));
+  assertEquals(events, ["a", "b", "c", "d", "e"]);
+});
+
+Deno.test("answers that hold a part of the room each do not wait for each other for ever", async () => {
+  const room = new AnswerRoom(2 * MIB);
+  let ended = 0;
+  await Promise.all(Array.from({ length: 20 }, async () => {
+    const share = room.share();
+    for (let size = 0; size < 3 * MIB; size += MIB / 10) {
+      await share.growTo(size);
+      await turn();
+    }
+    share.release();
+    ended++;
+  }));
+  assertEquals(ended, 20);
+});
+
+Deno.test("AnswerRoom lets nobody wait for longer than it is told to", async () => {
+  const room = new AnswerRoom(MIB, 10);
+  const holder = room.share();
+  await holder.growTo(2 * MIB);
+  const share = room.share();
+  await assertRejects(() => share.growTo(MIB), BusyError);
+  share.release();
+  holder.release();
+  await share.growTo(MIB);
+});
+
+Deno.test("a small answer needs no room", async () => {
+  const room = new AnswerRoom(0);
+  const holder = room.share();
+  await holder.growTo(MIB);
+  const share = room.share();
+  await share.growTo(64 * 1024);
+  assertEquals(share.steps, 0);
+});
