@@ -1,7 +1,7 @@
 /** `kvs client`: probes the cluster for ever, one row a round. */
 import { delay } from "@std/async/delay";
 import { messageOf, UsageError } from "../core/errors.ts";
-import { lettersByServer, Page } from "../core/page/page.ts";
+import { lettersByServer, LivePage } from "../core/page/page.ts";
 import { type PageServer } from "../core/page/model.ts";
 import { giveUp } from "./permissions.ts";
 import { PLACEMENTS } from "../core/placement.ts";
@@ -56,7 +56,7 @@ export const client: Command = {
       placement: PLACEMENTS[args.get(PLACEMENT)],
       readonly: mode === "readonly",
     });
-    const page = ui === undefined ? undefined : new Page(ui.listener, {
+    const page = ui === undefined ? undefined : new LivePage(ui.listener, {
       ...ui.page,
       remote,
       servers,

@@ -1,13 +1,13 @@
 /** How far `kvs rebalance` is: a bar on a terminal, a line now and then in a log. */
 import { type BarState, SingleBar } from "cli-progress";
-import { type Phase } from "../core/rebalance/events.ts";
+import { type RunPhase } from "../core/rebalance/events.ts";
 
 /** How often a line tells of the progress where no bar can be drawn, in milliseconds. */
 const LOG_INTERVAL_MS = 10_000;
 
 const BAR_WIDTH = 24;
 
-const PHASE_WORDS: Record<Phase, string> = {
+const PHASE_WORDS: Record<RunPhase, string> = {
   survey: "Listing",
   read: "Reading",
   room: "Sizing",
@@ -19,13 +19,13 @@ const PHASE_WORDS: Record<Phase, string> = {
 /** Tells the progress of one phase after another. */
 interface Progress {
   /** To be told as often as one likes; without `total` it is not known. */
-  update(phase: Phase, done: number, total: number | undefined): void;
+  update(phase: RunPhase, done: number, total: number | undefined): void;
   /** Makes room for other output. */
   clear(): void;
 }
 
 interface Payload {
-  readonly phase: Phase;
+  readonly phase: RunPhase;
   readonly startMs: number;
 }
 
@@ -44,12 +44,12 @@ export class Bar implements Progress {
     },
     clearOnComplete: true,
   });
-  #phase: Phase | undefined;
+  #phase: RunPhase | undefined;
   #startMs = 0;
   #total: number | undefined;
   #drawn = false;
 
-  update(phase: Phase, done: number, total: number | undefined): void {
+  update(phase: RunPhase, done: number, total: number | undefined): void {
     if (phase !== this.#phase) {
       this.clear();
       this.#phase = phase;
@@ -90,7 +90,7 @@ export class Bar implements Progress {
 export class LogLines implements Progress {
   readonly #print: (line: string) => void;
   readonly #now: () => number;
-  #phase: Phase | undefined;
+  #phase: RunPhase | undefined;
   #phaseStart = 0;
   #told: number;
 
@@ -100,7 +100,7 @@ export class LogLines implements Progress {
     this.#told = now();
   }
 
-  update(phase: Phase, done: number, total: number | undefined): void {
+  update(phase: RunPhase, done: number, total: number | undefined): void {
     const now = this.#now();
     if (phase !== this.#phase) {
       this.#phase = phase;
@@ -129,7 +129,7 @@ function consoleColumns(): number {
 
 /** One phase in a line: a bar where the total is known, keys, rate, and time left. */
 function progressLine(
-  phase: Phase,
+  phase: RunPhase,
   { done, total, seconds }: { done: number; total: number | undefined; seconds: number },
 ): string {
   const rate = seconds > 0 ? done / seconds : 0;

@@ -1,7 +1,7 @@
 /** `--ui`, which `kvs client` and `kvs cluster` share: where the live page is served. */
 import { VERSION } from "../core/version.ts";
 import { messageOf, StartError, UsageError } from "../core/errors.ts";
-import { type PageOptions } from "../core/page/page.ts";
+import { type LivePageOptions } from "../core/page/page.ts";
 import { PageAssets } from "../core/page/assets.ts";
 import { type Args, type Option, parseCount } from "./args.ts";
 
@@ -33,7 +33,7 @@ export const UI: Option<UiAddress | undefined> = {
 /** A page that listens and has what it serves, before anything is served. */
 export interface OpenedUi {
   readonly listener: Deno.TcpListener;
-  readonly page: Pick<PageOptions, "version" | "assets" | "hostname">;
+  readonly page: Pick<LivePageOptions, "version" | "assets" | "hostname">;
   /** What to tell the user. */
   readonly lines: readonly string[];
 }

@@ -127,7 +127,7 @@ function tooMany(what: string): UsageError {
 }
 
 /** A target, and what its name says of its place: `server-10.server.default` is 10 of `server`. */
-interface Place extends SrvTarget {
+interface OrderedTarget extends SrvTarget {
   readonly set: string;
   readonly ordinal: number | undefined;
 }
@@ -143,7 +143,7 @@ const POD = /^([^.]+)-(0|[1-9]\d{0,8})(\..*)?$/;
  * @throws {DiscoveryError} If they are not.
  */
 function orderTargets(name: string, targets: readonly SrvTarget[]): readonly SrvTarget[] {
-  const places = targets.filter(({ target }) => target !== ".").map(placeOf);
+  const places = targets.filter(({ target }) => target !== ".").map(orderedTarget);
   places.sort((a, b) =>
     compare(a.set, b.set) || (a.ordinal ?? -1) - (b.ordinal ?? -1) ||
     compare(a.target, b.target) || a.port - b.port
@@ -169,7 +169,7 @@ function orderTargets(name: string, targets: readonly SrvTarget[]): readonly Srv
   return places;
 }
 
-function placeOf({ target, port }: SrvTarget): Place {
+function orderedTarget({ target, port }: SrvTarget): OrderedTarget {
   const host = target.replace(/\.$/, "").toLowerCase();
   const [, set, ordinal, domain = ""] = POD.exec(host) ?? [];
   return set === undefined || ordinal === undefined

@@ -5,8 +5,8 @@
 import { parseRetryAfter } from "./retry.ts";
 import { RemoteError } from "../errors.ts";
 import { toSegment } from "../key.ts";
-import { type Page, parsePage, type Remote } from "./remote.ts";
-import { type RequestTiming, Watch } from "./request_watch.ts";
+import { type KeyPage, parseKeyPage, type Remote } from "./remote.ts";
+import { type RequestTiming, SilenceTimer } from "./request_watch.ts";
 import { DEFAULT_CONTENT_TYPE, V1_KEYS } from "../protocol.ts";
 
 /** Bytes in memory. */
@@ -31,7 +31,7 @@ export interface WriteCondition {
 }
 
 /** What is put. */
-export interface OutgoingValue extends WriteCondition {
+export interface PutRequest extends WriteCondition {
   readonly content: Bytes | ReadableStream<Bytes>;
   readonly contentType: string;
 }
@@ -64,7 +64,7 @@ export async function getValue(
   key: string,
   { wholeBytes, ...timing }: RequestTiming & { readonly wholeBytes: number },
 ): Promise<FetchedValue | undefined> {
-  const watch = new Watch(timing);
+  const watch = new SilenceTimer(timing);
   let streaming = false;
   try {
     const response = await remote.request(`${V1_KEYS}/${toSegment(key)}`, { signal: watch.signal });
@@ -99,12 +99,12 @@ export async function getValue(
 export async function putValue(
   remote: Remote,
   key: string,
-  { content, contentType, ifMatch, ifAbsent }: OutgoingValue,
+  { content, contentType, ifMatch, ifAbsent }: PutRequest,
   timing: RequestTiming,
 ): Promise<PutResult> {
   const streamed = content instanceof ReadableStream;
   const timeoutMs = timing.timeoutMs + (streamed ? 0 : content.length * MS_PER_BYTE);
-  const watch = new Watch({ ...timing, timeoutMs });
+  const watch = new SilenceTimer({ ...timing, timeoutMs });
   const headers: Record<string, string> = { "content-type": contentType };
   if (ifMatch !== undefined) headers["if-match"] = ifMatch;
   if (ifAbsent === true) headers["if-none-match"] = "*";
@@ -148,7 +148,7 @@ export async function deleteKey(
   { ifMatch }: WriteCondition,
   timing: RequestTiming,
 ): Promise<boolean> {
-  const watch = new Watch(timing);
+  const watch = new SilenceTimer(timing);
   try {
     const response = await remote.request(`${V1_KEYS}/${toSegment(key)}`, {
       method: "DELETE",
@@ -173,15 +173,15 @@ export async function listPage(
   remote: Remote,
   { prefix, after }: { readonly prefix: string; readonly after: string | undefined },
   timing: RequestTiming,
-): Promise<Page> {
-  const watch = new Watch(timing);
+): Promise<KeyPage> {
+  const watch = new SilenceTimer(timing);
   try {
     const query = `limit=${PAGE_KEYS}` + (prefix === "" ? "" : `&prefix=${toSegment(prefix)}`) +
       (after === undefined ? "" : `&after=${toSegment(after)}`);
     const response = await remote.request(`${V1_KEYS}?${query}`, { signal: watch.signal });
     if (response.status !== 200) throw await failureOf(remote, response);
     const text = new TextDecoder().decode(await wholeBody(remote, response, watch));
-    const page = parsePage(text);
+    const page = parseKeyPage(text);
     if (page === undefined || (page.next !== undefined && page.keys.length === 0)) {
       const { name } = remote.server;
       throw new RemoteError(name, 200, `${name} answered with a listing that is none`);
@@ -202,7 +202,7 @@ async function failureOf(remote: Remote, response: Response): Promise<RemoteErro
 /** Passes chunks on; the watch runs only while it is the server's turn. */
 async function* watched(
   chunks: ReadableStream<Bytes>,
-  watch: Watch,
+  watch: SilenceTimer,
   onError: (error: unknown) => void,
 ): AsyncGenerator<Bytes> {
   watch.pause();
@@ -223,7 +223,7 @@ async function* watched(
 async function* watchedBody(
   remote: Remote,
   response: Response,
-  watch: Watch,
+  watch: SilenceTimer,
 ): AsyncGenerator<Bytes> {
   try {
     for await (const chunk of response.body ?? []) {
@@ -239,7 +239,7 @@ async function* watchedBody(
 }
 
 /** The whole body of an answer. A small one is read at once, which costs half. */
-async function wholeBody(remote: Remote, response: Response, watch: Watch): Promise<Bytes> {
+async function wholeBody(remote: Remote, response: Response, watch: SilenceTimer): Promise<Bytes> {
   if (Number(response.headers.get("content-length") ?? Infinity) <= SMALL_BYTES) {
     try {
       return await response.bytes();

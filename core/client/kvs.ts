@@ -36,7 +36,7 @@ import {
   type FetchedValue,
   getValue,
   listPage,
-  type OutgoingValue,
+  type PutRequest,
   type PutResult,
   putValue,
 } from "./key_requests.ts";
@@ -162,7 +162,7 @@ export class Kvs {
     const whole = typeof content === "string" ? encoder.encode(content) : content;
     const repeatable = !(whole instanceof ReadableStream);
     return await this.#ask(key, { signal, repeatable }, async (remote, uncertain) => {
-      const value: OutgoingValue = {
+      const value: PutRequest = {
         content: typeof whole === "function" ? await whole() : whole,
         contentType,
         ifMatch,

@@ -51,13 +51,13 @@ export interface PutOptions {
 }
 
 /** A page of a listing. */
-export interface Page {
+export interface KeyPage {
   readonly keys: readonly string[];
   /** What the next page comes after; `undefined` for the last page. */
   readonly next: string | undefined;
 }
 
-interface Answer {
+interface RemoteAnswer {
   readonly status: number;
   readonly headers: Headers;
   readonly bytes: Uint8Array<ArrayBuffer>;
@@ -101,9 +101,9 @@ export class Remote {
    * One page of keys, over the native route: at most `limit`, in order, those behind `after`.
    * Resolves to `undefined` if what the server answers is no page, that is if it is of another make.
    */
-  async page(after: string | undefined, limit: number): Promise<Page | undefined> {
+  async page(after: string | undefined, limit: number): Promise<KeyPage | undefined> {
     const from = after === undefined ? "" : `&after=${toSegment(after)}`;
-    return parsePage(new TextDecoder().decode(
+    return parseKeyPage(new TextDecoder().decode(
       await this.#bytes(`${V1_KEYS}?limit=${limit}${from}`),
     ));
   }
@@ -213,7 +213,7 @@ export class Remote {
     return bytes;
   }
 
-  async #answer(path: string, init: RemoteInit = {}): Promise<Answer> {
+  async #answer(path: string, init: RemoteInit = {}): Promise<RemoteAnswer> {
     // Not AbortSignal.timeout: its timer would keep the request in memory until it fires.
     const timeout = new AbortController();
     const late = () => timeout.abort(new DOMException("Timed out", "TimeoutError"));
@@ -304,7 +304,7 @@ function detailOf(body: Uint8Array): string {
 }
 
 /** The page in `text`, or `undefined` if it is not one. */
-export function parsePage(text: string): Page | undefined {
+export function parseKeyPage(text: string): KeyPage | undefined {
   const json = parseJson(text);
   if (json === undefined || !("keys" in json) || !Array.isArray(json.keys)) return undefined;
   const keys: string[] = [];

@@ -9,7 +9,7 @@ export interface RequestTiming {
 }
 
 /** A timer that starts anew whenever there is progress. */
-export class Watch {
+export class SilenceTimer {
   readonly #timing: RequestTiming;
   readonly #controller = new AbortController();
   readonly #giveUp: () => void;

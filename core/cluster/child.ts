@@ -22,7 +22,7 @@ export function isChild(pid: number): boolean {
 }
 
 /** The command that runs this program with `args`: the compiled binary, or Deno on the source. */
-function selfCommand(args: readonly string[]): { program: string; args: string[] } {
+function programCommand(args: readonly string[]): { program: string; args: string[] } {
   const program = Deno.execPath();
   if (Deno.build.standalone) return { program, args: [...args] };
   const main = new URL("../../main.ts", import.meta.url).href;
@@ -58,7 +58,7 @@ export class Child {
   readonly #process: Deno.ChildProcess;
 
   constructor(args: readonly string[], options: ChildOptions) {
-    const self = selfCommand(args);
+    const self = programCommand(args);
     this.#process = new Deno.Command(self.program, {
       args: self.args,
       clearEnv: true,
@@ -104,7 +104,7 @@ export interface Finished {
 }
 
 /** Runs this program with `args` to its end, with variables of its own; an abort kills it. */
-export async function runSelf(
+export async function runProgram(
   args: readonly string[],
   signal: AbortSignal,
   env: Readonly<Record<string, string>> = {},

@@ -2,7 +2,7 @@
 import { type Cluster, podName } from "./cluster.ts";
 import { type ClientList, ClusterClient } from "./client.ts";
 import { ClusterControl } from "./control.ts";
-import { lettersByServer, Page, type PageOptions } from "../page/page.ts";
+import { lettersByServer, LivePage, type LivePageOptions } from "../page/page.ts";
 import { type PageView } from "../page/model.ts";
 import { type PlacementName, PLACEMENTS } from "../placement.ts";
 import { LETTERS, type Row } from "../client/probe.ts";
@@ -20,7 +20,7 @@ export interface ClusterPageOptions {
   readonly intervalMs: number;
   /** How servers are asked. */
   readonly remote: RemoteOptions;
-  readonly page: Pick<PageOptions, "version" | "assets" | "hostname" | "onError">;
+  readonly page: Pick<LivePageOptions, "version" | "assets" | "hostname" | "onError">;
   /** Told of each row that the page shows, with its owners. */
   readonly onRow: (row: Row, ownerOf: (letter: string) => number) => void;
   /** An abort ends what is under way. */
@@ -32,7 +32,7 @@ export class ClusterPage {
   readonly #options: ClusterPageOptions;
   readonly #client: ClusterClient;
   readonly #control: ClusterControl;
-  readonly #page: Page;
+  readonly #page: LivePage;
   /** The list of the row that was shown last. */
   #shown: ClientList;
 
@@ -57,7 +57,7 @@ export class ClusterPage {
       onNote: (text, tone) => this.#page.note(text, tone),
       onChange: () => this.#show(),
     });
-    this.#page = new Page(listener, {
+    this.#page = new LivePage(listener, {
       ...options.page,
       remote,
       view: this.#view(),

@@ -6,7 +6,7 @@ import { delay } from "@std/async/delay";
 import { type Access } from "../access.ts";
 import { messageOf, RemoteError } from "../errors.ts";
 import { Remote } from "../client/remote.ts";
-import { accessVariables, Child, PARENT_PIPE, runSelf } from "./child.ts";
+import { accessVariables, Child, PARENT_PIPE, runProgram } from "./child.ts";
 import { type ServerAddress } from "../client/server_list.ts";
 
 /** What a Pod is doing, in the words of `kubectl get pods`. */
@@ -254,7 +254,7 @@ async function runHook(
   signal: AbortSignal,
 ): Promise<string | undefined> {
   try {
-    const { status, stderr } = await runSelf(["lifecycle", hook, dataDir], signal);
+    const { status, stderr } = await runProgram(["lifecycle", hook, dataDir], signal);
     if (status.success) return undefined;
     return `${hook} failed: ${signal.aborted ? "it took too long" : stderr.join("; ")}`;
   } catch (error) {

@@ -7,7 +7,7 @@ import { Prober, type Row } from "../client/probe.ts";
 import { formatHeader } from "../client/rows.ts";
 import { KvsError, messageOf } from "../errors.ts";
 import { type PlacementName, PLACEMENTS } from "../placement.ts";
-import { accessVariables, runSelf } from "./child.ts";
+import { accessVariables, runProgram } from "./child.ts";
 import { Cluster, type ClusterOptions } from "./cluster.ts";
 import { type Act, type Stage, type Step, tourActs } from "./tour_acts.ts";
 import { Histories } from "./tour_histories.ts";
@@ -140,7 +140,7 @@ export class Tour {
     const { placement, onEvent, signal } = this.#options;
     const args = ["rebalance", this.#list(asIs), this.#list(toBe), "--prune"];
     if (placement !== "modulo") args.push("--placement", placement);
-    const { status, stdout, stderr } = await runSelf(
+    const { status, stdout, stderr } = await runProgram(
       args,
       signal,
       accessVariables(this.cluster.access),

@@ -17,7 +17,7 @@ export interface ConnectionContext extends ResponderContext {
 }
 
 /** Where a connection is. */
-type Phase = "idle" | "head" | "busy" | "lingering" | "closed";
+type ConnectionPhase = "idle" | "head" | "busy" | "lingering" | "closed";
 
 /** The most bytes that are read and dropped after the last answer. */
 const MAX_LINGER_BYTES = 64 * 1024 * 1024;
@@ -31,7 +31,7 @@ export class Connection {
   readonly #out: HttpOutput;
   readonly #responder: Responder;
   readonly #head = new RequestHead();
-  #phase: Phase = "idle";
+  #phase: ConnectionPhase = "idle";
   #idleSince: number;
   #served = 0;
   /** Whether the client is known to have more to send than was read. */

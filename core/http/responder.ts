@@ -5,13 +5,13 @@ import { type HttpOutput } from "./output.ts";
 import {
   addCommonResponse,
   addResponse,
-  type Answer,
   type AnswerMode,
   checkResponse,
   encodeBody,
   encodeLatin1,
   formatHead,
   formatStreamHead,
+  type PreparedResponse,
   type StreamFraming,
   type StreamHead,
 } from "./response.ts";
@@ -86,7 +86,7 @@ export class Responder {
     return addResponse(this.#out, answer, mode) ? keepAlive : this.#send(answer, mode);
   }
 
-  #check(response: HttpResponse): Answer {
+  #check(response: HttpResponse): PreparedResponse {
     try {
       return { response, block: checkResponse(response) };
     } catch (error) {
@@ -97,7 +97,7 @@ export class Responder {
   }
 
   /** Sends an answer that does not go out together with others. */
-  async #send(answer: Answer, mode: AnswerMode): Promise<boolean> {
+  async #send(answer: PreparedResponse, mode: AnswerMode): Promise<boolean> {
     const { body = "" } = answer.response;
     if (body instanceof ReadableStream) return await this.#sendStream(body, answer, mode);
     const out = this.#out;
@@ -112,7 +112,7 @@ export class Responder {
 
   async #sendStream(
     body: ReadableStream<Uint8Array>,
-    answer: Answer,
+    answer: PreparedResponse,
     mode: AnswerMode,
   ): Promise<boolean> {
     const out = this.#out;

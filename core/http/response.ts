@@ -23,7 +23,7 @@ export interface AnswerMode {
 }
 
 /** An answer that is known to be one that can be sent. */
-export interface Answer {
+export interface PreparedResponse {
   readonly response: HttpResponse;
   readonly block: HeaderBlock;
 }
@@ -73,7 +73,7 @@ export function addCommonResponse(
 /** Adds a whole answer to `out`; `false`, and nothing changed, where it is a stream or does not fit. */
 export function addResponse(
   out: HttpOutput,
-  { response, block }: Answer,
+  { response, block }: PreparedResponse,
   mode: AnswerMode,
 ): boolean {
   const { status, body = "" } = response;
@@ -87,7 +87,11 @@ export function addResponse(
 }
 
 /** The header of an answer with a body of `size` bytes, as Latin-1 text with the empty line. */
-export function formatHead({ response, block }: Answer, size: number, mode: AnswerMode): string {
+export function formatHead(
+  { response, block }: PreparedResponse,
+  size: number,
+  mode: AnswerMode,
+): string {
   const { status } = response;
   let length: number | undefined = size;
   // RFC 9110 section 8.6: with HEAD and 304 the length is that of the body which is not sent, and
@@ -101,7 +105,7 @@ export function formatHead({ response, block }: Answer, size: number, mode: Answ
 
 /** The header of an answer whose body is a stream, and how the end of that is told. */
 export function formatStreamHead(
-  { response, block }: Answer,
+  { response, block }: PreparedResponse,
   mode: AnswerMode,
 ): StreamHead {
   const { status } = response;

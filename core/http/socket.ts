@@ -20,7 +20,7 @@ export interface SocketLimits {
 }
 
 /** The server's timer. */
-export interface Clock {
+export interface TickSource {
   readonly tick: number;
 }
 
@@ -57,7 +57,7 @@ export class HttpSocket {
   start = 0;
   end = 0;
   readonly conn: HttpConn;
-  readonly #clock: Clock;
+  readonly #clock: TickSource;
   readonly #limits: SocketLimits;
   #readBy = NEVER;
   #writeBy = NEVER;
@@ -66,7 +66,7 @@ export class HttpSocket {
   #moved = 0;
   #rejectBody: ((reason: unknown) => void) | undefined;
 
-  constructor(conn: HttpConn, clock: Clock, limits: SocketLimits) {
+  constructor(conn: HttpConn, clock: TickSource, limits: SocketLimits) {
     this.conn = conn;
     this.#clock = clock;
     this.#limits = limits;

@@ -8,8 +8,8 @@ import {
   type ActiveSegment,
   beginSegment,
   closeFiles,
+  type SegmentFolder,
   segmentName,
-  type SegmentPlace,
 } from "./segment.ts";
 import { OldestSegment } from "./oldest_segment.ts";
 import { type SpareFile, SpareFiles, type SpareLimits } from "./segment.ts";
@@ -144,7 +144,7 @@ export class Journal {
     return this.#beginning ??= this.#become(beginSegment(this.#place, number + 1, end));
   }
 
-  get #place(): SegmentPlace {
+  get #place(): SegmentFolder {
     return { folder: this.#folder, files: this.#files, spares: this.#spares };
   }
 

@@ -46,7 +46,7 @@ export interface ActiveSegment {
 }
 
 /** Where segments are begun. */
-export interface SegmentPlace {
+export interface SegmentFolder {
   readonly folder: string;
   readonly files: Files;
   /** Files to write over. */
@@ -62,7 +62,7 @@ export interface SegmentPlace {
  * @throws {StorageFailedError} If the disk failed.
  */
 export async function beginSegment(
-  place: SegmentPlace,
+  place: SegmentFolder,
   number: number,
   previousEnd: number,
 ): Promise<ActiveSegment> {

@@ -15,8 +15,8 @@ import { LETTERS, type Row } from "../client/probe.ts";
 import { type RemoteOptions } from "../client/remote.ts";
 import { type ServerAddress } from "../client/server_list.ts";
 
-/** What a {@link Page} is made with. */
-export interface PageOptions {
+/** What a {@link LivePage} is made with. */
+export interface LivePageOptions {
   readonly version: string;
   /** How servers are asked for their number of keys. */
   readonly remote: RemoteOptions;
@@ -43,8 +43,8 @@ const HTTP_LIMITS = {
 };
 
 /** A page that is served until {@link close}. */
-export class Page {
-  readonly #options: PageOptions;
+export class LivePage {
+  readonly #options: LivePageOptions;
   readonly #history = new PageHistory();
   readonly #story = new Storyteller();
   readonly #viewers = new Viewers();
@@ -56,7 +56,7 @@ export class Page {
   #shownKeys = "";
 
   /** Serves on `listener`, which from now on is the page's to close. */
-  constructor(listener: Deno.TcpListener, options: PageOptions) {
+  constructor(listener: Deno.TcpListener, options: LivePageOptions) {
     this.#options = options;
     this.#view = options.view;
     this.#servers = options.servers;

@@ -25,7 +25,7 @@ interface Sentence {
   readonly tone: Tone;
 }
 
-type Phase = "unknown" | "serving" | "partly" | "stopping" | "starting" | "gone" | "failing";
+type ServerPhase = "unknown" | "serving" | "partly" | "stopping" | "starting" | "gone" | "failing";
 
 /** So many servers with the same to tell are told of one by one. */
 const MAX_SINGLE = 3;
@@ -57,7 +57,7 @@ export class Storyteller {
 
 /** What is known of one server. */
 class ServerStory {
-  #phase: Phase = "unknown";
+  #phase: ServerPhase = "unknown";
   /** Whether it ever served. */
   #served = false;
   /** The last answer for each letter. */

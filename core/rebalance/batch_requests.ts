@@ -9,7 +9,7 @@ import { DEFAULT_CONTENT_TYPE } from "../protocol.ts";
 export const BY_ITSELF: unique symbol = Symbol("by itself");
 
 /** What a batch tells of a value without the value. */
-export interface Facts {
+export interface CopyFacts {
   readonly etag: string;
   /** Bytes. */
   readonly size: number;
@@ -17,7 +17,7 @@ export interface Facts {
 }
 
 /** A value as the batch carries it: text if it is UTF-8, else base64. Which one, bytes decide. */
-export class BulkCopy implements Copy {
+export class BatchCopy implements Copy {
   readonly text: string;
   readonly isBase64: boolean;
   readonly contentType: string;
@@ -39,7 +39,7 @@ export class BulkCopy implements Copy {
    * Whether `other` has the same bytes. Both came from a batch, which writes the same bytes as the
    * same characters, and different ones as different ones.
    */
-  hasBytesOf(other: BulkCopy): boolean {
+  hasBytesOf(other: BatchCopy): boolean {
     return this.text === other.text && this.isBase64 === other.isBase64;
   }
 }
@@ -59,7 +59,7 @@ export interface BulkPut {
   /** Whether the key was in another state than the put named. */
   readonly isRefused: boolean;
   /** What is there now. */
-  readonly held: BulkCopy | typeof BY_ITSELF | undefined;
+  readonly held: BatchCopy | typeof BY_ITSELF | undefined;
 }
 
 /** One line of an answer. */
@@ -74,7 +74,7 @@ interface Result {
 }
 
 /** Many operations on one server, one request each call. @throws {RemoteError} If it fails. */
-export class Bulk {
+export class BatchRequests {
   readonly #remote: Remote;
 
   constructor(remote: Remote) {
@@ -84,13 +84,13 @@ export class Bulk {
   /** Gets all values; {@link BY_ITSELF} where the batch does not carry it. */
   async get(
     keys: readonly string[],
-  ): Promise<(BulkCopy | typeof BY_ITSELF | undefined)[]> {
+  ): Promise<(BatchCopy | typeof BY_ITSELF | undefined)[]> {
     const results = await this.#run(keys.map((key) => line("get", key)).join(""), keys.length);
     return results.map((result) => toCopy(result));
   }
 
   /** Gets etag, size and content type of all. */
-  async head(keys: readonly string[]): Promise<(Facts | undefined)[]> {
+  async head(keys: readonly string[]): Promise<(CopyFacts | undefined)[]> {
     const results = await this.#run(keys.map((key) => line("head", key)).join(""), keys.length);
     return results.map((result) => {
       const { status, etag = "", size = NaN, type = DEFAULT_CONTENT_TYPE } = result;
@@ -166,21 +166,21 @@ function line(op: "get" | "head", key: string): string {
 function putLine({ key, copy, seen }: BulkEntry): string {
   const { contentType = DEFAULT_CONTENT_TYPE } = copy;
   const type = contentType === DEFAULT_CONTENT_TYPE ? "" : `,"type":${JSON.stringify(contentType)}`;
-  const value = copy instanceof BulkCopy && !copy.isBase64
+  const value = copy instanceof BatchCopy && !copy.isBase64
     ? `"value":${JSON.stringify(copy.text)}`
-    : `"base64":"${copy instanceof BulkCopy ? copy.text : encodeBase64(copy.bytes)}"`;
+    : `"base64":"${copy instanceof BatchCopy ? copy.text : encodeBase64(copy.bytes)}"`;
   const condition = seen === undefined ? `"ifNoneMatch":"*"` : `"ifMatch":${JSON.stringify(seen)}`;
   return `{"op":"put","key":${JSON.stringify(key)},${value}${type},${condition}}\n`;
 }
 
 /** What is wrong with a value that is neither carried nor absent is told when it goes by itself. */
-function toCopy(result: Result): BulkCopy | typeof BY_ITSELF | undefined {
+function toCopy(result: Result): BatchCopy | typeof BY_ITSELF | undefined {
   const { status, value, base64, type = DEFAULT_CONTENT_TYPE, etag = "" } = result;
   if (status === 404) return undefined;
   const text = value ?? base64;
   return status !== 200 || text === undefined
     ? BY_ITSELF
-    : new BulkCopy(text, value === undefined, type, etag);
+    : new BatchCopy(text, value === undefined, type, etag);
 }
 
 function parseResult(text: string): Result | undefined {

@@ -1,6 +1,6 @@
 /** A server of another make as rebalance speaks to it: over the three book routes, key by key. */
 import { compareKeys, toSegment } from "../key.ts";
-import { type Facts } from "./batch_requests.ts";
+import { type CopyFacts } from "./batch_requests.ts";
 import { type Endpoint, type Loaded, type Replacement, type Saved } from "./endpoint.ts";
 import { type Patience } from "./pace.ts";
 import { type Copy, equalBytes, type Remote } from "../client/remote.ts";
@@ -40,7 +40,7 @@ export class BookEndpoint implements Endpoint {
     return bytes === undefined ? undefined : { bytes, contentType: undefined, etag: undefined };
   }
 
-  refusal(key: string, { bytes, contentType }: Copy): string | undefined {
+  whyRefused(key: string, { bytes, contentType }: Copy): string | undefined {
     return bookRefusal(key, bytes, contentType);
   }
 
@@ -65,7 +65,7 @@ export class BookEndpoint implements Endpoint {
     return Promise.all(entries.map((entry) => this.save(entry)));
   }
 
-  async factsMany(keys: readonly string[]): Promise<readonly (Facts | undefined)[]> {
+  async factsMany(keys: readonly string[]): Promise<readonly (CopyFacts | undefined)[]> {
     const copies = await Promise.all(keys.map((key) => this.load(key)));
     return copies.map((copy) =>
       copy && {

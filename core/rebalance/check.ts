@@ -7,7 +7,7 @@
  * add up, or are not told, all keys that move are compared once more, by ETag and size where servers
  * know them, and pass after pass until nothing changes any more.
  */
-import { type Facts } from "./batch_requests.ts";
+import { type CopyFacts } from "./batch_requests.ts";
 import { type Endpoint, type ServerStats } from "./endpoint.ts";
 import { type RestlessEvent } from "./events.ts";
 import { type BatchOutcome, type Move, type Mover } from "./move.ts";
@@ -116,7 +116,7 @@ async function changedOf(moves: readonly Move[], mover: Mover): Promise<Move[]> 
   const owned = from.factsMany(moves.map(({ key }) => key));
   const held = [...targets].map(async ([to, group]) => {
     const facts = await to.factsMany(group.map(({ key }) => key));
-    return group.map((move, index): [string, Facts | undefined] => [move.key, facts[index]]);
+    return group.map((move, index): [string, CopyFacts | undefined] => [move.key, facts[index]]);
   });
   const [sources, ...others] = await Promise.all([owned, ...held]);
   const there = new Map(others.flat());
@@ -130,8 +130,8 @@ async function changedOf(moves: readonly Move[], mover: Mover): Promise<Move[]> 
 }
 
 async function isSame(
-  source: Facts,
-  target: Facts | undefined,
+  source: CopyFacts,
+  target: CopyFacts | undefined,
   { move, mover }: { readonly move: Move; readonly mover: Mover },
 ): Promise<boolean> {
   if (target === undefined || source.size !== target.size) return false;

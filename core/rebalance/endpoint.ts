@@ -1,5 +1,5 @@
 /** A server as rebalance needs it: listing, loading, saving and deleting, over what it speaks. */
-import { BulkCopy, type BY_ITSELF, type Facts } from "./batch_requests.ts";
+import { BatchCopy, type BY_ITSELF, type CopyFacts } from "./batch_requests.ts";
 import { type PatienceOptions } from "./pace.ts";
 import { type Listing } from "../client/merge_listings.ts";
 import { type Copy, equalBytes, type RemoteOptions } from "../client/remote.ts";
@@ -20,7 +20,7 @@ export interface Endpoint {
   /** The copy of `key`, or `undefined` if it holds none. */
   load(key: string): Promise<Copy | undefined>;
   /** Why it cannot take `copy` under `key`, as the end of a sentence; `undefined` if it can. */
-  refusal(key: string, copy: Copy): string | undefined;
+  whyRefused(key: string, copy: Copy): string | undefined;
   /**
    * Says that the move of this name begins, or with `anew` that it may replace what clients wrote since:
    * from then on writes are those of this move. Nothing happens where the server knows of no moves.
@@ -37,9 +37,9 @@ export interface Endpoint {
   /** Saves all, and reads them back when they are durable. */
   saveMany(entries: readonly Replacement[]): Promise<readonly Saved[]>;
   /** What tells whether the values of `keys` changed; as little of them as the server can. */
-  factsMany(keys: readonly string[]): Promise<readonly (Facts | undefined)[]>;
+  factsMany(keys: readonly string[]): Promise<readonly (CopyFacts | undefined)[]>;
   /** Deletes copies that still are what they were; `false` for one that is another, or gone. */
-  deleteMany(entries: readonly Entry[]): Promise<readonly boolean[]>;
+  deleteMany(entries: readonly KeyedCopy[]): Promise<readonly boolean[]>;
   /** What it tells of itself; `undefined` if it tells nothing. */
   stats(): Promise<ServerStats | undefined>;
   /** How many writes of this run it has carried out; `undefined` if that is not certain. */
@@ -50,13 +50,13 @@ export interface Endpoint {
 export type Loaded = Copy | typeof BY_ITSELF | undefined;
 
 /** A key and the value it is to have. */
-export interface Entry {
+export interface KeyedCopy {
   readonly key: string;
   readonly copy: Copy;
 }
 
 /** A value that is to be saved, if the server still holds what was seen there. */
-export interface Replacement extends Entry {
+export interface Replacement extends KeyedCopy {
   /** What was seen there; `undefined` if it held nothing. */
   readonly seen: Copy | undefined;
 }
@@ -91,7 +91,7 @@ export interface EndpointOptions extends RemoteOptions, PatienceOptions {}
 /** Whether two copies are the same value, as far as the servers' routes tell. */
 export function sameCopy(a: Copy, b: Copy | undefined): boolean {
   if (b === undefined) return false;
-  const sameBytes = a instanceof BulkCopy && b instanceof BulkCopy
+  const sameBytes = a instanceof BatchCopy && b instanceof BatchCopy
     ? a.hasBytesOf(b)
     : equalBytes(a.bytes, b.bytes);
   return sameBytes &&

@@ -6,12 +6,12 @@ import { type Copy } from "../client/remote.ts";
  * values ahead of the move where that is needed; `room` asks for sizes where disks may be too small;
  * `move` copies and reads back; `check` looks for what changed meanwhile; `prune` deletes.
  */
-export type Phase = "survey" | "read" | "room" | "move" | "check" | "prune";
+export type RunPhase = "survey" | "read" | "room" | "move" | "check" | "prune";
 
 /** One event of a run. Servers are named as the user wrote them. */
 export type RebalanceEvent =
   /** How far a phase is, after each key; `total` where that is known. */
-  | { readonly kind: "progress"; readonly phase: Phase; readonly done: number; total?: number }
+  | { readonly kind: "progress"; readonly phase: RunPhase; readonly done: number; total?: number }
   /** A server of the to-be list, or of the as-is list, speaks only the book routes. */
   | { readonly kind: "book"; readonly server: string }
   /** A server does not tell what room its disk has. */
@@ -28,7 +28,7 @@ export type RebalanceEvent =
     readonly from: string;
     readonly to: string;
   }
-  | LeftBehindEvent
+  | StaleCopyEvent
   /** How much a dry run would move from one server to another. */
   | {
     readonly kind: "plan";
@@ -48,7 +48,7 @@ export type RebalanceEvent =
  * this server will not. `unclear`: the owner does not hold the key, but the server that will own it
  * does; `orphan`: neither does. The last two are never touched.
  */
-export interface LeftBehindEvent {
+export interface StaleCopyEvent {
   readonly kind: "stale" | "unclear" | "orphan";
   readonly key: string;
   readonly server: string;
@@ -139,7 +139,7 @@ export interface Summary {
   bytes: number;
   seconds: number;
   /** Seconds of each phase. */
-  readonly phases: Partial<Record<Phase, number>>;
+  readonly phases: Partial<Record<RunPhase, number>>;
   /** Whether clients still wrote to the as-is servers, or servers still started anew, at its end. */
   busy: boolean;
   /** Whether the user stopped it. */

@@ -1,7 +1,7 @@
 /** Moving keys: load, compare, save, read back, compare. */
 import { RebalanceError } from "../errors.ts";
 import { displayKey } from "../key.ts";
-import { BulkCopy, BY_ITSELF } from "./batch_requests.ts";
+import { BatchCopy, BY_ITSELF } from "./batch_requests.ts";
 import { type Endpoint, type Loaded, type Replacement, sameCopy, type Saved } from "./endpoint.ts";
 import { type MovedEvent, type NewerEvent } from "./events.ts";
 import { type Pace } from "./pace.ts";
@@ -180,7 +180,7 @@ const scratch = new Uint8Array(64 * 1024);
 
 /** Bytes of a value, without making them where it is text. */
 export function sizeOf(copy: Copy): number {
-  if (!(copy instanceof BulkCopy) || copy.isBase64) return copy.bytes.length;
+  if (!(copy instanceof BatchCopy) || copy.isBase64) return copy.bytes.length;
   const { read, written } = encoder.encodeInto(copy.text, scratch);
   return read === copy.text.length ? written : copy.bytes.length;
 }
@@ -198,7 +198,7 @@ function changedError({ key, to }: Move, held: Loaded): RebalanceError {
 
 /** @throws {RebalanceError} If the target cannot take the value. */
 export function checkFits({ key, to }: Move, copy: Copy): void {
-  const refusal = to.refusal(key, copy);
+  const refusal = to.whyRefused(key, copy);
   if (refusal !== undefined) {
     throw new RebalanceError(`Cannot move "${displayKey(key)}" to ${to.name}: ${refusal}`);
   }

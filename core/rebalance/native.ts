@@ -1,10 +1,10 @@
 /** A server of ours as rebalance speaks to it: over the native routes, many keys a request. */
 import { RebalanceError, RemoteError } from "../errors.ts";
 import { checkKey } from "../key.ts";
-import { Bulk, type Facts } from "./batch_requests.ts";
+import { BatchRequests, type CopyFacts } from "./batch_requests.ts";
 import {
   type Endpoint,
-  type Entry,
+  type KeyedCopy,
   type Loaded,
   type Replacement,
   type Saved,
@@ -21,7 +21,7 @@ const PAGE_KEYS = 1000;
 export class NativeEndpoint implements Endpoint {
   readonly native = true;
   readonly #remote: Remote;
-  readonly #bulk: Bulk;
+  readonly #bulk: BatchRequests;
   readonly #patience: Patience;
   #writes: number | undefined = 0;
   /** The move that its writes are part of; `undefined` before it begins, and where none is known of. */
@@ -29,7 +29,7 @@ export class NativeEndpoint implements Endpoint {
 
   constructor(remote: Remote, patience: Patience) {
     this.#remote = remote;
-    this.#bulk = new Bulk(remote);
+    this.#bulk = new BatchRequests(remote);
     this.#patience = patience;
   }
 
@@ -66,7 +66,7 @@ export class NativeEndpoint implements Endpoint {
     return this.#patience.run(() => this.#remote.get(key));
   }
 
-  refusal(key: string, _copy: Copy): string | undefined {
+  whyRefused(key: string, _copy: Copy): string | undefined {
     return keyRefusal(key);
   }
 
@@ -116,11 +116,11 @@ export class NativeEndpoint implements Endpoint {
     return results.map((result) => ({ ...result, answer: undefined }));
   }
 
-  factsMany(keys: readonly string[]): Promise<readonly (Facts | undefined)[]> {
+  factsMany(keys: readonly string[]): Promise<readonly (CopyFacts | undefined)[]> {
     return this.#patience.run(() => this.#bulk.head(keys));
   }
 
-  async deleteMany(entries: readonly Entry[]): Promise<readonly boolean[]> {
+  async deleteMany(entries: readonly KeyedCopy[]): Promise<readonly boolean[]> {
     this.#writes = undefined;
     const tagged = entries.map(({ key, copy }) => ({ key, etag: copy.etag ?? "*" }));
     return await this.#patience.run(() => this.#bulk.delete(tagged, this.#move));

@@ -10,7 +10,7 @@ import { BY_ITSELF } from "./batch_requests.ts";
 import { type Endpoint, type Loaded, sameCopy } from "./endpoint.ts";
 import { type Decision } from "./plan.ts";
 import { mapInOrder } from "./map_in_order.ts";
-import { type Work } from "./work.ts";
+import { type RunContext } from "./work.ts";
 import { type Copy } from "../client/remote.ts";
 
 /** A copy that was deleted. */
@@ -24,7 +24,7 @@ export interface Pruned {
  *
  * @throws {RebalanceError} If a value changed since it was moved.
  */
-export async function* prune(work: Work): AsyncGenerator<Pruned> {
+export async function* prune(work: RunContext): AsyncGenerator<Pruned> {
   const pruner = new Pruner(work);
   for (const pass of ["left-overs", "owners"] as const) {
     const batches = batchesOf(work, pass);
@@ -50,7 +50,7 @@ interface Loss {
 }
 
 async function* batchesOf(
-  work: Work,
+  work: RunContext,
   pass: "left-overs" | "owners",
 ): AsyncGenerator<readonly Job[]> {
   let batch: Job[] = [];
@@ -75,9 +75,9 @@ function losersOf(decision: Decision, pass: "left-overs" | "owners"): readonly n
 }
 
 class Pruner {
-  readonly #work: Work;
+  readonly #work: RunContext;
 
-  constructor(work: Work) {
+  constructor(work: RunContext) {
     this.#work = work;
   }
 

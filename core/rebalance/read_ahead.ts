@@ -8,7 +8,7 @@ import { BY_ITSELF } from "./batch_requests.ts";
 import { type Endpoint, sameCopy } from "./endpoint.ts";
 import { checkFits, type Move, sizeOf } from "./move.ts";
 import { mapInOrder } from "./map_in_order.ts";
-import { type Work } from "./work.ts";
+import { type RunContext } from "./work.ts";
 import { type Copy } from "../client/remote.ts";
 import { KEY_NOT_FOUND } from "../protocol.ts";
 
@@ -31,7 +31,7 @@ interface Found {
 }
 
 /** Loads what has to be known ahead; tells details and plans. */
-export async function readAhead(work: Work): Promise<void> {
+export async function readAhead(work: RunContext): Promise<void> {
   const { details, dryRun, layout, onEvent, signal } = work.options;
   const plans = new Map<string, Plan>();
   const needed = ({ from, to }: Move) =>
@@ -61,7 +61,7 @@ export async function readAhead(work: Work): Promise<void> {
 }
 
 function plan(
-  { summary }: Work,
+  { summary }: RunContext,
   plans: Map<string, Plan>,
   { move, bytes, there }: Omit<Found, "copy">,
 ): void {
@@ -79,7 +79,7 @@ function plan(
   summary.bytes += bytes;
 }
 
-async function tellListing(work: Work, endpoint: Endpoint): Promise<void> {
+async function tellListing(work: RunContext, endpoint: Endpoint): Promise<void> {
   const { onEvent } = work.options;
   for await (const keys of endpoint.keys()) {
     onEvent({ kind: "listing", server: endpoint.name, keys });
@@ -88,7 +88,7 @@ async function tellListing(work: Work, endpoint: Endpoint): Promise<void> {
 }
 
 /** Loads the owner's copies and, in a dry run, compares the targets'. */
-async function inspect(moves: readonly Move[], work: Work): Promise<Found[]> {
+async function inspect(moves: readonly Move[], work: RunContext): Promise<Found[]> {
   const copies = await load(moves, ({ from }) => from, work);
   const away = work.options.dryRun ? moves.filter(({ from, to }) => from !== to) : [];
   const held = await load(away, ({ to }) => to, work);
@@ -112,7 +112,7 @@ async function inspect(moves: readonly Move[], work: Work): Promise<Found[]> {
 async function load(
   moves: readonly Move[],
   serverOf: (move: Move) => Endpoint,
-  { mover }: Work,
+  { mover }: RunContext,
 ): Promise<ReadonlyMap<Move, Copy | undefined>> {
   const copies = new Map<Move, Copy | undefined>();
   for (const [server, group] of Map.groupBy(moves, serverOf)) {

@@ -11,7 +11,7 @@ import { KvsError, OutputError, RebalanceError, StoppedError } from "../errors.t
 import { checkAgain, QuietWatch } from "./check.ts";
 import { checkDistinct, checkPrunable } from "./distinct.ts";
 import { type ServerStats } from "./endpoint.ts";
-import { isAtRest, type LeftBehindEvent, type Phase, type Summary } from "./events.ts";
+import { isAtRest, type RunPhase, type StaleCopyEvent, type Summary } from "./events.ts";
 import { type BatchOutcome, type Move } from "./move.ts";
 import { type Decision, moveName } from "./plan.ts";
 import { prune } from "./prune.ts";
@@ -19,7 +19,7 @@ import { readAhead } from "./read_ahead.ts";
 import { type Demand, Disk, measureRoom } from "./room.ts";
 import { mapInOrder } from "./map_in_order.ts";
 import { Survey } from "./survey.ts";
-import { type RebalanceOptions, Work } from "./work.ts";
+import { type RebalanceOptions, RunContext } from "./work.ts";
 
 /**
  * Runs a rebalance; resolves to what it did, also when `signal` stopped it.
@@ -32,7 +32,7 @@ export async function rebalance(options: RebalanceOptions): Promise<Summary> {
 }
 
 class Run {
-  readonly #work: Work;
+  readonly #work: RunContext;
   readonly #summary: Summary;
   readonly #survey: Survey;
   readonly #watch: QuietWatch;
@@ -40,7 +40,7 @@ class Run {
   #stats: readonly (ServerStats | undefined)[] = [];
 
   constructor(options: RebalanceOptions) {
-    this.#work = new Work(options);
+    this.#work = new RunContext(options);
     this.#summary = this.#work.summary;
     this.#survey = new Survey(options.layout);
     this.#watch = new QuietWatch(options.endpoints, options.layout.asIs);
@@ -49,7 +49,7 @@ class Run {
   async run(): Promise<Summary> {
     const start = performance.now();
     const { signal, dryRun } = this.#work.options;
-    const phases: [Phase, () => Promise<void>][] = [
+    const phases: [RunPhase, () => Promise<void>][] = [
       ["survey", () => this.#reading(() => this.#takeSurvey())],
       ["read", () => this.#reading(() => readAhead(this.#work))],
     ];
@@ -129,7 +129,7 @@ class Run {
   }
 
   #tellLeftBehind(
-    kind: LeftBehindEvent["kind"],
+    kind: StaleCopyEvent["kind"],
     key: string,
     { server, owner }: { readonly server: number; readonly owner: number },
   ): void {

@@ -1,12 +1,12 @@
 /** Whether targets have room for what they will get, asked before anything is moved. */
 import { format } from "@std/fmt/bytes";
 import { RebalanceError } from "../errors.ts";
-import { Batcher } from "./work.ts";
+import { MoveBatcher } from "./work.ts";
 import { type ServerStats } from "./endpoint.ts";
 import { type Move } from "./move.ts";
 import { mapInOrder } from "./map_in_order.ts";
 import { type Pair } from "./survey.ts";
-import { type Work } from "./work.ts";
+import { type RunContext } from "./work.ts";
 
 /** What the journal of a server that does not tell takes at most besides the files (bytes). */
 const JOURNAL_BYTES = 256 * 1024 * 1024;
@@ -137,7 +137,7 @@ class Need {
  *
  * @throws {RebalanceError} If one of them has less room than that.
  */
-export async function measureRoom(work: Work, disks: readonly Disk[]): Promise<void> {
+export async function measureRoom(work: RunContext, disks: readonly Disk[]): Promise<void> {
   const demands = disks.flatMap((disk) => disk.demands);
   const needs = new Map(
     demands.map(({ target, room }) => [work.endpoint(target), new Need(room)]),
@@ -151,7 +151,7 @@ export async function measureRoom(work: Work, disks: readonly Disk[]): Promise<v
     return moves.length;
   };
   // Sizes take little room, however large the values are; but the server reads these to tell.
-  const batcher = new Batcher(Math.min(work.options.batchKeys ?? Infinity, MOST_SIZES), 0);
+  const batcher = new MoveBatcher(Math.min(work.options.batchKeys ?? Infinity, MOST_SIZES), 0);
   let done = 0;
   for await (const keys of mapInOrder(work.batches(undefined, batcher), measure, work.pool)) {
     work.progress("room", done += keys);

@@ -1,7 +1,7 @@
 /** What the phases of a run share: the servers, the keys in batches, the pace, and the counts. */
 import { mergeListings } from "../client/merge_listings.ts";
 import { type Endpoint } from "./endpoint.ts";
-import { emptySummary, type Phase, type RebalanceEvent, type Summary } from "./events.ts";
+import { emptySummary, type RebalanceEvent, type RunPhase, type Summary } from "./events.ts";
 import { type MapOptions } from "./map_in_order.ts";
 import { type Move, Mover } from "./move.ts";
 import { Pace } from "./pace.ts";
@@ -40,13 +40,13 @@ export interface RebalanceOptions {
 }
 
 /** A run under way. */
-export class Work {
+export class RunContext {
   readonly options: RebalanceOptions;
   readonly pool: MapOptions;
   readonly summary: Summary = emptySummary();
   readonly mover: Mover;
   /** To be told what batches came to. */
-  readonly batcher: Batcher;
+  readonly batcher: MoveBatcher;
 
   constructor(options: RebalanceOptions) {
     this.options = options;
@@ -55,7 +55,7 @@ export class Work {
     this.pool = { concurrency: Math.min(concurrency, bound), signal };
     const pace = new Pace(keysPerSecond, signal);
     this.mover = new Mover(pace);
-    this.batcher = new Batcher(Math.min(options.batchKeys ?? Infinity, pace.mostAtOnce));
+    this.batcher = new MoveBatcher(Math.min(options.batchKeys ?? Infinity, pace.mostAtOnce));
   }
 
   /** The server that the lists name by `index`. */
@@ -66,7 +66,7 @@ export class Work {
   }
 
   /** Tells how far a phase is. */
-  progress(phase: Phase, done: number, total?: number): void {
+  progress(phase: RunPhase, done: number, total?: number): void {
     const known = total === undefined ? {} : { total };
     this.options.onEvent({ kind: "progress", phase, done, ...known });
   }
@@ -142,7 +142,7 @@ const BATCH_BYTES = 64 * 1024;
 const FIRST_GUESS_BYTES = 4096;
 
 /** Gathers moves by the server that they come from. */
-export class Batcher {
+export class MoveBatcher {
   readonly #waiting = new Map<unknown, Move[]>();
   readonly #mostKeys: number;
   #averageBytes: number;

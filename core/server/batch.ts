@@ -80,7 +80,7 @@ export async function* runBatch(
   chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   options: BatchOptions,
 ): AsyncGenerator<string> {
-  const batch = new Batch(options);
+  const batch = new BatchRun(options);
   let turnStart = performance.now();
   try {
     for await (const lines of splitLines(chunks)) {
@@ -115,7 +115,7 @@ interface Started {
 }
 
 /** The operations of one request that are under way, in order. */
-class Batch {
+class BatchRun {
   readonly #options: BatchOptions;
   readonly #queue: Started[] = [];
   #first = 0;

@@ -15,7 +15,7 @@ import { keyFromSegment } from "../key.ts";
 import { type Lifecycle } from "./lifecycle.ts";
 import { type Log } from "../log.ts";
 import { type RequestMetrics, routeIndex } from "./metrics.ts";
-import { type MetricsPage } from "./metrics_page.ts";
+import { type MetricsText } from "./metrics_page.ts";
 import { METRICS, V1_BATCH, V1_KEYS, V1_MOVE, V1_STATS } from "../protocol.ts";
 import { statusOf } from "./statuses.ts";
 import { type MoveWatch } from "./move_watch.ts";
@@ -24,7 +24,6 @@ import { errorAnswer, UNAVAILABLE } from "./answers.ts";
 import { jsonAnswer, textAnswer } from "../http/answers.ts";
 import { type SetResult, type Store } from "../store.ts";
 import {
-  type Answer,
   deleteKey,
   getKey,
   KEY_METHODS,
@@ -33,6 +32,7 @@ import {
   postBatch,
   putKey,
   putMove,
+  type RouteResult,
 } from "./v1_routes.ts";
 
 /** What a handler works with. */
@@ -54,7 +54,7 @@ export interface HandlerOptions {
   readonly journalBytes?: number | undefined;
   /** Counts the requests, and tells all numbers. */
   readonly requests: RequestMetrics;
-  readonly metrics: () => Promise<MetricsPage>;
+  readonly metrics: () => Promise<MetricsText>;
   /** The largest value that is taken, in bytes. */
   readonly maxValueBytes: number;
   readonly log: Log;
@@ -105,8 +105,8 @@ export function createHandler(options: HandlerOptions): HttpHandler {
   function withStore(
     request: HttpRequest,
     now: number,
-    route: (store: Store) => Answer,
-  ): Answer {
+    route: (store: Store) => RouteResult,
+  ): RouteResult {
     const refusal = browserGuard.refusal(request);
     if (refusal !== undefined) return errorAnswer(request.path, STATUS_CODE.Forbidden, refusal);
     if (guard !== undefined && !guard.admits(request)) return unauthorized(request.path);
@@ -115,7 +115,7 @@ export function createHandler(options: HandlerOptions): HttpHandler {
     return isServing ? route(store) : UNAVAILABLE;
   }
 
-  function route(request: HttpRequest, now: number): Answer {
+  function route(request: HttpRequest, now: number): RouteResult {
     const { method, path } = request;
     if (path.startsWith("/load/")) {
       const key = path.slice(6);
@@ -163,13 +163,13 @@ export function createHandler(options: HandlerOptions): HttpHandler {
       case METRICS:
         return isLook(method) ? metrics() : wrongMethod(path, LOOKS);
       case "/":
-        return page(request, STATUS_CODE.OK, ROUTES);
+        return textPage(request, STATUS_CODE.OK, ROUTES);
       default:
         return noRoute(path);
     }
   }
 
-  function keyRoute(request: HttpRequest, segment: string, now: number): Answer {
+  function keyRoute(request: HttpRequest, segment: string, now: number): RouteResult {
     switch (request.method) {
       case "GET":
       case "HEAD":
@@ -194,7 +194,7 @@ export function createHandler(options: HandlerOptions): HttpHandler {
     }
   }
 
-  function batch(store: Store, request: HttpRequest): Answer {
+  function batch(store: Store, request: HttpRequest): RouteResult {
     return postBatch(request, answers, {
       store: writtenBy(request, store),
       maxValueBytes,
@@ -209,7 +209,7 @@ export function createHandler(options: HandlerOptions): HttpHandler {
     return move === undefined ? store : options.moves?.()?.movers(move) ?? store;
   }
 
-  function move(request: HttpRequest): Answer {
+  function move(request: HttpRequest): RouteResult {
     const moves = options.moves?.();
     return moves === undefined ? noRoute(request.path) : putMove(moves, request);
   }
@@ -281,14 +281,14 @@ export function createHealthHandler(lifecycle: Lifecycle): HttpHandler {
 }
 
 function health(request: HttpRequest, lifecycle: Lifecycle): HttpResponse {
-  if (request.path === "/healthz") return page(request, STATUS_CODE.OK, "ok\n");
+  if (request.path === "/healthz") return textPage(request, STATUS_CODE.OK, "ok\n");
   return lifecycle.phase === "serving"
-    ? page(request, STATUS_CODE.OK, "ready\n")
-    : page(request, STATUS_CODE.ServiceUnavailable, lifecycle.reason + "\n");
+    ? textPage(request, STATUS_CODE.OK, "ready\n")
+    : textPage(request, STATUS_CODE.ServiceUnavailable, lifecycle.reason + "\n");
 }
 
 /** A page that is there to be looked at. */
-function page({ method, path }: HttpRequest, status: StatusCode, text: string): HttpResponse {
+function textPage({ method, path }: HttpRequest, status: StatusCode, text: string): HttpResponse {
   return isLook(method) ? textAnswer(status, text) : wrongMethod(path, LOOKS);
 }
 

@@ -5,7 +5,7 @@ import { type HttpListener } from "../http/types.ts";
 import { type Log } from "../log.ts";
 
 /** Where to listen. */
-export interface Place {
+export interface ListenAddress {
   /** The address, for example `0.0.0.0`. */
   readonly host: string;
   /** 0 picks a free one. */
@@ -19,7 +19,7 @@ export interface CertificateFiles {
 }
 
 /** Listens with plain TCP. @throws {StartError} If the address cannot be had. */
-export function listen({ host, port }: Place): Deno.TcpListener {
+export function listen({ host, port }: ListenAddress): Deno.TcpListener {
   try {
     return Deno.listen({ hostname: host, port });
   } catch (error) {
@@ -29,12 +29,12 @@ export function listen({ host, port }: Place): Deno.TcpListener {
 
 /** A TLS listener whose certificate is read again when its files change. */
 export class TlsEndpoint {
-  readonly #place: Place;
+  readonly #place: ListenAddress;
   #listener: Deno.TlsListener | undefined;
   #watch: FileWatch | undefined;
   #replaced: (listener: HttpListener) => void = () => {};
 
-  private constructor(place: Place) {
+  private constructor(place: ListenAddress) {
     this.#place = place;
   }
 
@@ -43,7 +43,7 @@ export class TlsEndpoint {
    *
    * @throws {StartError} If that is none, or the address cannot be had.
    */
-  static async open(place: Place, files: CertificateFiles, log: Log): Promise<TlsEndpoint> {
+  static async open(place: ListenAddress, files: CertificateFiles, log: Log): Promise<TlsEndpoint> {
     const endpoint = new TlsEndpoint(place);
     // Somebody who shares ports would let this one share his: a plain listener finds him.
     if (place.port !== 0) listen(place).close();
@@ -103,7 +103,7 @@ export class TlsEndpoint {
   }
 }
 
-function notListening({ host, port }: Place, cause: unknown): StartError {
+function notListening({ host, port }: ListenAddress, cause: unknown): StartError {
   const why = cause instanceof Deno.errors.AddrInUse ? "the port is taken" : messageOf(cause);
   return new StartError(`Cannot listen on ${host}:${port}: ${why}`, { cause });
 }

@@ -23,7 +23,7 @@ export interface MetricsSources {
 }
 
 /** A page of metrics. */
-export interface MetricsPage {
+export interface MetricsText {
   readonly contentType: string;
   readonly text: string;
 }
@@ -38,7 +38,7 @@ export class Metrics {
   }
 
   /** The numbers as they are now. */
-  async page(): Promise<MetricsPage> {
+  async page(): Promise<MetricsText> {
     this.#registry ??= createRegistry(this.#sources);
     const registry = await this.#registry;
     return { contentType: registry.contentType, text: await registry.metrics() };

@@ -5,13 +5,13 @@ import { createHealthHandler } from "./handler.ts";
 import { type HttpServer, type HttpServerOptions, serveHttp } from "../http/server.ts";
 import { type HttpHandler, type HttpLimits } from "../http/types.ts";
 import { type Lifecycle } from "./lifecycle.ts";
-import { type CertificateFiles, listen, type Place, TlsEndpoint } from "./listener.ts";
+import { type CertificateFiles, listen, type ListenAddress, TlsEndpoint } from "./listener.ts";
 import { type Log } from "../log.ts";
 import { type RequestMetrics } from "./metrics.ts";
 import { errorAnswer } from "./answers.ts";
 
 /** How a {@link ShardPort} is opened. */
-export interface ShardPortOptions extends Place {
+export interface ShardPortOptions extends ListenAddress {
   /** Speaks TLS with this certificate; without it plain HTTP. */
   readonly certificate: CertificateFiles | undefined;
   readonly http: HttpLimits;

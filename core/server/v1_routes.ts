@@ -57,13 +57,13 @@ const DEFAULT_TYPE = new SharedHeaders({ "content-type": DEFAULT_CONTENT_TYPE })
 export const KEY_METHODS = "GET, HEAD, PUT, DELETE";
 
 /** What a route gives. */
-export type Answer = HttpResponse | Promise<HttpResponse> | DeferredAnswer<SetResult>;
+export type RouteResult = HttpResponse | Promise<HttpResponse> | DeferredAnswer<SetResult>;
 
 /**
  * `GET` and `HEAD /v1/keys/KEY`: the bytes, 412 where the key is not as the client expects, 304 where it
  * has the bytes, 404. In this order: RFC 9110 section 13.2.2.
  */
-export function getKey(store: Store, key: string, request: HttpRequest): Answer {
+export function getKey(store: Store, key: string, request: HttpRequest): RouteResult {
   refuseQuery(request.query);
   const expected = readCondition(request.header("if-match"));
   const value = store.get(key);
@@ -101,7 +101,12 @@ function answerValue(
 }
 
 /** `PUT /v1/keys/KEY`: 201 created or 204 replaced, with the ETag of what is stored now. */
-export function putKey(store: Store, key: string, request: HttpRequest, maxBytes: number): Answer {
+export function putKey(
+  store: Store,
+  key: string,
+  request: HttpRequest,
+  maxBytes: number,
+): RouteResult {
   const refused = refuseCoding(request);
   if (refused !== undefined) return refused;
   if (request.header("content-range") !== undefined) {

@@ -11,10 +11,10 @@ import type { CommitQueue } from "./commit_queue.ts";
 import { isDiskFull, isExhausted } from "../system/files.ts";
 import type { Journal } from "../journal/journal.ts";
 import type { Log } from "../log.ts";
-import { bytesOf, type OverlayEntry } from "./overlay.ts";
+import { entryBytes, type OverlayEntry } from "./overlay.ts";
 import { PendingCarry } from "./pending_write.ts";
 import type { Reserve } from "./reserve.ts";
-import { type SegmentParts, SegmentWriter } from "./key_file_writer.ts";
+import { KeyFileWriter, type KeyFileWriterParts } from "./key_file_writer.ts";
 import { Value } from "../value.ts";
 import { refusedOr } from "../system/files.ts";
 
@@ -45,7 +45,7 @@ const GENTLE_PAUSES = 6;
 const REST_MS = 3000;
 
 /** What the checkpoint works on. */
-export interface CheckpointParts extends SegmentParts {
+export interface CheckpointParts extends KeyFileWriterParts {
   readonly journal: Journal;
   readonly reserve: Reserve;
   readonly log: Log;
@@ -89,7 +89,7 @@ export class Checkpointer {
   readonly #blocked = new Set<string>();
   #isClosing = false;
   #isStopped = false;
-  readonly #writer: SegmentWriter;
+  readonly #writer: KeyFileWriter;
   #done = 0;
   #failures = 0;
   #lastMs: number | undefined;
@@ -99,7 +99,7 @@ export class Checkpointer {
     this.#queue = queue;
     // What was replayed is no burst.
     this.#lookedPuts = parts.overlay.puts;
-    this.#writer = new SegmentWriter(parts, {
+    this.#writer = new KeyFileWriter(parts, {
       concurrency: () => this.#concurrency(),
       pauseMs: (workMs) => this.#isGentle ? GENTLE_PAUSES * workMs : 0,
       isStopped: () => this.#isStopped,
@@ -118,7 +118,7 @@ export class Checkpointer {
     const { journal, overlay, journalBytes } = this.#parts;
     // Small values take much more memory than journal. A segment is dropped as a whole, so none may
     // become a large part of either.
-    const bytes = Math.max(journal.activeBytes, overlay.bytesOf(journal.activeSegment));
+    const bytes = Math.max(journal.activeBytes, overlay.segmentBytes(journal.activeSegment));
     return bytes >= journalBytes / MOST_SEGMENTS;
   }
 
@@ -319,7 +319,7 @@ export class Checkpointer {
     for (const { key, state } of entries) {
       // It may stay for as long as its key's file is blocked.
       if (state instanceof Value) state.leaveSlab();
-      bytes += bytesOf(key, state);
+      bytes += entryBytes(key, state);
     }
     if (bytes >= journalBytes / 2) throw new BlockedError(why);
     if (this.#blocked.size === 0) {

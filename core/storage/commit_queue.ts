@@ -1,5 +1,5 @@
 /** Group commit: writes that arrive while a flush is under way share the next one, or the next two. */
-import { Batch } from "./pending_write.ts";
+import { CommitBatch } from "./pending_write.ts";
 import {
   type ShuttingDownError,
   StorageFailedError,
@@ -13,7 +13,7 @@ import { failedError } from "../system/files.ts";
 /** What the queue needs of the store. Of the queue this may call `release`, `seal`, `refuse` and `fail`. */
 export interface CommitHost {
   /** How many bytes of memory may be written before the checkpoint has made progress. */
-  room(): number;
+  allowance(): number;
   /** Decides the writes of a batch that have a condition: sets `failure` where it does not hold. */
   decide(writes: readonly PendingWrite[]): Promise<void>;
   /** Makes a durable write visible; returns whether the key existed before. */
@@ -54,10 +54,10 @@ export class CommitQueue {
   readonly #journal: Journal;
   readonly #host: CommitHost;
   readonly #parting: Parting;
-  #filling = new Batch();
+  #filling = new CommitBatch();
   /** Batches that are empty: one is filled, one written and one answered at the same time. */
-  readonly #free: Batch[] = [];
-  #room = 0;
+  readonly #free: CommitBatch[] = [];
+  #allowance = 0;
   /** Writes that the journal has no room for, in order; those before `#nextWaiting` are gone. */
   #waiting: PendingWrite[] = [];
   #nextWaiting = 0;
@@ -69,7 +69,7 @@ export class CommitQueue {
   #change: PromiseWithResolvers<void> | undefined;
   #isRunning = false;
   /** The batch that is being written. */
-  #writing: Batch | undefined;
+  #writing: CommitBatch | undefined;
   /**
    * How long a flush takes (milliseconds): the quickest of late, since what the event loop was busy with when
    * it was done counts in each.
@@ -98,7 +98,7 @@ export class CommitQueue {
   submit(write: PendingWrite): void {
     if (this.#end !== undefined) {
       write.fail(this.#end);
-    } else if (this.#waiting.length === 0 && this.#filling.bytes < this.#room) {
+    } else if (this.#waiting.length === 0 && this.#filling.bytes < this.#allowance) {
       this.#filling.add(write);
       this.#wake();
     } else {
@@ -116,8 +116,8 @@ export class CommitQueue {
 
   /** Lets in what waits, as far as there is room now. To be called whenever there is more. */
   release(): void {
-    this.#room = this.#host.room() - (this.#writing?.bytes ?? 0);
-    while (this.#nextWaiting < this.#waiting.length && this.#filling.bytes < this.#room) {
+    this.#allowance = this.#host.allowance() - (this.#writing?.bytes ?? 0);
+    while (this.#nextWaiting < this.#waiting.length && this.#filling.bytes < this.#allowance) {
       const write = this.#waiting[this.#nextWaiting++];
       if (write !== undefined) this.#filling.add(write);
     }
@@ -181,7 +181,7 @@ export class CommitQueue {
 
   #submitSlowly(write: PendingWrite): void {
     this.release();
-    if (this.#waiting.length === 0 && this.#filling.bytes < this.#room) {
+    if (this.#waiting.length === 0 && this.#filling.bytes < this.#allowance) {
       this.#filling.add(write);
       this.#wake();
     } else if (this.#refusal !== undefined) {
@@ -220,14 +220,14 @@ export class CommitQueue {
     this.#changed();
   }
 
-  #begin(batch: Batch): void {
+  #begin(batch: CommitBatch): void {
     this.#writing = batch;
-    this.#room = this.#host.room() - batch.bytes;
+    this.#allowance = this.#host.allowance() - batch.bytes;
     if (batch.hasConditions) void this.#decide(batch);
     else this.#append(batch);
   }
 
-  #append(batch: Batch): void {
+  #append(batch: CommitBatch): void {
     const startedAt = performance.now();
     const onDurable = () => {
       this.#flushMs = Math.min(performance.now() - startedAt, FORGETTING * this.#flushMs);
@@ -237,7 +237,7 @@ export class CommitQueue {
   }
 
   /** What is durable and cannot be taken in is no failure of the journal, but the end all the same. */
-  #settle(batch: Batch): void {
+  #settle(batch: CommitBatch): void {
     this.#writing = undefined;
     try {
       this.#done(batch);
@@ -250,7 +250,7 @@ export class CommitQueue {
   }
 
   /** A batch is durable: now the disk is to be at the next one as soon as possible. */
-  #done(batch: Batch): void {
+  #done(batch: CommitBatch): void {
     const answered = batch.writes.length;
     const isNextUnderWay = this.#mayOverlap();
     if (isNextUnderWay) this.#begin(this.#takeBatch(answered));
@@ -273,7 +273,7 @@ export class CommitQueue {
       !this.#host.isSegmentFull();
   }
 
-  #failed(batch: Batch, error: unknown): void {
+  #failed(batch: CommitBatch, error: unknown): void {
     this.#writing = undefined;
     const failure = error instanceof WriteRefusedError
       ? error
@@ -285,7 +285,7 @@ export class CommitQueue {
   }
 
   /** Writes the deletes of a batch once more, with the room that is kept for them; the rest of it is refused. */
-  async #repeatDeletes(batch: Batch, full: StorageFullError): Promise<void> {
+  async #repeatDeletes(batch: CommitBatch, full: StorageFullError): Promise<void> {
     const isMore = await this.#host.giveRoomToDeletes();
     if (this.#failure !== undefined || !isMore) return this.#refused(batch, this.#failure ?? full);
     // What came meanwhile must not take that room either.
@@ -307,7 +307,7 @@ export class CommitQueue {
     this.#next(0);
   }
 
-  #refused(batch: Batch, failure: WriteRefusedError | StorageFailedError): void {
+  #refused(batch: CommitBatch, failure: WriteRefusedError | StorageFailedError): void {
     batch.fail(failure);
     this.#recycle(batch);
     if (failure instanceof StorageFailedError) {
@@ -320,7 +320,7 @@ export class CommitQueue {
     this.#next(0);
   }
 
-  #recycle(batch: Batch): void {
+  #recycle(batch: CommitBatch): void {
     batch.clear();
     this.#free.push(batch);
   }
@@ -331,9 +331,9 @@ export class CommitQueue {
    * all, one batch of all would leave the event loop idle while it is written, and the disk while it is
    * answered; so the two parts are made of one size, and take turns. It costs a write one quick flush at most.
    */
-  #takeBatch(answered: number): Batch {
+  #takeBatch(answered: number): CommitBatch {
     const batch = this.#filling;
-    const next = this.#free.pop() ?? new Batch();
+    const next = this.#free.pop() ?? new CommitBatch();
     const waiting = batch.writes.length;
     const half = Math.ceil((waiting + answered) / 2);
     const { leastWrites, writeMs } = this.#parting;
@@ -352,7 +352,7 @@ export class CommitQueue {
   }
 
   /** Makes the writes of a durable batch visible. */
-  #apply({ writes }: Batch): void {
+  #apply({ writes }: CommitBatch): void {
     const segment = this.#journal.activeSegment;
     for (const write of writes) {
       if (write.failure === undefined) write.existed = this.#host.apply(write, segment);
@@ -360,7 +360,7 @@ export class CommitQueue {
   }
 
   /** Decides on the writes of a batch, and writes what is left of it. */
-  async #decide(batch: Batch): Promise<void> {
+  async #decide(batch: CommitBatch): Promise<void> {
     const { writes, frame } = batch;
     try {
       await this.#host.decide(writes);

@@ -11,7 +11,7 @@ import { ShuttingDownError, StorageFailedError } from "../errors.ts";
 import type { KeyIndex } from "./key_index.ts";
 import { LargeWriter } from "./large_value.ts";
 import { type StoreMetrics } from "../store.ts";
-import { LargeFile } from "./overlay.ts";
+import { LargeValueFile } from "./overlay.ts";
 import { PendingDelete, PendingSet, type PendingWrite } from "./pending_write.ts";
 import {
   type Condition,
@@ -173,7 +173,7 @@ export class JournalStore implements Store {
 
   #submitSet(
     key: string,
-    state: Value | LargeFile,
+    state: Value | LargeValueFile,
     condition: Condition | undefined,
   ): Promise<SetResult> {
     try {
@@ -208,7 +208,7 @@ export class JournalStore implements Store {
   ): Promise<SetResult> {
     const arriving = this.#largeWriter.take(value);
     this.#arrivals.add(arriving);
-    let state: Value | LargeFile;
+    let state: Value | LargeValueFile;
     try {
       state = await arriving;
     } catch (error) {
@@ -223,7 +223,7 @@ export class JournalStore implements Store {
   }
 
   /** Submits a write when its value has arrived and those called before it are submitted. */
-  async #inTurn<S extends Value | LargeFile | undefined, R>(
+  async #inTurn<S extends Value | LargeValueFile | undefined, R>(
     key: string,
     arriving: Promise<S>,
     submit: (state: S) => Promise<R>,
@@ -231,12 +231,12 @@ export class JournalStore implements Store {
     const before = this.#turns.get(key);
     const { promise: turn, resolve: endTurn } = Promise.withResolvers<void>();
     this.#turns.set(key, turn);
-    let large: LargeFile | undefined;
+    let large: LargeValueFile | undefined;
     try {
       let settled: Promise<R> | undefined;
       try {
         const state = await arriving;
-        if (state instanceof LargeFile) large = state;
+        if (state instanceof LargeValueFile) large = state;
         await before;
         settled = submit(state);
       } finally {
@@ -256,7 +256,7 @@ export class JournalStore implements Store {
   #commitHost(): CommitHost {
     const { journal, overlay, journalBytes, reserve } = this.#parts;
     return {
-      room: () => {
+      allowance: () => {
         const used = Math.max(journal.bytes, overlay.bytes);
         // With nothing to checkpoint a write of any size must get through.
         return used === 0 ? Math.max(journalBytes, 1) : journalBytes - used;
@@ -280,14 +280,14 @@ export class JournalStore implements Store {
   #apply({ key, state }: PendingWrite, segment: number): boolean {
     this.#writes++;
     const replaced = this.#parts.overlay.put(key, state, segment);
-    if (replaced instanceof LargeFile && replaced !== state) this.#removeReplaced(replaced);
+    if (replaced instanceof LargeValueFile && replaced !== state) this.#removeReplaced(replaced);
     this.#reader.changed(key);
     if (state === undefined) return this.#index.delete(key);
     // What has a state there is in the index, whose look-up costs a miss of the processor's cache or two.
     return replaced !== undefined || !this.#index.add(key);
   }
 
-  #removeReplaced(large: LargeFile): void {
+  #removeReplaced(large: LargeValueFile): void {
     if (large.isPlaced) return;
     const removal = this.#removeFile(large.path).finally(() => this.#removals.delete(removal));
     this.#removals.add(removal);

@@ -1,7 +1,7 @@
 /** A group of a segment's entries, made into key files by as few calls as there can be. */
 import { delay } from "@std/async/delay";
 import { StoppedError } from "../errors.ts";
-import type { FileSystem, NewFile, Renaming } from "../system/files.ts";
+import type { BulkFiles, NewFile, Renaming } from "../system/files.ts";
 import type { OverlayEntry } from "./overlay.ts";
 import { Value } from "../value.ts";
 import { failedError } from "../system/files.ts";
@@ -16,7 +16,7 @@ const PAUSE_STEP_MS = 20;
 const NONE: ReadonlySet<number> = new Set();
 
 /** What a group needs of whoever writes the segment. */
-export interface GroupHost {
+export interface KeyFileGroupHost {
   /** The path of a file that there is not yet. */
   temporaryPath(): string;
   /** The path of the file of an entry's key. */
@@ -33,14 +33,14 @@ export interface GroupHost {
 }
 
 /** Small values and deletes that become key files together; of the others, nothing is done. */
-export class SegmentGroup {
+export class KeyFileGroup {
   /** Flushed temporary files that have not got the name of their key. */
   readonly written = new Map<OverlayEntry, string>();
   readonly #entries: readonly OverlayEntry[];
-  readonly #fileSystem: FileSystem;
-  readonly #host: GroupHost;
+  readonly #fileSystem: BulkFiles;
+  readonly #host: KeyFileGroupHost;
 
-  constructor(entries: readonly OverlayEntry[], fileSystem: FileSystem, host: GroupHost) {
+  constructor(entries: readonly OverlayEntry[], fileSystem: BulkFiles, host: KeyFileGroupHost) {
     this.#entries = entries;
     this.#fileSystem = fileSystem;
     this.#host = host;

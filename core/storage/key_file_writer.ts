@@ -2,15 +2,15 @@
 import { StoppedError, StorageFailedError } from "../errors.ts";
 import type { ContentTypes, TypeChange } from "./content_types.ts";
 import {
+  type BulkFiles,
   type Files,
-  type FileSystem,
   isExhausted,
   isFolderInTheWay,
   type OpenFile,
 } from "../system/files.ts";
 import type { KeyFiles } from "./key_files.ts";
-import { LargeFile, type Overlay, type OverlayEntry } from "./overlay.ts";
-import { type GroupHost, SegmentGroup } from "./key_file_group.ts";
+import { LargeValueFile, type Overlay, type OverlayEntry } from "./overlay.ts";
+import { KeyFileGroup, type KeyFileGroupHost } from "./key_file_group.ts";
 import { type Value } from "../value.ts";
 import { DEFAULT_CONTENT_TYPE } from "../protocol.ts";
 import { failedError, refusedOr, writeAll } from "../system/files.ts";
@@ -23,8 +23,8 @@ const PROGRESS_ENTRIES = 64;
 // Not more files than this are flushed with one flush of the file system, so that it is a short one.
 const MOST_TOGETHER = 512;
 
-/** What a {@link SegmentWriter} works on. */
-export interface SegmentParts {
+/** What a {@link KeyFileWriter} works on. */
+export interface KeyFileWriterParts {
   readonly folder: string;
   readonly hiddenFolder: string;
   readonly files: Files;
@@ -34,7 +34,7 @@ export interface SegmentParts {
 }
 
 /** How fast, and whether at all. */
-export interface SegmentPace {
+export interface WritePace {
   /** How many files to work on at the same time. */
   concurrency(): number;
   /** How long to leave the disk to others after work on it (both milliseconds). */
@@ -55,18 +55,18 @@ export interface SegmentPace {
  *
  * Of a key with a newer write in a later segment nothing is written: that segment brings it.
  */
-export class SegmentWriter {
-  readonly #parts: SegmentParts;
-  readonly #pace: SegmentPace;
+export class KeyFileWriter {
+  readonly #parts: KeyFileWriterParts;
+  readonly #pace: WritePace;
   /** Whether the folder of key files has changed since its last flush. */
   #isFolderDirty = false;
   #fileCount = 0;
   /** For segments with many keys, once there was one. */
-  #fileSystem: FileSystem | undefined;
+  #fileSystem: BulkFiles | undefined;
   #placedCount = 0;
   #blocked: OverlayEntry[] = [];
 
-  constructor(parts: SegmentParts, pace: SegmentPace) {
+  constructor(parts: KeyFileWriterParts, pace: WritePace) {
     this.#parts = parts;
     this.#pace = pace;
   }
@@ -117,7 +117,7 @@ export class SegmentWriter {
   async #writeEntries(entries: readonly OverlayEntry[]): Promise<void> {
     const { files, hiddenFolder } = this.#parts;
     const wanted = entries.filter((entry) => entry.isPending);
-    this.#fileSystem ??= files.openFileSystem(hiddenFolder, wanted.length);
+    this.#fileSystem ??= files.openBulkFiles(hiddenFolder, wanted.length);
     const fileSystem = this.#fileSystem;
     if (fileSystem === undefined || wanted.length < fileSystem.leastFiles) {
       return await this.#forEach(wanted, (entry) => this.#writeEntry(entry));
@@ -128,9 +128,9 @@ export class SegmentWriter {
   }
 
   /** Writes entries by as few calls as there can be. */
-  async #writeTogether(entries: readonly OverlayEntry[], fileSystem: FileSystem): Promise<void> {
+  async #writeTogether(entries: readonly OverlayEntry[], fileSystem: BulkFiles): Promise<void> {
     const { files } = this.#parts;
-    const group = new SegmentGroup(entries, fileSystem, this.#groupHost());
+    const group = new KeyFileGroup(entries, fileSystem, this.#groupHost());
     const { written } = group;
     this.#isFolderDirty = true;
     try {
@@ -190,7 +190,7 @@ export class SegmentWriter {
     this.#isFolderDirty = true;
     try {
       if (state === undefined) await removeIfThere(files, path);
-      else if (state instanceof LargeFile) await this.#placeLarge(entry, state, path);
+      else if (state instanceof LargeValueFile) await this.#placeLarge(entry, state, path);
       else if (temporary !== undefined) await files.rename(temporary, path);
       else await this.#save(state, path);
     } catch (error) {
@@ -233,7 +233,7 @@ export class SegmentWriter {
     }
   }
 
-  async #placeLarge(entry: OverlayEntry, large: LargeFile, path: string): Promise<void> {
+  async #placeLarge(entry: OverlayEntry, large: LargeValueFile, path: string): Promise<void> {
     const { files } = this.#parts;
     if (large.isPlaced) return;
     const from = large.path;
@@ -249,7 +249,7 @@ export class SegmentWriter {
     large.path = path;
   }
 
-  #groupHost(): GroupHost {
+  #groupHost(): KeyFileGroupHost {
     const { keyFiles } = this.#parts;
     return {
       temporaryPath: () => this.#temporaryPath(),

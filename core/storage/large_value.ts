@@ -2,7 +2,7 @@
 import { join } from "@std/path";
 import { StorageFullError } from "../errors.ts";
 import { type FileFacts, type Files, isExhausted, type OpenFile } from "../system/files.ts";
-import { LargeFile } from "./overlay.ts";
+import { LargeValueFile } from "./overlay.ts";
 import { type IncomingValue, type LargeValue } from "../store.ts";
 import { LARGE_VALUE_BYTES } from "../protocol.ts";
 import { Value } from "../value.ts";
@@ -102,7 +102,7 @@ export class LargeWriter {
    * @throws {WriteRefusedError} If there is no room, or no file can be opened for now.
    * @throws Whatever the incoming chunks throw; nothing stays behind.
    */
-  async take(value: Value | IncomingValue): Promise<Value | LargeFile> {
+  async take(value: Value | IncomingValue): Promise<Value | LargeValueFile> {
     if (value instanceof Value) {
       const write = () => this.#write([value.bytes], value.contentType);
       return await this.#withRoom(write, write);
@@ -122,9 +122,9 @@ export class LargeWriter {
 
   /** Makes room where `write` finds the disk full, and calls `again` if there is one now. */
   async #withRoom(
-    write: () => Promise<LargeFile>,
-    again?: () => Promise<LargeFile>,
-  ): Promise<LargeFile> {
+    write: () => Promise<LargeValueFile>,
+    again?: () => Promise<LargeValueFile>,
+  ): Promise<LargeValueFile> {
     try {
       return await write();
     } catch (error) {
@@ -137,7 +137,7 @@ export class LargeWriter {
   async #write(
     chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
     contentType: string,
-  ): Promise<LargeFile> {
+  ): Promise<LargeValueFile> {
     const path = join(this.#folder, this.#prefix + this.#count++);
     const file = await this.#create(path, chunks);
     try {
@@ -153,7 +153,7 @@ export class LargeWriter {
       const facts = file.facts();
       file.close();
       const { size } = facts;
-      return new LargeFile(path, {
+      return new LargeValueFile(path, {
         size,
         contentType,
         etag: etagOfFile(facts),

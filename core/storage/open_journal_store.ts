@@ -20,7 +20,7 @@ import { KeyFiles } from "./key_files.ts";
 import type { KeyIndex } from "./key_index.ts";
 import { etagOfFile, LARGE_PREFIX } from "./large_value.ts";
 import type { Log } from "../log.ts";
-import { LargeFile, Overlay } from "./overlay.ts";
+import { LargeValueFile, Overlay } from "./overlay.ts";
 import { type OldestMark, oldestMark, OldestSegment } from "../journal/oldest_segment.ts";
 import { Reserve } from "./reserve.ts";
 import { SAVE_PREFIX } from "./key_file_writer.ts";
@@ -282,12 +282,12 @@ async function openLarge(
   files: Files,
   path: string,
   { contentType, hash }: NamedLarge,
-): Promise<LargeFile | undefined> {
+): Promise<LargeValueFile | undefined> {
   try {
     const file = await files.open(path);
     try {
       const facts = file.facts();
-      return new LargeFile(path, {
+      return new LargeValueFile(path, {
         size: facts.size,
         contentType,
         etag: etagOfFile(facts),

@@ -12,7 +12,7 @@ export interface LargeFacts {
 }
 
 /** A large value in a file of its own, on its way to the key's file. */
-export class LargeFile {
+export class LargeValueFile {
   /** Where it is now; changes once, when it is renamed to the key's file. */
   path: string;
   /** Whether the rename has begun: from then on the file is the key's. */
@@ -33,12 +33,12 @@ export class LargeFile {
 }
 
 /** What a key holds; `undefined` where it was deleted. */
-export type State = Value | LargeFile | undefined;
+export type KeyState = Value | LargeValueFile | undefined;
 
 /** The newest durable write of a key. */
 export interface OverlayEntry {
   readonly key: string;
-  state: State;
+  state: KeyState;
   /** Number of the journal segment that holds the write. */
   readonly segment: number;
   /** Whether it is still the newest write of its key, and not in the key's file. */
@@ -53,7 +53,7 @@ const ENTRY_BYTES = 200;
 const REST_BYTES = 80;
 
 /** About how many bytes of memory the overlay takes for this write. */
-export function bytesOf(key: string, state: State): number {
+export function entryBytes(key: string, state: KeyState): number {
   return ENTRY_BYTES + (state instanceof Value ? memoryOf(key, state) : key.length);
 }
 
@@ -90,7 +90,7 @@ export class Overlay {
   }
 
   /** About how many bytes of memory the entries of `segment` take, if it is the one put to last. */
-  bytesOf(segment: number): number {
+  segmentBytes(segment: number): number {
     return segment === this.#currentSegment ? this.#currentBytes : 0;
   }
 
@@ -103,12 +103,12 @@ export class Overlay {
    * Records a write in `segment`, which must not be less than in the calls before, but for a key whose
    * newest write is in it already.
    */
-  put(key: string, state: State, segment: number): State {
+  put(key: string, state: KeyState, segment: number): KeyState {
     this.#puts++;
     if (segment > this.#currentSegment) this.#begin(segment);
     const previous = this.#entries.get(key);
     const replaced = previous?.state;
-    const bytes = bytesOf(key, state) - this.#share(state, segment);
+    const bytes = entryBytes(key, state) - this.#share(state, segment);
     if (previous !== undefined && previous.segment === segment) {
       const more = bytes - previous.bytes;
       this.#bytes += more;
@@ -177,7 +177,7 @@ export class Overlay {
    * Counts the slab of a value, as a whole and until the segment is dropped: what else was in it, replaced or refused,
    * is in memory as long as this is. Returns what of the value's own bytes that covers.
    */
-  #share(state: State, segment: number): number {
+  #share(state: KeyState, segment: number): number {
     if (!(state instanceof Value)) return 0;
     const { slab, size } = state;
     if (slab === undefined) return 0;

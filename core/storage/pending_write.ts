@@ -2,13 +2,13 @@
 import { FrameBuffer } from "../journal/record.ts";
 import { type Condition, type SetResult } from "../store.ts";
 import { type Value } from "../value.ts";
-import { bytesOf, LargeFile, type OverlayEntry, type State } from "./overlay.ts";
+import { entryBytes, type KeyState, LargeValueFile, type OverlayEntry } from "./overlay.ts";
 
 /** A write that was called and is not settled yet. */
 export interface PendingWrite {
   readonly key: string;
   /** What the key will hold; `undefined` deletes it. */
-  readonly state: State;
+  readonly state: KeyState;
   readonly condition: Condition | undefined;
   /** Where its record is in the frame. */
   position: number;
@@ -25,7 +25,7 @@ export interface PendingWrite {
 /** A save that is not settled yet. */
 export class PendingSet implements PendingWrite {
   readonly key: string;
-  readonly state: Value | LargeFile;
+  readonly state: Value | LargeValueFile;
   readonly condition: Condition | undefined;
   position = 0;
   failure: Error | undefined = undefined;
@@ -34,7 +34,7 @@ export class PendingSet implements PendingWrite {
   #resolve: (result: SetResult) => void;
   readonly fail: (error: Error) => void;
 
-  constructor(key: string, state: Value | LargeFile, condition: Condition | undefined) {
+  constructor(key: string, state: Value | LargeValueFile, condition: Condition | undefined) {
     this.key = key;
     this.state = state;
     this.condition = condition;
@@ -81,7 +81,7 @@ export class PendingDelete implements PendingWrite {
  */
 export class PendingCarry implements PendingWrite {
   readonly key: string;
-  readonly state: State;
+  readonly state: KeyState;
   readonly condition = undefined;
   readonly entry: OverlayEntry;
   position = 0;
@@ -108,9 +108,9 @@ export class SupersededError extends Error {}
 /** Hashes the value only for those who ask for its ETag: the book routes never do. */
 class LazySetResult implements SetResult {
   readonly created: boolean;
-  readonly #state: Value | LargeFile;
+  readonly #state: Value | LargeValueFile;
 
-  constructor(created: boolean, state: Value | LargeFile) {
+  constructor(created: boolean, state: Value | LargeValueFile) {
     this.created = created;
     this.#state = state;
   }
@@ -121,7 +121,7 @@ class LazySetResult implements SetResult {
 }
 
 /** Writes that go to the disk together; of their own they have one frame, used again and again. */
-export class Batch {
+export class CommitBatch {
   readonly frame = new FrameBuffer();
   writes: PendingWrite[] = [];
   /** Whether there is to be decided on any. */
@@ -134,7 +134,7 @@ export class Batch {
     const { key, state } = write;
     write.position = state === undefined
       ? this.frame.putDelete(key)
-      : state instanceof LargeFile
+      : state instanceof LargeValueFile
       ? this.frame.putLarge(
         key,
         state.contentType,
@@ -145,19 +145,19 @@ export class Batch {
         },
       )
       : this.frame.putValue(key, state);
-    this.bytes += bytesOf(key, state);
+    this.bytes += entryBytes(key, state);
     if (write.condition !== undefined) this.hasConditions = true;
     this.writes.push(write);
   }
 
   /** Moves all writes but the first `count` to `next`, which is empty. */
-  moveRest(count: number, next: Batch): void {
+  moveRest(count: number, next: CommitBatch): void {
     const rest = this.writes.splice(count);
     const [first] = rest;
     if (first === undefined) return;
     const moved = this.frame.moveRest(first.position, next.frame);
     for (const write of rest) {
-      const bytes = bytesOf(write.key, write.state);
+      const bytes = entryBytes(write.key, write.state);
       this.bytes -= bytes;
       next.bytes += bytes;
       write.position += moved;

@@ -4,7 +4,7 @@ import { type Files, isExhausted, type OpenFile } from "../system/files.ts";
 import type { KeyFiles } from "./key_files.ts";
 import type { KeyIndex } from "./key_index.ts";
 import { OpenLargeValue } from "./large_value.ts";
-import { LargeFile, type Overlay } from "./overlay.ts";
+import { LargeValueFile, type Overlay } from "./overlay.ts";
 import { LARGE_VALUE_BYTES } from "../protocol.ts";
 import { type LargeValue } from "../store.ts";
 import { Value } from "../value.ts";
@@ -24,7 +24,7 @@ export interface ValueSources {
 // A file that is not there although it should be was removed by hand, or is just being renamed.
 const MOST_ATTEMPTS = 5;
 
-interface Watch {
+interface ActiveReads {
   readers: number;
   isChanged: boolean;
 }
@@ -33,7 +33,7 @@ interface Watch {
 export class ValueReader {
   readonly #sources: ValueSources;
   /** Keys whose files are being read. */
-  readonly #watches = new Map<string, Watch>();
+  readonly #activeReads = new Map<string, ActiveReads>();
 
   constructor(sources: ValueSources) {
     this.#sources = sources;
@@ -53,7 +53,7 @@ export class ValueReader {
   ): Value | undefined | Promise<Value | LargeValue | undefined> {
     const entry = this.#sources.overlay.get(key);
     if (entry !== undefined) {
-      if (!(entry.state instanceof LargeFile)) return entry.state;
+      if (!(entry.state instanceof LargeValueFile)) return entry.state;
     } else if (!this.#sources.index.has(key)) {
       return undefined;
     } else {
@@ -90,11 +90,11 @@ export class ValueReader {
 
   /** To be called when a write of `key` has become visible. */
   changed(key: string): void {
-    if (this.#watches.size === 0) return;
-    const watch = this.#watches.get(key);
+    if (this.#activeReads.size === 0) return;
+    const watch = this.#activeReads.get(key);
     if (watch === undefined) return;
     watch.isChanged = true;
-    this.#watches.delete(key);
+    this.#activeReads.delete(key);
   }
 
   async #read(key: string): Promise<Value | LargeValue | undefined> {
@@ -105,7 +105,7 @@ export class ValueReader {
       if (state === undefined && !index.has(key)) return undefined;
       const path = state?.path ?? keyFiles.pathToRead(key);
       const contentType = state?.contentType ?? contentTypes.get(key);
-      const watch = this.#watch(key);
+      const watch = this.#beginRead(key);
       try {
         let value = await this.#load(path, contentType);
         if (value === undefined && state?.isPlaced) {
@@ -123,24 +123,24 @@ export class ValueReader {
           value.discard();
         }
       } finally {
-        this.#unwatch(key, watch);
+        this.#endRead(key, watch);
       }
     }
   }
 
-  #watch(key: string): Watch {
-    let watch = this.#watches.get(key);
+  #beginRead(key: string): ActiveReads {
+    let watch = this.#activeReads.get(key);
     if (watch === undefined) {
       watch = { readers: 0, isChanged: false };
-      this.#watches.set(key, watch);
+      this.#activeReads.set(key, watch);
     }
     watch.readers++;
     return watch;
   }
 
-  #unwatch(key: string, watch: Watch): void {
+  #endRead(key: string, watch: ActiveReads): void {
     watch.readers--;
-    if (watch.readers === 0 && this.#watches.get(key) === watch) this.#watches.delete(key);
+    if (watch.readers === 0 && this.#activeReads.get(key) === watch) this.#activeReads.delete(key);
   }
 
   /** Reads a file, `undefined` if there is none. */

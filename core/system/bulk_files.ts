@@ -4,7 +4,7 @@
  * away from the journal for longer than all of them together.
  */
 import type { FileAnswer, FileJob } from "./bulk_files_worker.ts";
-import type { FileSystem, NewFile, Renaming } from "./files.ts";
+import type { BulkFiles, NewFile, Renaming } from "./files.ts";
 import { cString, type LibC, loadLibC, O_CLOEXEC } from "./libc.ts";
 
 /** The first Linux whose syncfs(2) reports that something could not be written. */
@@ -26,7 +26,7 @@ const UTSNAME_BYTES = 6 * UTSNAME_FIELD;
  * another system, an older Linux, another C library, no permission to call it. And while the process has hardly any
  * open files left.
  */
-export function openFileSystem(path: string, files: number): FileSystem | undefined {
+export function openFileSystem(path: string, files: number): BulkFiles | undefined {
   if (files < LEAST_FILES) return undefined;
   const libc = loadLibC();
   if (libc === undefined || !reportsFailures(libc) || !canOpen(libc, path, THREAD_FILES)) {
@@ -51,7 +51,7 @@ function canOpen(libc: NonNullable<LibC>, path: string, count: number): boolean 
   return opened.length === count;
 }
 
-class FileThread implements FileSystem {
+class FileThread implements BulkFiles {
   readonly leastFiles = LEAST_FILES;
   readonly #libc: NonNullable<LibC>;
   readonly #folder: number;

@@ -88,7 +88,7 @@ export const denoFiles: Files = {
     return Deno.mkdir(path, { recursive: true });
   },
 
-  openFileSystem,
+  openBulkFiles: openFileSystem,
 
   list: listFolder,
 };

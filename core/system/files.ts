@@ -65,7 +65,7 @@ export type Renaming = readonly [from: string, to: string];
  * All of a file system: for many small files at once. Steps that fail are told by their index; the same
  * step on its own, as {@link Files} has it, tells what is wrong.
  */
-export interface FileSystem {
+export interface BulkFiles {
   /** Fewer files than this cost less to flush one by one. */
   readonly leastFiles: number;
   /** Creates files that must not exist. What could not be is not left behind in part. */
@@ -111,7 +111,7 @@ export interface Files {
    * Opens the file system that `path` is on; `undefined` where that is not possible, or costs more
    * than to flush so many files one by one.
    */
-  openFileSystem(path: string, files: number): FileSystem | undefined;
+  openBulkFiles(path: string, files: number): BulkFiles | undefined;
   /** Creates a folder; one that exists is fine. */
   makeFolder(path: string): Promise<void>;
   /** Calls back for each entry of a folder, in no order. A symbolic link is not a file. */

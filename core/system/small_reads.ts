@@ -29,7 +29,7 @@ const DECLINED = 100;
 const MOST_PATH_BYTES = 4096;
 
 /** Decides whether the disk answers fast enough to be waited for. */
-class Haste {
+class DiskSpeed {
   #slowness = 0;
   #declining = 0;
 
@@ -46,7 +46,7 @@ class Haste {
 }
 
 const encoder = new TextEncoder();
-const reading = new Haste();
+const reading = new DiskSpeed();
 const path = new Uint8Array(MOST_PATH_BYTES);
 let content = new Uint8Array();
 

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { TextLineStream } from "@std/streams/text-line-stream";
 import { UsageError } from "../../../core/errors.ts";
-import { lettersByServer, Page } from "../../../core/page/page.ts";
+import { lettersByServer, LivePage } from "../../../core/page/page.ts";
 import { PageAssets } from "../../../core/page/assets.ts";
 import { NotNowError, type PageActions } from "../../../core/page/handler.ts";
 import { type PageSnapshot, type PageView } from "../../../core/page/model.ts";
@@ -37,14 +37,14 @@ const SNAPSHOT: PageSnapshot = {
 
 /** A page under test, and how it is asked. */
 class Subject implements AsyncDisposable {
-  readonly page: Page;
+  readonly page: LivePage;
   readonly port: number;
   readonly errors: unknown[] = [];
 
   private constructor(assets: PageAssets, actions: PageActions | undefined) {
     const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
     this.port = listener.addr.port;
-    this.page = new Page(listener, {
+    this.page = new LivePage(listener, {
       version: "1.2.3",
       remote: { timeoutMs: 1000 },
       assets,

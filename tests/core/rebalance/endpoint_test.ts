@@ -126,24 +126,24 @@ Deno.test("refusal() tells what the book routes cannot carry", async () => {
     etag: undefined,
   });
   const only = "it speaks only the book routes, and the value";
-  assertEquals(endpoint.refusal("a", text("")), undefined);
-  assertEquals(endpoint.refusal("a", text("é/%", "application/octet-stream")), undefined);
-  assertEquals(endpoint.refusal("a", text("x", "text/plain; charset=utf-8")), undefined);
-  assertEquals(endpoint.refusal("a", text("x".repeat(61_000))), undefined);
+  assertEquals(endpoint.whyRefused("a", text("")), undefined);
+  assertEquals(endpoint.whyRefused("a", text("é/%", "application/octet-stream")), undefined);
+  assertEquals(endpoint.whyRefused("a", text("x", "text/plain; charset=utf-8")), undefined);
+  assertEquals(endpoint.whyRefused("a", text("x".repeat(61_000))), undefined);
   assertEquals(
-    endpoint.refusal("a", text("{}", "application/json")),
+    endpoint.whyRefused("a", text("{}", "application/json")),
     `${only} would lose its content type application/json`,
   );
   assertEquals(
-    endpoint.refusal("a", text("_key_not_found_")),
+    endpoint.whyRefused("a", text("_key_not_found_")),
     `${only} is the text for "no such key"`,
   );
   assertEquals(
-    endpoint.refusal("a", text("é".repeat(12_000))),
+    endpoint.whyRefused("a", text("é".repeat(12_000))),
     `${only} makes a path of 72008 bytes, over 61440`,
   );
   assertEquals(
-    endpoint.refusal("a", {
+    endpoint.whyRefused("a", {
       bytes: new Uint8Array([255]),
       contentType: undefined,
       etag: undefined,

@@ -2,10 +2,10 @@
 import { compareKeys } from "../../../core/key.ts";
 import { type PlacementName, PLACEMENTS } from "../../../core/placement.ts";
 import { rebalance } from "../../../core/rebalance/rebalance.ts";
-import { type Facts } from "../../../core/rebalance/batch_requests.ts";
+import { type CopyFacts } from "../../../core/rebalance/batch_requests.ts";
 import {
   type Endpoint,
-  type Entry,
+  type KeyedCopy,
   type Replacement,
   type Saved,
   type ServerStats,
@@ -128,7 +128,7 @@ export class MemoryEndpoint implements Endpoint {
     });
   }
 
-  refusal(): string | undefined {
+  whyRefused(): string | undefined {
     return undefined;
   }
 
@@ -184,11 +184,11 @@ export class MemoryEndpoint implements Endpoint {
     return inTurn(entries, (entry) => this.save(entry));
   }
 
-  factsMany(keys: readonly string[]): Promise<(Facts | undefined)[]> {
+  factsMany(keys: readonly string[]): Promise<(CopyFacts | undefined)[]> {
     return inTurn(keys, async (key) => factsOf(await this.load(key)));
   }
 
-  deleteMany(entries: readonly Entry[]): Promise<boolean[]> {
+  deleteMany(entries: readonly KeyedCopy[]): Promise<boolean[]> {
     return inTurn(entries, ({ key, copy }) => this.#delete(key, copy));
   }
 
@@ -203,7 +203,7 @@ export class MemoryEndpoint implements Endpoint {
 
 const PLENTY = { freeBytes: 1e12, usedBytes: 0, freeFiles: undefined, blockBytes: 1 };
 
-function factsOf(copy: Copy | undefined): Facts | undefined {
+function factsOf(copy: Copy | undefined): CopyFacts | undefined {
   if (copy === undefined) return undefined;
   return { etag: copy.etag ?? "", size: copy.bytes.length, contentType: "" };
 }

@@ -13,7 +13,7 @@ import type { DurableFile, OpenFile } from "../../../core/system/files.ts";
 import { Journal } from "../../../core/journal/journal.ts";
 import { FrameBuffer, frameEnd, RecordKind, recordsOf } from "../../../core/journal/record.ts";
 import { replayJournal } from "../../../core/journal/replay.ts";
-import { bytesOf } from "../../../core/storage/overlay.ts";
+import { entryBytes } from "../../../core/storage/overlay.ts";
 import {
   PendingDelete,
   PendingSet,
@@ -87,7 +87,7 @@ class Fixture {
       spares: { leastBytes: 1e9, mostBytes: 0 },
     };
     const host: CommitHost = {
-      room: () => this.room,
+      allowance: () => this.room,
       // Writes whose key begins with "no" have a condition that does not hold.
       decide: (writes) => {
         for (const write of writes) {
@@ -359,7 +359,7 @@ Deno.test("CommitQueue counts what it put off for the room that there is", async
     if (flushes === 2) {
       later.push(...fixture.save(...keys(10, "b")));
       // For the six that come next, the four that are put off, and one more.
-      fixture.room = 10.5 * bytesOf("b0", new Value("value of b0"));
+      fixture.room = 10.5 * entryBytes("b0", new Value("value of b0"));
     } else if (flushes === 3) {
       for (const key of keys(8, "c")) {
         later.push(...fixture.save(key));

@@ -2,10 +2,10 @@
 import { assert, assertEquals } from "@std/assert";
 import { deadline } from "@std/async/deadline";
 import { ContentTypes } from "../../../core/storage/content_types.ts";
-import type { FileSystem } from "../../../core/system/files.ts";
+import type { BulkFiles } from "../../../core/system/files.ts";
 import { KeyFiles } from "../../../core/storage/key_files.ts";
 import { Overlay } from "../../../core/storage/overlay.ts";
-import { SegmentWriter } from "../../../core/storage/key_file_writer.ts";
+import { KeyFileWriter } from "../../../core/storage/key_file_writer.ts";
 import { Value } from "../../../core/value.ts";
 import { ValueCache } from "../../../core/storage/value_cache.ts";
 import { Random } from "../system/random.ts";
@@ -27,8 +27,8 @@ class GroupingDisk extends SimulatedDisk {
     super(new Random(1));
   }
 
-  override openFileSystem(path: string): FileSystem | undefined {
-    const fileSystem = super.openFileSystem(path);
+  override openBulkFiles(path: string): BulkFiles | undefined {
+    const fileSystem = super.openBulkFiles(path);
     return fileSystem && {
       ...fileSystem,
       leastFiles: LEAST_FILES,
@@ -73,7 +73,7 @@ async function prepare(disk: SimulatedDisk) {
 Deno.test("SegmentWriter flushes few files one by one, also after it had many", async () => {
   const disk = new GroupingDisk();
   const { parts, pace, fill } = await prepare(disk);
-  const writer = new SegmentWriter(parts, pace);
+  const writer = new KeyFileWriter(parts, pace);
   fill(1, LEAST_FILES);
   await writer.write(1);
   assertEquals(disk.flushes, 1);
@@ -100,7 +100,7 @@ Deno.test("SegmentWriter writes all others where the old file of a key cannot be
   overlay.put("100%", new Value(TEXT), 1);
   overlay.put("50%", undefined, 1);
   fill(1, 2 * LEAST_FILES);
-  const writer = new SegmentWriter(parts, pace);
+  const writer = new KeyFileWriter(parts, pace);
   const left = await writer.write(1);
   writer.close();
   assertEquals(left.map(({ key }) => key).sort(), ["100%", "50%"]);
@@ -113,7 +113,7 @@ Deno.test("SegmentWriter ends a long pause when the disk is not needed by others
   const { parts, pace, fill } = await prepare(disk);
   fill(1, LEAST_FILES);
   let looks = 0;
-  const writer = new SegmentWriter(parts, {
+  const writer = new KeyFileWriter(parts, {
     ...pace,
     // As after work on a disk that is very slow.
     pauseMs: () => ++looks < 3 ? 1_000_000 : 0,

@@ -1,6 +1,11 @@
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import fc from "fast-check";
-import { bytesOf, LargeFile, Overlay, type OverlayEntry } from "../../../core/storage/overlay.ts";
+import {
+  entryBytes,
+  LargeValueFile,
+  Overlay,
+  type OverlayEntry,
+} from "../../../core/storage/overlay.ts";
 import { Value } from "../../../core/value.ts";
 import { ValueCache } from "../../../core/storage/value_cache.ts";
 import { SLAB_BYTES } from "../../../core/value.ts";
@@ -42,7 +47,7 @@ Deno.test("a value in the cache shares memory with no other", () => {
 
 Deno.test("what was deleted, or is large, is not in the cache when that is in the file", () => {
   const facts = { size: MEBIBYTE, contentType: "text/plain", etag: '"e"', hash: 0n };
-  const large = new LargeFile("/large-1", facts);
+  const large = new LargeValueFile("/large-1", facts);
   for (const state of [undefined, large]) {
     const { cache, overlay } = prepare();
     cache.set("k", new Value("old"));
@@ -67,7 +72,7 @@ Deno.test("a file of a value that was replaced meanwhile changes nothing", () =>
 
 Deno.test("a slab is counted as a whole until the segment is dropped, however little of it is in use", () => {
   const { overlay } = prepare();
-  const small = bytesOf("k", new Value("")) + 1000;
+  const small = entryBytes("k", new Value("")) + 1000;
   // All but the first are replaced; as many values that nobody kept are in the same slabs.
   const count = 10 * SLAB_BYTES / 2000;
   for (let i = 0; i < count; i++) {
@@ -76,7 +81,7 @@ Deno.test("a slab is counted as a whole until the segment is dropped, however li
   }
   const held = overlay.bytes;
   assert(held >= 10 * SLAB_BYTES && held <= 12 * SLAB_BYTES + small, `${held}`);
-  assertEquals(overlay.bytesOf(1), held);
+  assertEquals(overlay.segmentBytes(1), held);
   overlay.put("other", Value.inSlab(new Uint8Array(1000)), 2);
   const both = overlay.bytes;
   assert(both > held + SLAB_BYTES);

@@ -3,7 +3,7 @@ import { assert, assertEquals } from "@std/assert";
 import { deadline } from "@std/async/deadline";
 import { join } from "@std/path";
 import { openFileSystem } from "../../../core/system/bulk_files.ts";
-import type { FileSystem, NewFile } from "../../../core/system/files.ts";
+import type { BulkFiles, NewFile } from "../../../core/system/files.ts";
 import { openJournalStore } from "../../../core/storage/open_journal_store.ts";
 import { Value } from "../../../core/value.ts";
 import { DEADLINE_MS, until } from "../http/testing.ts";
@@ -14,7 +14,7 @@ const SECOND = new Uint8Array([2]);
 
 /** Runs `test` with a file system, closed afterwards, in a folder of its own. */
 async function withFolder(
-  test: (folder: string, fileSystem: FileSystem) => Promise<void>,
+  test: (folder: string, fileSystem: BulkFiles) => Promise<void>,
 ): Promise<void> {
   const folder = await Deno.makeTempDir();
   try {

@@ -4,10 +4,10 @@
  * folder was flushed, and a rename happens as a whole or not at all, also from folder to folder.
  */
 import type {
+  BulkFiles,
   DurableFile,
   FileFacts,
   Files,
-  FileSystem,
   NewFile,
   OpenFile,
 } from "../../../core/system/files.ts";
@@ -242,7 +242,7 @@ export class SimulatedDisk implements Files {
   }
 
   /** Flushes contents, not names: more is not promised. */
-  openFileSystem(path: string): FileSystem | undefined {
+  openBulkFiles(path: string): BulkFiles | undefined {
     if (!this.canFlushAll) return undefined;
     this.openFiles++;
     return {
