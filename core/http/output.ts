@@ -1,7 +1,7 @@
-/** Answers on their way to one connection, gathered so that as many as there are make one write. */
+/** Gathers the answers of one connection, so that several of them need one write. */
 import { type HttpSocket } from "./socket.ts";
 
-/** Size of an output buffer; answers that do not fit are written in parts. */
+/** Size of an output buffer (bytes). Answers that do not fit are written in parts. */
 const OUT_BYTES = 16_384;
 
 /** The most buffers that are kept for the next answer. */
@@ -21,25 +21,25 @@ const LF = 0x0a;
 const encoder = new TextEncoder();
 const free: OutBuffer[] = [];
 
-/** Memory for answers, with the view on it that was sent last. */
+/** Memory for answers, with the view that was used last. */
 class OutBuffer {
   readonly bytes = new Uint8Array(OUT_BYTES);
   #view = this.bytes;
 
   /** The first `size` bytes. */
   head(size: number): Uint8Array<ArrayBuffer> {
-    // Measured on Deno 2.9: a new view for each write costs half a microsecond, and most answers
-    // are as long as the one before.
+    // Most answers are as long as the one before, and a new view for each write is slow.
     if (this.#view.length !== size) this.#view = this.bytes.subarray(0, size);
     return this.#view;
   }
 }
 
+/** The answers of one connection that are to be sent. */
 export class HttpOutput {
-  /** Bytes added and not sent yet. */
+  /** How many bytes were added and not sent yet. */
   size = 0;
   readonly #socket: HttpSocket;
-  /** Shared by all connections: one has it only while there is something to send. */
+  /** A connection has a buffer only while it has something to send; then others use it. */
   #buffer: OutBuffer | undefined;
   #sending: Promise<void> | undefined;
 
@@ -47,26 +47,26 @@ export class HttpOutput {
     this.#socket = socket;
   }
 
-  /** What is to be sent. For a write of one's own, with {@link clear} when that is done. */
+  /** The bytes to send, for a caller that writes them itself and then calls {@link clear}. */
   pending(): Uint8Array<ArrayBuffer> {
     return this.#open().head(this.size);
   }
 
-  /** Says that all was sent, and gives the memory back. */
+  /** Forgets the bytes, which were sent, and gives the buffer back. */
   clear(): void {
     if (this.#buffer !== undefined) release(this.#buffer);
     this.#buffer = undefined;
     this.size = 0;
   }
 
-  /** Sends what was added, behind all that was sent before. Rejects where the client is gone. */
+  /** Sends the bytes that were added, after all earlier ones. Rejects if the client is gone. */
   flush(): Promise<void> {
     return this.#inOrder(() => this.#sendAdded());
   }
 
   /**
-   * Sends what was added, then `bytes` without a copy. What is added from now on comes after them.
-   * Rejects where the client is gone.
+   * Sends the bytes that were added, then `bytes` without a copy. Bytes that are added later follow them.
+   * Rejects if the client is gone.
    */
   write(bytes: Uint8Array): Promise<void> {
     return this.#inOrder(async () => {
@@ -82,7 +82,7 @@ export class HttpOutput {
     this.size = 0;
     if (buffer === undefined) return;
     if (size > 0) await this.#socket.write(buffer.head(size));
-    // Not where the write failed: the runtime may still hold the buffer.
+    // After a failed write the buffer is not used again, since the runtime may still hold it.
     release(buffer);
   }
 
@@ -95,7 +95,7 @@ export class HttpOutput {
     return this.#buffer ??= free.pop() ?? new OutBuffer();
   }
 
-  /** Adds Latin-1 text; `false`, and nothing changed, where there is no room. */
+  /** Adds Latin-1 text; `false`, and nothing changed, if it does not fit. */
   addText(text: string): boolean {
     const { length } = text;
     if (length > OUT_BYTES - this.size) return false;
@@ -107,7 +107,7 @@ export class HttpOutput {
     return true;
   }
 
-  /** Adds bytes; `false`, and nothing changed, where there is no room. */
+  /** Adds bytes; `false`, and nothing changed, if they do not fit. */
   addBytes(bytes: Uint8Array): boolean {
     if (bytes.length > OUT_BYTES - this.size) return false;
     this.#open().bytes.set(bytes, this.size);
@@ -181,10 +181,10 @@ function putETag(bytes: Uint8Array, start: number, etag: string): number {
   return at;
 }
 
-/** Writes `text` to `bytes`, which has room for it; `false` where it is not ASCII. */
+/** Writes `text` to the start of `bytes`; `false` if it is not ASCII or does not fit. */
 function encodeAscii(text: string, bytes: Uint8Array): boolean {
-  // UTF-8 takes more bytes than characters where it is not; or it takes fewer characters, where the
-  // room ends just so that the bytes are as many.
+  // UTF-8 has more bytes than characters if the text is not ASCII. If `bytes` is full before the end of
+  // such a text, the counts may be equal, but not all characters were read.
   const { read, written } = encoder.encodeInto(text, bytes);
   return read === text.length && written === text.length;
 }
