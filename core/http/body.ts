@@ -8,7 +8,9 @@ import { type HttpBody } from "./types.ts";
 /** The largest piece that is read at once (bytes). */
 const PIECE_BYTES = 65_536;
 
-/** A rest of a body up to this size is read and dropped, so that the connection can go on (bytes). */
+/**
+ * A rest of a body up to this size is read and dropped, so that the connection can go on (bytes).
+ */
 const MAX_SKIPPED_BYTES = 65_536;
 
 const CONTINUE = new TextEncoder().encode("HTTP/1.1 100 Continue\r\n\r\n");
@@ -22,8 +24,8 @@ export interface BodyFraming {
 }
 
 /**
- * What is left of a body when its request has been answered: nothing, a few bytes that can be dropped,
- * or nobody knows how much.
+ * What is left of a body when its request has been answered: nothing, a few bytes that can be
+ * dropped, or nobody knows how much.
  */
 export type BodyRest = "none" | "skippable" | "endless";
 

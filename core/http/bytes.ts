@@ -89,7 +89,8 @@ export function asciiText(bytes: Uint8Array, start: number, end: number): string
 
 /** Text of bytes, one character for each byte. */
 export function latin1Text(bytes: Uint8Array, start: number, end: number): string {
-  // The "latin1" of a TextDecoder is windows-1252 (Encoding standard), so it is right only for ASCII.
+  // The "latin1" of a TextDecoder is windows-1252 (Encoding standard), so it is right only for
+  // ASCII.
   let all = 0;
   for (let at = start; at < end; at++) all |= bytes[at] ?? 0;
   if (all <= 0x7f) return asciiText(bytes, start, end);

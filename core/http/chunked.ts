@@ -21,8 +21,8 @@ type State =
   | "done";
 
 /**
- * Decodes a chunked body that arrives in parts of any size. Extensions and trailers are read, checked
- * and dropped. Their total size is limited, so that they cannot make the body endless.
+ * Decodes a chunked body that arrives in parts of any size. Extensions and trailers are read,
+ * checked and dropped. Their total size is limited, so that they cannot make the body endless.
  */
 export class ChunkedDecoder {
   /** Where the data of the last {@link next} begins and ends; equal if there is none. */

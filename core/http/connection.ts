@@ -16,8 +16,8 @@ export interface ConnectionContext extends ResponderContext {
 }
 
 /**
- * What a connection does: `idle` waits for a request, `head` has a part of one, `busy` has a request
- * that is being answered, `lingering` waits for the client to read its last answer.
+ * What a connection does: `idle` waits for a request, `head` has a part of one, `busy` has a
+ * request that is being answered, `lingering` waits for the client to read its last answer.
  */
 type ConnectionPhase = "idle" | "head" | "busy" | "lingering" | "closed";
 
@@ -49,8 +49,8 @@ export class Connection {
   }
 
   /**
-   * Whether closing the connection now loses nothing. A connection that never had a request counts as
-   * idle only after `minTicks`.
+   * Whether closing the connection now loses nothing. A connection that never had a request counts
+   * as idle only after `minTicks`.
    */
   isIdle(minTicks: number): boolean {
     if (this.#phase === "lingering") return !this.#expectsMore;
@@ -120,9 +120,9 @@ export class Connection {
       if (state === HeadState.incomplete) {
         // The write stands here since an async function around it costs each request a promise.
         if (out.size > 0) {
-          // The microtask lets other connections, whose requests were read in the same turn, add their
-          // answers first. Writes that follow each other directly wake the clients once. An answer
-          // that was awaited gains nothing from it.
+          // The microtask lets other connections, whose requests were read in the same turn, add
+          // their answers first. Writes that follow each other directly wake the clients once. An
+          // answer that was awaited gains nothing from it.
           if (!hasWaited) await undefined;
           const bytes = out.pending();
           socket.beginWrite();
@@ -153,7 +153,8 @@ export class Connection {
       let response = this.#call(request);
       if (response instanceof Promise) {
         hasWaited = true;
-        // Answers that are ready do not wait for this one. If they cannot be sent, it cannot either.
+        // Answers that are ready do not wait for this one. If they cannot be sent, it cannot
+        // either.
         if (out.size > 0) await this.#flushBeside(response);
         try {
           response = await response;
@@ -227,9 +228,9 @@ export class Connection {
   }
 
   /**
-   * Waits until the client has closed its side, so that it gets the last answer. If the connection were
-   * closed while the client sends, the system would reset it, and the client could lose what it has not
-   * read yet: RFC 9112 section 9.6.
+   * Waits until the client has closed its side, so that it gets the last answer. If the connection
+   * were closed while the client sends, the system would reset it, and the client could lose what
+   * it has not read yet: RFC 9112 section 9.6.
    */
   async #linger(): Promise<void> {
     this.#phase = "lingering";

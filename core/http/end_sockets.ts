@@ -1,6 +1,6 @@
 /**
- * Ends TLS connections. The runtime closes the socket of a TLS connection only after its handshake or its
- * last write, so a silent client would keep the socket open for ever.
+ * Ends TLS connections. The runtime closes the socket of a TLS connection only after its handshake
+ * or its last write, so a silent client would keep the socket open for ever.
  */
 import { loadLibC } from "../system/libc.ts";
 
@@ -14,8 +14,8 @@ const ADDRESS_BYTES = 128;
 
 /**
  * Shuts down the sockets of this process whose other ends are `peers`. Call it right after the
- * connections were closed, before anything is awaited. Without the C library nothing is done, and such
- * a socket stays open until its client closes it. Never throws.
+ * connections were closed, before anything is awaited. Without the C library nothing is done, and
+ * such a socket stays open until its client closes it. Never throws.
  *
  * @param mostOpen The most files and sockets that this process has open at once.
  */
@@ -26,8 +26,8 @@ export function endSockets(peers: Iterable<Deno.NetAddr>, mostOpen: number): voi
   const address = new DataView(new ArrayBuffer(ADDRESS_BYTES));
   const bytes = new Uint8Array(address.buffer);
   const length = new Uint8Array(4);
-  // Deno 2.9 shows /proc/self/fd only to programs with all permissions. The system gives out the lowest
-  // free number, so no open descriptor has a number above the most that were ever open.
+  // Deno 2.9 shows /proc/self/fd only to programs with all permissions. The system gives out the
+  // lowest free number, so no open descriptor has a number above the most that were ever open.
   for (let descriptor = 0; descriptor < mostOpen; descriptor++) {
     new DataView(length.buffer).setUint32(0, ADDRESS_BYTES, true);
     if (libc.getpeername(descriptor, bytes, length) !== 0) continue;

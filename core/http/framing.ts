@@ -1,6 +1,6 @@
 /**
- * The end of a request, by its headers: RFC 9112 sections 6 and 9. Everything that two programs could
- * read in two ways (request smuggling) is refused here.
+ * The end of a request, by its headers: RFC 9112 sections 6 and 9. Everything that two programs
+ * could read in two ways (request smuggling) is refused here.
  */
 import { decimalNumber, equalsName, isHost, latin1Text } from "./bytes.ts";
 import { type Refusal, type RequestHead } from "./head.ts";

@@ -20,7 +20,9 @@ export class RequestHead {
   /** The reason if the request was refused: a status and one line. */
   status = 0;
   detail = "";
-  /** Four positions for each header: the start and end of its name, the start and end of its value. */
+  /**
+   * Four positions for each header: the start and end of its name, the start and end of its value.
+   */
   readonly positions: number[] = [];
   headerCount = 0;
 }
@@ -41,7 +43,10 @@ export function findHeader(
   return found;
 }
 
-/** Whether `head` has one header of this name, which is in lower case, and that is `value`, which is ASCII. */
+/**
+ * Whether `head` has one header of this name, which is in lower case, and that is `value`, which is
+ * ASCII.
+ */
 export function headerIs(
   bytes: Uint8Array,
   head: RequestHead,
@@ -93,7 +98,9 @@ export class ParsedRequest implements HttpRequest {
     return this.#head !== undefined && headerIs(this.#bytes, this.#head, name, value);
   }
 
-  /** Hides the headers from a handler that kept the request: the buffer will hold another request. */
+  /**
+   * Hides the headers from a handler that kept the request: the buffer will hold another request.
+   */
   end(): void {
     this.#head = undefined;
   }

@@ -28,7 +28,9 @@ function statusLineOf(status: number | string, text: string): string {
   return `HTTP/1.1 ${status} ${text}\r\n`;
 }
 
-/** The first line of an answer. @throws {RangeError} If `status` is not an integer from 200 to 599. */
+/**
+ * The first line of an answer. @throws {RangeError} If `status` is not an integer from 200 to 599.
+ */
 export function statusLine(status: number): string {
   if (!Number.isInteger(status) || status < 200 || status > 599) {
     throw new RangeError(`Response status must be an integer from 200 to 599: received ${status}`);
@@ -82,8 +84,8 @@ export class SharedHeaders implements HeaderBlock {
   }
 
   /**
-   * A whole header up to the digits of the length, or to the empty line where `status` allows no body.
-   * Kept for the last status and second, so an answer like the one before costs one copy.
+   * A whole header up to the digits of the length, or to the empty line where `status` allows no
+   * body. Kept for the last status and second, so an answer like the one before costs one copy.
    */
   prefix(status: number, dateLine: string): Uint8Array<ArrayBuffer> {
     if (status !== this.#status || dateLine !== this.#dateLine) {

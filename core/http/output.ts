@@ -65,8 +65,8 @@ export class HttpOutput {
   }
 
   /**
-   * Sends the bytes that were added, then `bytes` without a copy. Bytes that are added later follow them.
-   * Rejects if the client is gone.
+   * Sends the bytes that were added, then `bytes` without a copy. Bytes that are added later follow
+   * them. Rejects if the client is gone.
    */
   write(bytes: Uint8Array): Promise<void> {
     return this.#inOrder(async () => {
@@ -151,7 +151,9 @@ export class HttpOutput {
     return true;
   }
 
-  /** Adds an answer without a body: `prefix` up to the empty line, and `etag`. As {@link addPlain}. */
+  /**
+   * Adds an answer without a body: `prefix` up to the empty line, and `etag`. As {@link addPlain}.
+   */
   addBodyless(prefix: Uint8Array, etag: string): boolean {
     const start = this.size;
     if (prefix.length + LENGTH_BYTES + ETAG.length + etag.length > OUT_BYTES - start) return false;
@@ -166,7 +168,10 @@ export class HttpOutput {
   }
 }
 
-/** Writes the line of `etag` to `bytes`, none if it is empty; returns where it ends, -1 if it is odd. */
+/**
+ * Writes the line of `etag` to `bytes`, none if it is empty; returns where it ends, -1 if it is
+ * odd.
+ */
 function putETag(bytes: Uint8Array, start: number, etag: string): number {
   if (etag === "") return start;
   bytes.set(ETAG, start);
@@ -183,8 +188,8 @@ function putETag(bytes: Uint8Array, start: number, etag: string): number {
 
 /** Writes `text` to the start of `bytes`; `false` if it is not ASCII or does not fit. */
 function encodeAscii(text: string, bytes: Uint8Array): boolean {
-  // UTF-8 has more bytes than characters if the text is not ASCII. If `bytes` is full before the end of
-  // such a text, the counts may be equal, but not all characters were read.
+  // UTF-8 has more bytes than characters if the text is not ASCII. If `bytes` is full before the
+  // end of such a text, the counts may be equal, but not all characters were read.
   const { read, written } = encoder.encodeInto(text, bytes);
   return read === text.length && written === text.length;
 }

@@ -1,9 +1,9 @@
 /**
- * Parses the head of an HTTP/1.1 request, strictly by RFC 9112. A head with a fault is refused and never
- * repaired, since a proxy in front may repair it differently (request smuggling).
+ * Parses the head of an HTTP/1.1 request, strictly by RFC 9112. A head with a fault is refused and
+ * never repaired, since a proxy in front may repair it differently (request smuggling).
  *
- * When more bytes have come, a head that is not complete is parsed again from its start. Its size is
- * limited, and a parser without a state gives the same result however the bytes arrive.
+ * When more bytes have come, a head that is not complete is parsed again from its start. Its size
+ * is limited, and a parser without a state gives the same result however the bytes arrive.
  */
 import { asciiText, BYTE, isField, isToken, latin1Text, utf8Text } from "./bytes.ts";
 import { checkFraming } from "./framing.ts";
@@ -28,8 +28,8 @@ const SHOWN_PATH_BYTES = 64;
 const VERSION_1 = new TextEncoder().encode("HTTP/1.");
 
 /**
- * Parses the head that begins at `start` and ends at or before `end`, and notes it in `head`. If the
- * result is `refused`, only the path, status and detail of `head` are valid.
+ * Parses the head that begins at `start` and ends at or before `end`, and notes it in `head`. If
+ * the result is `refused`, only the path, status and detail of `head` are valid.
  */
 export function parseHead(
   bytes: Uint8Array,
@@ -191,8 +191,8 @@ function refuse(head: RequestHead, status: number, detail: string): HeadState {
 const ABSOLUTE = /^https?:\/\/[A-Za-z0-9\-._~%!$&'()*+,;=:@\[\]]+(?=[/?]|$)/i;
 
 /**
- * Splits the target at `start` to `end` into path and query. A target with scheme and host, as a proxy
- * gets it, is reduced to its path.
+ * Splits the target at `start` to `end` into path and query. A target with scheme and host, as a
+ * proxy gets it, is reduced to its path.
  *
  * @param beyondAscii Whether the target has bytes over 0x7f, which must be UTF-8.
  * @returns Why the target is refused; `undefined` if it is not.

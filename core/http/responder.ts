@@ -25,7 +25,9 @@ export interface ResponderContext {
   readonly closing: boolean;
   /** Makes the answer to a refused request; `path` is empty if it is not known. */
   readonly refuse: (status: number, detail: string, path: string) => HttpResponse;
-  /** Called with the errors of this side: a handler that threw, or an answer that cannot be sent. */
+  /**
+   * Called with the errors of this side: a handler that threw, or an answer that cannot be sent.
+   */
   readonly onError: (error: unknown, path: string) => void;
 }
 
@@ -45,7 +47,9 @@ export class Responder {
     this.#context = context;
   }
 
-  /** Cancels the stream that is being sent, if there is one. To be called when the client is gone. */
+  /**
+   * Cancels the stream that is being sent, if there is one. To be called when the client is gone.
+   */
   cancel(): void {
     this.#stream?.cancel();
   }
@@ -71,8 +75,8 @@ export class Responder {
   }
 
   /**
-   * Adds `response` to the output, or sends it if it does not fit. Resolves to whether the connection
-   * goes on.
+   * Adds `response` to the output, or sends it if it does not fit. Resolves to whether the
+   * connection goes on.
    */
   answer(response: HttpResponse, mayKeep: boolean): boolean | Promise<boolean> {
     const { http10, method } = this.#head;
@@ -155,8 +159,8 @@ class ResponseStream {
   }
 
   /**
-   * Waits for the first piece, before anything is sent. If the source fails here, the client can still
-   * get a status.
+   * Waits for the first piece, before anything is sent. If the source fails here, the client can
+   * still get a status.
    *
    * @throws {StreamSourceError} If the source fails.
    */
@@ -167,7 +171,8 @@ class ResponseStream {
   /**
    * Sends head and body. Rejects with an error of the socket if the client is gone.
    *
-   * @throws {StreamSourceError} If the answer cannot be completed, so that the connection has to end.
+   * @throws {StreamSourceError} If the answer cannot be completed, so that the connection has to
+   * end.
    */
   async send(out: HttpOutput): Promise<void> {
     const { text, framing, length } = this.#head;

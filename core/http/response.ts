@@ -14,7 +14,10 @@ import { type HttpResponse } from "./types.ts";
 export interface AnswerMode {
   /** Whether the connection goes on. */
   readonly keepAlive: boolean;
-  /** Whether the client speaks HTTP/1.0, which has no chunks and where keep-alive is not the default. */
+  /**
+   * Whether the client speaks HTTP/1.0, which has no chunks and where keep-alive is not the
+   * default.
+   */
   readonly http10: boolean;
   /** Whether the request is a HEAD, so that no body is sent. */
   readonly headOnly: boolean;
@@ -55,8 +58,8 @@ export function checkResponse(response: HttpResponse): HeaderBlock {
 }
 
 /**
- * Adds an answer of the kind that most are: shared headers, kept alive. `false`, and nothing changed,
- * where it is another one, or does not fit.
+ * Adds an answer of the kind that most are: shared headers, kept alive. `false`, and nothing
+ * changed, where it is another one, or does not fit.
  */
 export function addCommonResponse(
   out: HttpOutput,
@@ -70,7 +73,9 @@ export function addCommonResponse(
   return out.addPlain(headers.prefix(status, dateLine), etag, body);
 }
 
-/** Adds a whole answer to `out`; `false`, and nothing changed, if it is a stream or does not fit. */
+/**
+ * Adds a whole answer to `out`; `false`, and nothing changed, if it is a stream or does not fit.
+ */
 export function addResponse(
   out: HttpOutput,
   { response, block }: PreparedResponse,
@@ -94,8 +99,8 @@ export function formatHead(
 ): string {
   const { status } = response;
   let length: number | undefined = size;
-  // RFC 9110 section 8.6: for HEAD and 304 the length is that of the body that is not sent, if it is
-  // known. A 204 must not have one.
+  // RFC 9110 section 8.6: for HEAD and 304 the length is that of the body that is not sent, if it
+  // is known. A 204 must not have one.
   if (status === 204) length = undefined;
   else if (status === 304) length = block.contentLength;
   else if (mode.headOnly) length = block.contentLength ?? size;
@@ -117,7 +122,8 @@ export function formatStreamHead(
   let line = "";
   if (contentLength !== undefined && status !== 204) line = `content-length: ${contentLength}\r\n`;
   else if (framing === "chunked") line = "transfer-encoding: chunked\r\n";
-  // RFC 9112 section 6.3: without a length, the end of the connection is the end of the body in 1.0.
+  // RFC 9112 section 6.3: without a length, the end of the connection is the end of the body in
+  // 1.0.
   const connection = connectionLine(framing === "close" ? { ...mode, keepAlive: false } : mode);
   const text = `${statusLine(status)}${block.text}${connection}${mode.dateLine}${line}\r\n`;
   return { text, framing, length: contentLength ?? 0 };

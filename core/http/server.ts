@@ -1,4 +1,6 @@
-/** A small, strict HTTP/1.1 server over TCP or TLS: RFC 9110 and 9112. README.md says why it exists. */
+/**
+ * A small, strict HTTP/1.1 server over TCP or TLS: RFC 9110 and 9112. README.md says why it exists.
+ */
 import { Connection, type ConnectionContext } from "./connection.ts";
 import { textAnswer } from "./answers.ts";
 import { endSockets } from "./end_sockets.ts";
@@ -12,7 +14,9 @@ import {
 
 /** What a server is started with. */
 export interface HttpServerOptions extends HttpLimits {
-  /** Called with the errors of this side; `path` is empty if no request caused one. Must not throw. */
+  /**
+   * Called with the errors of this side; `path` is empty if no request caused one. Must not throw.
+   */
   readonly onError: (error: unknown, path: string) => void;
   /** Makes the answer to a refused request; by default it is a line of plain text. */
   readonly refuse?: (status: number, detail: string, path: string) => HttpResponse;
@@ -26,13 +30,13 @@ export interface HttpServer {
   /** Connections since the start that ended before they were accepted, as those of port scans. */
   readonly abandoned: number;
   /**
-   * Accepts from another listener, which shares the port with the current one, and closes the current
-   * one. Open connections stay open.
+   * Accepts from another listener, which shares the port with the current one, and closes the
+   * current one. Open connections stay open.
    */
   replaceListener(listener: HttpListener): void;
   /**
-   * Stops listening and closes idle connections. Resolves when the requests under way were answered and
-   * all connections are closed. May be called again.
+   * Stops listening and closes idle connections. Resolves when the requests under way were answered
+   * and all connections are closed. May be called again.
    */
   shutdown(): Promise<void>;
   /** Stops listening and ends all connections at once, also those with a request under way. */
@@ -48,10 +52,14 @@ const MIN_TICK_MS = 5;
 /** How long a client that still sends may take to read its last answer (milliseconds). */
 const MAX_LINGER_MS = 5000;
 
-/** After the time-out of a body, a body or an answer has to be faster than this (bytes a second). */
+/**
+ * After the time-out of a body, a body or an answer has to be faster than this (bytes a second).
+ */
 const MIN_BYTES_PER_SECOND = 240;
 
-/** How long a new connection without a request stays open while another one waits (milliseconds). */
+/**
+ * How long a new connection without a request stays open while another one waits (milliseconds).
+ */
 const FRESH_MS = 1000;
 
 /** The most files and sockets that a process has open besides its connections. */
@@ -66,8 +74,8 @@ const SHORTAGES = new Set(["EMFILE", "ENFILE", "ENOMEM", "ENOBUFS"]);
 /**
  * Serves the connections of `listener`, which the server closes at its end.
  *
- * When `maxConnections` are open, the next one waits, and more wait in the queue of the system. An idle
- * connection is closed to make room, and answers say `connection: close` until none waits.
+ * When `maxConnections` are open, the next one waits, and more wait in the queue of the system. An
+ * idle connection is closed to make room, and answers say `connection: close` until none waits.
  */
 export function serveHttp(
   listener: HttpListener,
@@ -94,8 +102,8 @@ class Server implements HttpServer, ConnectionContext {
   /** Whether an accepted connection waits until another one ends. */
   #crowded = false;
   /**
-   * Connections that were ended while the runtime still writes to them. Deno 2.4 ends such a write only
-   * when the client reads or goes. They count as open, since each has a descriptor.
+   * Connections that were ended while the runtime still writes to them. Deno 2.4 ends such a write
+   * only when the client reads or goes. They count as open, since each has a descriptor.
    */
   #held = 0;
   /** The functions that end the waits of {@link #sleep}. */

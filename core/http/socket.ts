@@ -1,6 +1,7 @@
 /**
- * The socket of a connection, with a read buffer and deadlines. Deadlines are counted in ticks of the
- * server's one timer. To set one is one assignment, and after a pause of the process no client is late.
+ * The socket of a connection, with a read buffer and deadlines. Deadlines are counted in ticks of
+ * the server's one timer. To set one is one assignment, and after a pause of the process no client
+ * is late.
  */
 import { BodyTimeoutError } from "../errors.ts";
 import { type HttpConn } from "./types.ts";
@@ -92,8 +93,9 @@ export class HttpSocket {
   }
 
   /**
-   * Reads more into the buffer. Resolves to the number of bytes, which the caller has to add to `end`,
-   * or to `null` at the end of the connection. An async function here would cost each request a promise.
+   * Reads more into the buffer. Resolves to the number of bytes, which the caller has to add to
+   * `end`, or to `null` at the end of the connection. An async function here would cost each
+   * request a promise.
    */
   read(): Promise<number | null> {
     if (this.start === this.end) this.#empty();

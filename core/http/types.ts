@@ -1,13 +1,15 @@
 /**
- * The interface between the server and its handler. A request is a view on parsed bytes, and its headers
- * are read only if the handler asks. An answer is a plain object.
+ * The interface between the server and its handler. A request is a view on parsed bytes, and its
+ * headers are read only if the handler asks. An answer is a plain object.
  */
 import { type HeaderRecord, type SharedHeaders } from "./headers.ts";
 
 /** A listener of a server. */
 export type HttpListener = Deno.TcpListener | Deno.TlsListener;
 
-/** A connection of a {@link HttpListener}. The handshake of TLS happens at the first read or write. */
+/**
+ * A connection of a {@link HttpListener}. The handshake of TLS happens at the first read or write.
+ */
 export type HttpConn = Deno.TcpConn | Deno.TlsConn;
 
 /** One request. When its answer was returned, its headers and its body can no longer be read. */
@@ -25,27 +27,27 @@ export interface HttpRequest {
   /** The body; `undefined` if there is none, or if its length is 0. */
   readonly body: HttpBody | undefined;
   /**
-   * The value of a header; `undefined` if it is absent. Several values of one name are joined by `, `.
-   * Bytes over 0x7f are read as Latin-1.
+   * The value of a header; `undefined` if it is absent. Several values of one name are joined by `,
+   * `. Bytes over 0x7f are read as Latin-1.
    *
    * @param name In lower case.
    */
   header(name: string): string | undefined;
   /**
-   * Whether the header `name` is there exactly once and has this value, which is ASCII. Makes no text
-   * of the header, unlike {@link header}.
+   * Whether the header `name` is there exactly once and has this value, which is ASCII. Makes no
+   * text of the header, unlike {@link header}.
    */
   headerIs(name: string, value: string): boolean;
 }
 
 /**
- * A request body, which can be read once. A client that waits for `100 Continue` gets it at the first
- * read, so the body of a request that is refused before is never sent.
+ * A request body, which can be read once. A client that waits for `100 Continue` gets it at the
+ * first read, so the body of a request that is refused before is never sent.
  */
 export interface HttpBody {
   /**
-   * The whole body as an array that the caller may keep. There is no promise if the body came together
-   * with the head.
+   * The whole body as an array that the caller may keep. There is no promise if the body came
+   * together with the head.
    *
    * @throws {ValueTooLargeError} If the body has over `maxBytes` bytes.
    * @throws {BodyTimeoutError} If the client is silent, too slow, or gone.
@@ -53,15 +55,16 @@ export interface HttpBody {
    */
   bytes(maxBytes: number): Uint8Array<ArrayBuffer> | Promise<Uint8Array<ArrayBuffer>>;
   /**
-   * The whole body if it came together with the head; else `undefined`, and the body can still be read.
-   * The array is memory of the connection, and is valid until the handler returns or awaits something.
+   * The whole body if it came together with the head; else `undefined`, and the body can still be
+   * read. The array is memory of the connection, and is valid until the handler returns or awaits
+   * something.
    *
    * @throws {ValueTooLargeError} If the body has over `maxBytes` bytes.
    */
   view(maxBytes: number): Uint8Array<ArrayBuffer> | undefined;
   /**
-   * The body in pieces of at most 64 KiB, which the caller may keep. Nothing is read ahead. Throws the
-   * same errors as {@link bytes}.
+   * The body in pieces of at most 64 KiB, which the caller may keep. Nothing is read ahead. Throws
+   * the same errors as {@link bytes}.
    */
   chunks(maxBytes: number): AsyncGenerator<Uint8Array<ArrayBuffer>>;
 }
@@ -71,11 +74,13 @@ export interface HttpResponse {
   /** From 200 to 599. */
   readonly status: number;
   /**
-   * `connection: close` means the same as `close`. `content-length` is used only if the body is a stream
-   * or is not sent (HEAD, 304).
+   * `connection: close` means the same as `close`. `content-length` is used only if the body is a
+   * stream or is not sent (HEAD, 304).
    */
   readonly headers?: HeaderRecord | SharedHeaders;
-  /** The `etag` header with its quotes; none if empty. It is apart, so that `headers` can be shared. */
+  /**
+   * The `etag` header with its quotes; none if empty. It is apart, so that `headers` can be shared.
+   */
   readonly etag?: string;
   /**
    * Must not change until it is sent. A stream is sent as it comes, in chunks unless there is a
@@ -86,12 +91,17 @@ export interface HttpResponse {
   readonly close?: boolean;
 }
 
-/** Answers a request. If it throws, the client gets 500 and the server's `onError` gets the error. */
+/**
+ * Answers a request. If it throws, the client gets 500 and the server's `onError` gets the error.
+ */
 export type HttpHandler = (request: HttpRequest) => HttpResponse | Promise<HttpResponse>;
 
 /** Limits of a server. */
 export interface HttpLimits {
-  /** From the first byte of a request, or from the connection, to the end of its head (milliseconds). */
+  /**
+   * From the first byte of a request, or from the connection, to the end of its head
+   * (milliseconds).
+   */
   readonly headerTimeoutMs: number;
   /** How long a client may send nothing of a body, or read nothing of an answer (milliseconds). */
   readonly bodyTimeoutMs: number;
