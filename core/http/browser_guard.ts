@@ -30,8 +30,9 @@ export class BrowserGuard {
   /** Why `request` is refused, as one line; `undefined` if the request may go on. */
   refusal(request: HttpRequest): string | undefined {
     if (isForeign(request)) return FOREIGN;
-    if (this.#names === undefined || request.headerIs("host", this.#known)) return undefined;
+    if (this.#names === undefined) return undefined;
     const host = request.header("host") ?? "";
+    if (host === this.#known) return undefined;
     // No browser sends an empty Host, but a program that speaks HTTP/1.0 may.
     if (host !== "" && !isOwnHost(host, this.#names)) {
       return `Not for host ${host}: use an address or localhost, or start the server with --allow-host`;

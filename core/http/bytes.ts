@@ -99,6 +99,11 @@ export function latin1Text(bytes: Uint8Array, start: number, end: number): strin
   return text;
 }
 
+/** Latin-1 text as bytes, one for each character. */
+export function encodeLatin1(text: string): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from(text, (character) => character.charCodeAt(0));
+}
+
 /** Text of bytes in UTF-8; `undefined` if they are not UTF-8. */
 export function utf8Text(bytes: Uint8Array, start: number, end: number): string | undefined {
   try {

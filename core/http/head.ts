@@ -43,31 +43,6 @@ export function findHeader(
   return found;
 }
 
-/**
- * Whether `head` has one header of this name, which is in lower case, and that is `value`, which is
- * ASCII.
- */
-export function headerIs(
-  bytes: Uint8Array,
-  head: RequestHead,
-  name: string,
-  value: string,
-): boolean {
-  const { positions, headerCount } = head;
-  let found = false;
-  for (let slot = 0; slot < headerCount * 4; slot += 4) {
-    if (!equalsName(bytes, positions[slot] ?? 0, positions[slot + 1] ?? 0, name)) continue;
-    if (found) return false;
-    const start = positions[slot + 2] ?? 0;
-    if ((positions[slot + 3] ?? 0) - start !== value.length) return false;
-    for (let i = 0; i < value.length; i++) {
-      if (bytes[start + i] !== value.charCodeAt(i)) return false;
-    }
-    found = true;
-  }
-  return found;
-}
-
 /** A request as the handler gets it: its headers are read from the bytes only when it asks. */
 export class ParsedRequest implements HttpRequest {
   readonly method: string;
@@ -92,10 +67,6 @@ export class ParsedRequest implements HttpRequest {
 
   header(name: string): string | undefined {
     return this.#head === undefined ? undefined : findHeader(this.#bytes, this.#head, name);
-  }
-
-  headerIs(name: string, value: string): boolean {
-    return this.#head !== undefined && headerIs(this.#bytes, this.#head, name, value);
   }
 
   /**

@@ -1,5 +1,6 @@
 /** The headers of an answer as lines, checked so that no value can begin a line of its own. */
 import { STATUS_TEXT } from "@std/http/status";
+import { encodeLatin1 } from "./bytes.ts";
 
 /** Headers by name in lower case, without those that the server itself sends, as `date`. */
 export type HeaderRecord = Readonly<Record<string, string>>;
@@ -84,15 +85,15 @@ export class SharedHeaders implements HeaderBlock {
   }
 
   /**
-   * A whole header up to the digits of the length, or to the empty line where `status` allows no
-   * body. Kept for the last status and second, so an answer like the one before costs one copy.
+   * The head of an answer up to the digits of its length, or, if `status` allows no body, up to the
+   * empty line. The bytes are kept for the last status and second, so an equal answer costs one
+   * copy.
    */
   prefix(status: number, dateLine: string): Uint8Array<ArrayBuffer> {
     if (status !== this.#status || dateLine !== this.#dateLine) {
       const length = isBodyless(status) ? "" : "content-length: ";
       const text = statusLine(status) + this.text + dateLine + length;
-      // Latin-1, as the text is: one byte a character.
-      this.#prefix = Uint8Array.from(text, (character) => character.charCodeAt(0));
+      this.#prefix = encodeLatin1(text);
       this.#status = status;
       this.#dateLine = dateLine;
     }

@@ -1,5 +1,6 @@
 /** The answers of one connection: checks what the handler returns, and sends it. */
 import { textAnswer } from "./answers.ts";
+import { encodeLatin1 } from "./bytes.ts";
 import { type RequestHead } from "./head.ts";
 import { type HttpOutput } from "./output.ts";
 import {
@@ -8,7 +9,6 @@ import {
   type AnswerMode,
   checkResponse,
   encodeBody,
-  encodeLatin1,
   formatHead,
   formatStreamHead,
   type PreparedResponse,

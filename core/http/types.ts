@@ -33,11 +33,6 @@ export interface HttpRequest {
    * @param name In lower case.
    */
   header(name: string): string | undefined;
-  /**
-   * Whether the header `name` is there exactly once and has this value, which is ASCII. Makes no
-   * text of the header, unlike {@link header}.
-   */
-  headerIs(name: string, value: string): boolean;
 }
 
 /**
