@@ -25,7 +25,7 @@ export interface BodyFraming {
 
 /**
  * What is left of a body when its request has been answered: nothing, a few bytes that can be
- * dropped, or nobody knows how much.
+ * dropped, or an unknown number of bytes.
  */
 export type BodyRest = "none" | "skippable" | "endless";
 
@@ -125,7 +125,7 @@ export class SocketBody implements HttpBody {
       yield* this.#decoder === undefined ? this.#plain() : this.#decoded(this.#decoder, maxBytes);
       if (this.#state === "reading") this.#state = "read";
     } finally {
-      // A reader that stops early leaves pieces behind, which nobody may read as another body.
+      // A reader that stopped early left a part, which must not be read as the whole body.
       if (this.#state === "reading") this.#state = "broken";
     }
   }

@@ -7,7 +7,7 @@ import { Responder, type ResponderContext } from "./responder.ts";
 import { HttpSocket, isClientGone, type SocketLimits } from "./socket.ts";
 import { type HttpConn, type HttpHandler, type HttpLimits, type HttpResponse } from "./types.ts";
 
-/** What all connections of a server share. */
+/** The parts of a server that all its connections use. */
 export interface ConnectionContext extends ResponderContext {
   readonly handler: HttpHandler;
   readonly limits: HttpLimits & SocketLimits;
@@ -153,8 +153,8 @@ export class Connection {
       let response = this.#call(request);
       if (response instanceof Promise) {
         hasWaited = true;
-        // Answers that are ready do not wait for this one. If they cannot be sent, it cannot
-        // either.
+        // Answers that are ready do not wait for this one. An error of the flush shows again when
+        // this one is sent.
         if (out.size > 0) await this.#flushBeside(response);
         try {
           response = await response;

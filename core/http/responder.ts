@@ -17,7 +17,7 @@ import {
 } from "./response.ts";
 import { type HttpResponse } from "./types.ts";
 
-/** What all answers of a server need. */
+/** The parts of a server that answers need. */
 export interface ResponderContext {
   /** The `date` header as a line with its CRLF. */
   readonly dateLine: string;

@@ -14,10 +14,7 @@ import { type HttpResponse } from "./types.ts";
 export interface AnswerMode {
   /** Whether the connection goes on. */
   readonly keepAlive: boolean;
-  /**
-   * Whether the client speaks HTTP/1.0, which has no chunks and where keep-alive is not the
-   * default.
-   */
+  /** Whether the client speaks HTTP/1.0, which has no chunks and closes by default. */
   readonly http10: boolean;
   /** Whether the request is a HEAD, so that no body is sent. */
   readonly headOnly: boolean;

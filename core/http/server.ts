@@ -12,7 +12,7 @@ import {
   type HttpResponse,
 } from "./types.ts";
 
-/** What a server is started with. */
+/** The options of a server. */
 export interface HttpServerOptions extends HttpLimits {
   /**
    * Called with the errors of this side; `path` is empty if no request caused one. Must not throw.

@@ -29,7 +29,7 @@ const FILES: Readonly<Record<string, string>> = {
 
 /**
  * Allows only files of this origin, and no script or style inside the page. Other sites cannot show
- * the page in a frame, where they could steal a click.
+ * the page in a frame, which could steal a click.
  */
 const POLICY = [
   "default-src 'none'",

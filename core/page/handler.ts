@@ -29,7 +29,7 @@ export interface PageActions {
 /** Thrown when a change cannot be made now. */
 export class NotNowError extends KvsError {}
 
-/** What {@link createPageHandler} needs. */
+/** The options of {@link createPageHandler}. */
 export interface PageHandlerOptions {
   readonly assets: PageAssets;
   readonly viewers: Viewers;

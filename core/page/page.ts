@@ -14,7 +14,7 @@ import { LETTERS, type Row } from "../client/probe.ts";
 import { type RemoteOptions } from "../client/remote.ts";
 import { type ServerAddress } from "../client/server_list.ts";
 
-/** What a {@link LivePage} needs. */
+/** The options of a {@link LivePage}. */
 export interface LivePageOptions {
   readonly version: string;
   /** The options of the requests for the number of keys. */

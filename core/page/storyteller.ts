@@ -4,7 +4,7 @@
  */
 import { type Tone } from "./model.ts";
 
-/** What one row says about one server. */
+/** The part of a row that concerns one server. */
 export interface Observation {
   readonly name: string;
   /** The letters that the server owns. */
@@ -58,7 +58,7 @@ export class Storyteller {
   }
 }
 
-/** What is known of one server. */
+/** The story of one server: its phase, and the last answers for its letters. */
 class ServerStory {
   #phase: ServerPhase = "unknown";
   /** Whether it ever served. */

@@ -159,7 +159,7 @@ const REFUSED: Record<string, [string, number]> = {
   "too many headers": [withHeaders(...Array.from({ length: MAX_HEADERS }, () => "A: b")), 431],
 };
 
-// Each is a way in which a proxy and a server were made to disagree on where a request ends.
+// Each made a proxy and a server disagree on the end of a request.
 const SMUGGLING: Record<string, [string[], number]> = {
   "both lengths": [["Content-Length: 4", "Transfer-Encoding: chunked"], 400],
   "both lengths, other order": [["Transfer-Encoding: chunked", "Content-Length: 4"], 400],
@@ -236,7 +236,7 @@ Deno.test("parseHead() leaves what is behind the head", () => {
   assertEquals(String.fromCharCode(...bytes.subarray(head.end, head.end + 3)), "abc");
 });
 
-Deno.test("findHeader() returns values as they came, joined, undefined where absent", () => {
+Deno.test("findHeader() returns values as they came, joined, undefined if absent", () => {
   const { head, bytes } = parse(withHeaders("A: b, c", 'ETag:\t"x\xe4" ', "a:d", "A-B: 1", "E:"));
   assertEquals(findHeader(bytes, head, "a"), "b, c, d");
   assertEquals(findHeader(bytes, head, "etag"), '"xä"');

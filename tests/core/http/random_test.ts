@@ -89,7 +89,7 @@ async function serve(request: HttpRequest): Promise<HttpResponse> {
   }
 }
 
-/** Answers without a promise where the model does not need one. */
+/** Answers without a promise if the model does not need one. */
 function serveNowOrLater(request: HttpRequest): HttpResponse | Promise<HttpResponse> {
   const [, reads, answers, when, closes] = request.path.split("/");
   if (reads !== "nothing" || answers !== "shared" || when === "later") return serve(request);

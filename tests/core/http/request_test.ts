@@ -40,7 +40,7 @@ Deno.test("HttpRequest tells no length from length zero", async () => {
   }
 });
 
-Deno.test("HttpBody.bytes() is there at once where it came with the header, and is a copy", async () => {
+Deno.test("HttpBody.bytes() is there at once if it came with the head, and is a copy", async () => {
   let whole: Uint8Array | undefined;
   const handler: HttpHandler = ({ body }) => {
     const bytes = body?.bytes(100);
@@ -115,7 +115,7 @@ Deno.test("HttpBody.chunks() gives pieces that stay as they are", async () => {
   });
 });
 
-Deno.test("HttpBody.view() is the whole body where that came along, and nothing where not", async () => {
+Deno.test("HttpBody.view() is the whole body if it came along, and nothing if not", async () => {
   const handler: HttpHandler = async ({ body, path }) => {
     try {
       const view = body?.view(10);

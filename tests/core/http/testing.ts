@@ -146,7 +146,7 @@ export class Client {
     return this.#take(this.#buffer.indexOf(mark) + mark.length);
   }
 
-  /** Reads one response; `undefined` where the connection ended instead. */
+  /** Reads one response; `undefined` if the connection ended instead. */
   async response(method = "GET"): Promise<Received | undefined> {
     while (!this.#buffer.includes("\r\n\r\n")) {
       if (!(await this.more())) {
