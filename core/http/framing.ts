@@ -1,12 +1,15 @@
-/** Where a request ends, by its headers: RFC 9112 sections 6 and 9. Smuggling is refused here. */
+/**
+ * The end of a request, by its headers: RFC 9112 sections 6 and 9. Everything that two programs
+ * could read in two ways (request smuggling) is refused here.
+ */
 import { decimalNumber, equalsName, isHost, latin1Text } from "./bytes.ts";
-import { type RequestHead } from "./head.ts";
-import { type Refusal } from "./head.ts";
+import { type Refusal, type RequestHead } from "./head.ts";
 
 /**
- * Reads the headers that say where the request ends and what becomes of its connection into `head`.
+ * Reads the headers that tell the length of the body and whether the connection goes on, and notes
+ * them in `head`.
  *
- * @returns Why the request is refused, or `undefined`.
+ * @returns Why the request is refused; `undefined` if it is not.
  */
 export function checkFraming(bytes: Uint8Array, head: RequestHead): Refusal | undefined {
   const { positions } = head;
@@ -24,7 +27,7 @@ export function checkFraming(bytes: Uint8Array, head: RequestHead): Refusal | un
     if (name === undefined) continue;
     const from = positions[slot + 2] ?? 0;
     const to = positions[slot + 3] ?? 0;
-    // These come with many requests, so they are looked at where they lie.
+    // Many requests have these two, so no text is made of them.
     if (name === "host") {
       hosts++;
       if (!isHost(bytes, from, to)) return refusal(400, "Bad Host header");
@@ -61,7 +64,7 @@ export function checkFraming(bytes: Uint8Array, head: RequestHead): Refusal | un
     return refusal(400, "Host header required, once");
   }
   if (lengths > 1) return refusal(400, "Content-Length given more than once");
-  // RFC 9112 section 6.1: either is a sign of smuggling, and 1.0 has no Transfer-Encoding.
+  // RFC 9112 section 6.1: both at once are a sign of smuggling; HTTP/1.0 has no Transfer-Encoding.
   if (encodings > 0 && (lengths > 0 || head.http10)) {
     return refusal(400, "Transfer-Encoding cannot stand here");
   }
@@ -75,29 +78,19 @@ export function checkFraming(bytes: Uint8Array, head: RequestHead): Refusal | un
 
 type FramingName = "host" | "expect" | "connection" | "content-length" | "transfer-encoding";
 
-/** Which of the headers that matter for framing this is; told apart by their lengths. */
+/** The headers that matter for framing, by their lengths, which all differ. */
+const FRAMING_NAMES: Readonly<Record<number, FramingName>> = {
+  4: "host",
+  6: "expect",
+  10: "connection",
+  14: "content-length",
+  17: "transfer-encoding",
+};
+
+/** Which of the headers that matter for framing has this name, if any. */
 function framingName(bytes: Uint8Array, from: number, to: number): FramingName | undefined {
-  let name: FramingName;
-  switch (to - from) {
-    case 4:
-      name = "host";
-      break;
-    case 6:
-      name = "expect";
-      break;
-    case 10:
-      name = "connection";
-      break;
-    case 14:
-      name = "content-length";
-      break;
-    case 17:
-      name = "transfer-encoding";
-      break;
-    default:
-      return undefined;
-  }
-  return equalsName(bytes, from, to, name) ? name : undefined;
+  const name = FRAMING_NAMES[to - from];
+  return name !== undefined && equalsName(bytes, from, to, name) ? name : undefined;
 }
 
 function refusal(status: number, detail: string): Refusal {

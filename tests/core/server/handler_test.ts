@@ -94,7 +94,6 @@ function request(
     chunked: chunked === true,
     body: bytes === undefined || bytes.length === 0 ? undefined : fakeBody(bytes),
     header: (name) => headers[name],
-    headerIs: (name, value) => headers[name] === value,
   };
 }
 
