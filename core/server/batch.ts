@@ -7,21 +7,16 @@
  *     {"op":"head","key":"a"}                           {"status":200,"key":"a","etag":…,"size":4,…}
  *     {"op":"delete","key":"a","ifMatch":"\"…\""}       {"status":204,"key":"a"}
  */
-import { decodeBase64, encodeBase64 } from "@std/encoding/base64";
 import { STATUS_CODE } from "@std/http/status";
-import { type AnswerShare } from "./answer_room.ts";
-import { writeCondition } from "./request_value.ts";
-import { splitLines } from "./batch_lines.ts";
-import { checkContentType } from "./request_value.ts";
-import { InvalidOperationError, KvsError, messageOf, ValueTooLargeError } from "../errors.ts";
-import { isObject, isOptionalText } from "../protocol.ts";
+import { InvalidOperationError } from "../errors.ts";
 import { checkKey } from "../key.ts";
 import { type Log } from "../log.ts";
-import { DEFAULT_CONTENT_TYPE, SHUTTING_DOWN } from "../protocol.ts";
-import { errorName, statusOf } from "./statuses.ts";
-import { LARGE_VALUE_BYTES } from "../protocol.ts";
-import { type LargeValue, type Store } from "../store.ts";
-import { Value } from "../value.ts";
+import { LARGE_VALUE_BYTES, SHUTTING_DOWN } from "../protocol.ts";
+import { type Store } from "../store.ts";
+import { type AnswerShare } from "./answer_room.ts";
+import { splitLines } from "./batch_lines.ts";
+import { type Operation, parseOperation } from "./parse_operation.ts";
+import { failure, type Result, runOperation } from "./run_operation.ts";
 
 /**
  * What operations under way at the same time may take in memory (bytes); a value that is being read
@@ -56,20 +51,6 @@ export interface BatchOptions {
   readonly serving: () => boolean;
   readonly log: Log;
 }
-
-/** One operation, checked. */
-interface Operation {
-  readonly op: "put" | "get" | "head" | "delete";
-  readonly key: string;
-  readonly value?: string;
-  readonly base64?: string;
-  readonly type?: string;
-  readonly ifMatch?: string;
-  readonly ifNoneMatch?: string;
-}
-
-/** What one operation came to, as it is written. */
-type Result = Readonly<Record<string, string | number>>;
 
 /**
  * Runs the operations of a request body as they come and yields the lines of the answer. Operations
@@ -227,131 +208,13 @@ class BatchRun {
 
   /** Runs one operation; no promise where memory has the answer. Throws and rejects if it fails. */
   #run(operation: Operation): Result | Promise<Result> {
-    const { store, serving } = this.#options;
+    const { store, serving, maxValueBytes } = this.#options;
     const { op, key } = operation;
     checkKey(key);
     if (!serving()) return { status: STATUS_CODE.ServiceUnavailable, key, error: SHUTTING_DOWN };
     if (op === "get" && this.#answerSize > MAX_ANSWER) {
       throw new InvalidOperationError("Answer too long: get the rest in another batch");
     }
-    if (op === "put") return put(this.#options, operation);
-    return op === "delete" ? remove(store, operation) : read(store, operation);
-  }
-}
-
-function read(store: Store, { op, key }: Operation): Result | Promise<Result> {
-  const answer = op === "get" ? got : seen;
-  const value = store.get(key);
-  return value instanceof Promise ? value.then((found) => answer(key, found)) : answer(key, value);
-}
-
-function seen(key: string, value: Value | LargeValue | undefined): Result {
-  if (value === undefined) return { status: STATUS_CODE.NotFound, key };
-  if (!(value instanceof Value)) value.discard();
-  const { etag, size, contentType } = value;
-  return { status: STATUS_CODE.OK, key, etag, size, type: contentType };
-}
-
-function got(key: string, value: Value | LargeValue | undefined): Result {
-  if (value === undefined) return { status: STATUS_CODE.NotFound, key };
-  if (!(value instanceof Value)) {
-    value.discard();
-    throw new ValueTooLargeError(value.size, LARGE_VALUE_BYTES);
-  }
-  const { text, bytes, etag, contentType } = value;
-  return {
-    status: STATUS_CODE.OK,
-    key,
-    ...(text === null ? { base64: encodeBase64(bytes) } : { value: text }),
-    etag,
-    type: contentType,
-  };
-}
-
-function put({ store, maxValueBytes }: BatchOptions, operation: Operation): Promise<Result> {
-  const { key, value, base64, type } = operation;
-  const contentType = type === undefined ? DEFAULT_CONTENT_TYPE : checkContentType(type);
-  const whole = new Value(
-    value === undefined ? decode(base64 ?? "") : wellFormed(value),
-    contentType,
-  );
-  const maxBytes = Math.min(maxValueBytes, LARGE_VALUE_BYTES);
-  if (whole.size > maxBytes) throw new ValueTooLargeError(whole.size, maxBytes);
-  return store.set(key, whole, condition(operation)).then(({ created, etag }) => {
-    return { status: created ? STATUS_CODE.Created : STATUS_CODE.NoContent, key, etag };
-  });
-}
-
-function remove(store: Store, operation: Operation): Promise<Result> {
-  const { key } = operation;
-  return store.delete(key, condition(operation)).then((found) => {
-    return { status: found ? STATUS_CODE.NoContent : STATUS_CODE.NotFound, key };
-  });
-}
-
-function condition({ ifMatch, ifNoneMatch }: Operation) {
-  return writeCondition(ifMatch ?? null, ifNoneMatch ?? null);
-}
-
-/** The result of an operation that failed; `key` where it is known. */
-function failure(error: unknown, log: Log, key?: string): Result {
-  const status = statusOf(error);
-  const known = error instanceof KvsError;
-  if (!known) log("error", "operation failed", { error: messageOf(error) });
-  const detail = known ? error.message : "Internal error: the server's log tells more";
-  const what = { status, error: errorName(status), detail };
-  return key === undefined ? what : { ...what, key };
-}
-
-/** The fields that each operation takes: another one would be ignored. */
-const FIELDS = new Map([
-  ["put", new Set(["op", "key", "value", "base64", "type", "ifMatch", "ifNoneMatch"])],
-  ["get", new Set(["op", "key"])],
-  ["head", new Set(["op", "key"])],
-  ["delete", new Set(["op", "key", "ifMatch", "ifNoneMatch"])],
-]);
-
-/** @throws {InvalidOperationError} If the line is not an operation. */
-function parseOperation(line: string): Operation {
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(line);
-  } catch {
-    throw new InvalidOperationError("Invalid operation: the line is not JSON");
-  }
-  if (!isOperation(parsed)) {
-    throw new InvalidOperationError(
-      'Invalid operation: expected "op" put, get, head or delete, "key", for put "value" or "base64" ' +
-        'and maybe "type", for put and delete maybe "ifMatch" or "ifNoneMatch", all of them texts',
-    );
-  }
-  return parsed;
-}
-
-function isOperation(parsed: unknown): parsed is Operation {
-  if (!isObject(parsed)) return false;
-  const { op, key, value, base64, type, ifMatch, ifNoneMatch } = parsed;
-  const fields = typeof op === "string" ? FIELDS.get(op) : undefined;
-  if (fields === undefined || typeof key !== "string") return false;
-  for (const name in parsed) if (!fields.has(name)) return false;
-  if (!isOptionalText(type) || !isOptionalText(ifMatch) || !isOptionalText(ifNoneMatch)) {
-    return false;
-  }
-  if (op !== "put") return true;
-  return value === undefined
-    ? typeof base64 === "string"
-    : typeof value === "string" && base64 === undefined;
-}
-
-function wellFormed(text: string): string {
-  if (text.isWellFormed()) return text;
-  throw new InvalidOperationError('Invalid operation: "value" is not valid Unicode');
-}
-
-function decode(base64: string): Uint8Array<ArrayBuffer> {
-  try {
-    return decodeBase64(base64);
-  } catch {
-    throw new InvalidOperationError('Invalid operation: "base64" is not base64');
+    return runOperation(store, operation, Math.min(maxValueBytes, LARGE_VALUE_BYTES));
   }
 }

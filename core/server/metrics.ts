@@ -4,67 +4,7 @@
  * them when somebody asks.
  */
 import { Histogram } from "../histogram.ts";
-import { METRICS, V1_BATCH, V1_KEYS, V1_MOVE, V1_STATS } from "../protocol.ts";
-
-const SLASH = 0x2f;
-
-/** What requests are counted by: the routes, never a path, so that there are only so many. */
-export const ROUTE_NAMES = [
-  "load",
-  "save",
-  "allKeys",
-  "v1_get",
-  "v1_put",
-  "v1_delete",
-  "v1_list",
-  "v1_batch",
-  "v1_stats",
-  "v1_move",
-  "health",
-  "metrics",
-  "index",
-  // No such route, a method that it does not have, and what is no proper request at all.
-  "other",
-] as const;
-
-/** A route. */
-export type RouteName = typeof ROUTE_NAMES[number];
-
-/** The index of a route in {@link ROUTE_NAMES}. */
-function indexOf(route: RouteName): number {
-  return ROUTE_NAMES.indexOf(route);
-}
-
-function indices(routes: Readonly<Record<string, RouteName>>): ReadonlyMap<string, number> {
-  return new Map(Object.entries(routes).map(([name, route]) => [name, indexOf(route)]));
-}
-
-/** Paths that are a route by themselves. */
-const PATHS = indices({
-  "/allKeys": "allKeys",
-  [V1_KEYS]: "v1_list",
-  [V1_BATCH]: "v1_batch",
-  [V1_STATS]: "v1_stats",
-  [V1_MOVE]: "v1_move",
-  "/healthz": "health",
-  "/readyz": "health",
-  [METRICS]: "metrics",
-  "/": "index",
-});
-
-const KEY_METHODS = indices({ GET: "v1_get", HEAD: "v1_get", PUT: "v1_put", DELETE: "v1_delete" });
-
-const OTHER = indexOf("other");
-const LOAD = indexOf("load");
-const SAVE = indexOf("save");
-
-/** The index in {@link ROUTE_NAMES} of what a request is counted by. */
-export function routeIndex(method: string, path: string): number {
-  if (path.startsWith("/load/")) return LOAD;
-  if (path.startsWith("/save/")) return SAVE;
-  const isKey = path.startsWith(V1_KEYS) && path.charCodeAt(V1_KEYS.length) === SLASH;
-  return (isKey ? KEY_METHODS.get(method) : PATHS.get(path)) ?? OTHER;
-}
+import { OTHER, ROUTE_NAMES, type RouteName } from "./routes.ts";
 
 /** Statuses from 200 to 599 have a place each. */
 const FIRST_STATUS = 200;

@@ -1,14 +1,11 @@
 /** Request bodies as values: small ones whole, large ones piece by piece. */
-import {
-  InvalidConditionError,
-  InvalidContentTypeError,
-  LengthRequiredError,
-  ValueTooLargeError,
-} from "../errors.ts";
-import { type HttpBody, type HttpRequest } from "../http/types.ts";
+import { STATUS_CODE } from "@std/http/status";
+import { InvalidContentTypeError, LengthRequiredError, ValueTooLargeError } from "../errors.ts";
+import { type HttpBody, type HttpRequest, type HttpResponse } from "../http/types.ts";
 import { DEFAULT_CONTENT_TYPE, LARGE_VALUE_BYTES } from "../protocol.ts";
-import { type Condition, type IfMatch, type IncomingValue } from "../store.ts";
+import { type IncomingValue } from "../store.ts";
 import { Value } from "../value.ts";
+import { errorAnswer } from "./answers.ts";
 
 /** The room for a value of unknown size at first (bytes). */
 const FIRST_BYTES = 1024;
@@ -90,44 +87,14 @@ async function* joined<T>(head: readonly T[], rest: AsyncIterable<T>): AsyncGene
   yield* rest;
 }
 
-const ETAG_LIST = /^(?:W\/)?"[^"]*"(?:\s*,\s*(?:W\/)?"[^"]*")*$/;
-
-/**
- * Returns the condition of a write, `undefined` where it has none. Weak ETags never match a write.
- *
- * @throws {InvalidConditionError} If a header is malformed, or both are there.
- */
-export function writeCondition(
-  ifMatch: string | null,
-  ifNoneMatch: string | null,
-): Condition | undefined {
-  if (ifMatch !== null && ifNoneMatch !== null) {
-    throw new InvalidConditionError("Invalid condition: If-Match and If-None-Match exclude");
-  }
-  if (ifNoneMatch !== null) {
-    if (ifNoneMatch.trim() === "*") return "absent";
-    throw new InvalidConditionError("Invalid If-None-Match: a write takes only *");
-  }
-  return ifMatch === null ? undefined : parseIfMatch(ifMatch);
-}
-
-/**
- * Returns what a read expects to find, `undefined` where `ifMatch` is. Weak ETags never match.
- *
- * @throws {InvalidConditionError} If the header is malformed.
- */
-export function readCondition(ifMatch: string | undefined): IfMatch | undefined {
-  return ifMatch === undefined ? undefined : parseIfMatch(ifMatch);
-}
-
-function parseIfMatch(text: string): IfMatch {
-  const list = text.trim();
-  if (list === "*") return "present";
-  if (!ETAG_LIST.test(list)) {
-    throw new InvalidConditionError(`Invalid If-Match: expected * or "etag", ...: ${list}`);
-  }
-  const etags = (list.match(/(?:W\/)?"[^"]*"/g) ?? []).filter((etag) => !etag.startsWith("W/"));
-  return { etags };
+/** The answer to content that is compressed: nobody would undo that. RFC 9110 sections 8.4 and 15.5.16. */
+export function refuseCoding(request: HttpRequest): HttpResponse | undefined {
+  const coding = request.header("content-encoding");
+  if (coding === undefined || /^(identity)?$/i.test(coding)) return undefined;
+  const detail = `Content-Encoding not supported: send the content as it is, not as ${coding}`;
+  return errorAnswer(request.path, STATUS_CODE.UnsupportedMediaType, detail, {
+    "accept-encoding": "identity",
+  });
 }
 
 const CONTENT_TYPE = /^[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?$/;

@@ -100,7 +100,6 @@ export class Shard {
     const fileSystem = await fileSystemId(path);
     const handlerOf = (isLocal: boolean) =>
       createHandler({
-        store: () => moves?.clients,
         moves: () => moves,
         lifecycle,
         guard,

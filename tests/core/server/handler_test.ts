@@ -55,7 +55,6 @@ async function withShard(
   const lifecycle = new Lifecycle(dir.path);
   const moves = await MoveWatch.open(store, dir.join(".kvs"), denoFiles, () => {});
   const handler = createHandler({
-    store: () => moves.clients,
     moves: () => moves,
     lifecycle,
     browserGuard: new BrowserGuard(hosts),
