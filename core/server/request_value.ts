@@ -8,6 +8,7 @@ import {
 import { type HttpBody, type HttpRequest } from "../http/types.ts";
 import { DEFAULT_CONTENT_TYPE, LARGE_VALUE_BYTES } from "../protocol.ts";
 import { type Condition, type IfMatch, type IncomingValue } from "../store.ts";
+import { following } from "../system/chunks.ts";
 import { Value } from "../value.ts";
 
 /** The room for a value of unknown size at first (bytes). */
@@ -73,7 +74,7 @@ async function readLarge(
     const chunk = next.value;
     const total = size + chunk.length;
     if (total > LARGE_VALUE_BYTES) {
-      return { chunks: joined([head.subarray(0, size), chunk], chunks), contentType };
+      return { chunks: following([head.subarray(0, size), chunk], chunks), contentType };
     }
     if (total > head.length) {
       const larger = new Uint8Array(Math.min(Math.max(2 * head.length, total), LARGE_VALUE_BYTES));
@@ -83,11 +84,6 @@ async function readLarge(
     head.set(chunk, size);
     size = total;
   }
-}
-
-async function* joined<T>(head: readonly T[], rest: AsyncIterable<T>): AsyncGenerator<T> {
-  yield* head;
-  yield* rest;
 }
 
 const ETAG_LIST = /^(?:W\/)?"[^"]*"(?:\s*,\s*(?:W\/)?"[^"]*")*$/;

@@ -1,4 +1,5 @@
 /** The native routes: keys with ETag and conditions, listings, batches. */
+import { concat } from "@std/bytes/concat";
 import { ifNoneMatch } from "@std/http/etag";
 import { STATUS_CODE } from "@std/http/status";
 import { type AnswerRoom } from "./answer_room.ts";
@@ -243,7 +244,7 @@ async function answerBatch(
     throw error;
   }
   const headers = { "content-type": NDJSON_TYPE };
-  if (share.steps === 0) return { status: STATUS_CODE.OK, headers, body: joined(parts, size) };
+  if (share.steps === 0) return { status: STATUS_CODE.OK, headers, body: concat(parts) };
   return {
     status: STATUS_CODE.OK,
     headers: { ...headers, "content-length": String(size) },
@@ -280,19 +281,6 @@ function refuseCoding(request: HttpRequest): HttpResponse | undefined {
   return errorAnswer(request.path, STATUS_CODE.UnsupportedMediaType, detail, {
     "accept-encoding": "identity",
   });
-}
-
-/** One array of `parts`, which have `size` bytes together. */
-function joined(parts: readonly Uint8Array[], size: number): Uint8Array {
-  const [only] = parts;
-  if (only !== undefined && parts.length === 1) return only;
-  const whole = new Uint8Array(size);
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
 }
 
 function conditionOf(request: HttpRequest): Condition | undefined {
