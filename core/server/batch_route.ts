@@ -1,4 +1,5 @@
 /** `POST /v1/batch`: the body's chunks in, the results out as one answer. */
+import { concat } from "@std/bytes/concat";
 import { STATUS_CODE } from "@std/http/status";
 import { LengthRequiredError } from "../errors.ts";
 import { type HttpRequest, type HttpResponse } from "../http/types.ts";
@@ -49,25 +50,12 @@ async function answerBatch(
     throw error;
   }
   const headers = { "content-type": NDJSON_TYPE };
-  if (share.steps === 0) return { status: STATUS_CODE.OK, headers, body: joined(parts, size) };
+  if (share.steps === 0) return { status: STATUS_CODE.OK, headers, body: concat(parts) };
   return {
     status: STATUS_CODE.OK,
     headers: { ...headers, "content-length": String(size) },
     body: streamParts(parts, () => share.release()),
   };
-}
-
-/** One array of `parts`, which have `size` bytes together. */
-function joined(parts: readonly Uint8Array[], size: number): Uint8Array {
-  const [only] = parts;
-  if (only !== undefined && parts.length === 1) return only;
-  const whole = new Uint8Array(size);
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
 }
 
 /**

@@ -10,7 +10,8 @@
  */
 import { join } from "@std/path";
 import { AnotherMoveError, messageOf, PreconditionFailedError } from "../errors.ts";
-import { type Files, type OpenFile } from "../system/files.ts";
+import { openIfThere, readAll, replaceFile } from "../system/file_steps.ts";
+import { type Files, refusedOr } from "../system/files.ts";
 import { isObject } from "../protocol.ts";
 import { type Log } from "../log.ts";
 import {
@@ -22,11 +23,9 @@ import {
 } from "../store.ts";
 import { Value } from "../value.ts";
 import { type MoveStep } from "../protocol.ts";
-import { refusedOr, writeAll } from "../system/files.ts";
 
-/** On-disk names in the hidden folder. */
+/** On-disk name in the hidden folder. */
 const FILE_NAME = "move";
-const NEW_FILE_NAME = "move.new";
 
 /** With more keys than this it is remembered only that any may have been written; bounds memory. */
 const MOST_KEYS = 100_000;
@@ -127,21 +126,10 @@ export class MoveWatch {
   }
 
   async #save(): Promise<void> {
-    const path = join(this.#folder, NEW_FILE_NAME);
     const text = JSON.stringify({ move: this.#move, complete: this.#isComplete }) + "\n";
     try {
-      await this.#files.remove(path).catch((error) => {
-        if (!(error instanceof Deno.errors.NotFound)) throw error;
-      });
-      const file = await this.#files.create(path);
-      try {
-        await writeAll(file, new TextEncoder().encode(text));
-        await file.syncData();
-      } finally {
-        file.close();
-      }
-      await this.#files.rename(path, join(this.#folder, FILE_NAME));
-      await this.#files.syncFolder(this.#folder);
+      const bytes = new TextEncoder().encode(text);
+      await replaceFile(this.#files, { folder: this.#folder, name: FILE_NAME, bytes });
     } catch (error) {
       throw refusedOr("Cannot write the note of a move", error);
     }
@@ -206,23 +194,15 @@ class HookedStore implements Store {
 }
 
 async function readRemembered(path: string, files: Files): Promise<Remembered | undefined> {
-  let file: OpenFile;
+  const file = await openIfThere(files, path);
+  if (file === undefined) return undefined;
+  let bytes: Uint8Array;
   try {
-    file = await files.open(path);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return undefined;
-    throw error;
-  }
-  const bytes = new Uint8Array(MOST_BYTES);
-  let length = 0;
-  try {
-    for (let read: number | null = 0; read !== null && length < MOST_BYTES; length += read ?? 0) {
-      read = await file.read(bytes.subarray(length));
-    }
+    bytes = await readAll(file, MOST_BYTES);
   } finally {
     file.close();
   }
-  const parsed: unknown = JSON.parse(new TextDecoder().decode(bytes.subarray(0, length)));
+  const parsed: unknown = JSON.parse(new TextDecoder().decode(bytes));
   if (isObject(parsed) && typeof parsed.move === "string" && typeof parsed.complete === "boolean") {
     return { move: parsed.move, complete: parsed.complete };
   }

@@ -4,6 +4,7 @@ import { InvalidContentTypeError, LengthRequiredError, ValueTooLargeError } from
 import { type HttpBody, type HttpRequest, type HttpResponse } from "../http/types.ts";
 import { DEFAULT_CONTENT_TYPE, LARGE_VALUE_BYTES } from "../protocol.ts";
 import { type IncomingValue } from "../store.ts";
+import { following } from "../system/chunks.ts";
 import { Value } from "../value.ts";
 import { errorAnswer } from "./answers.ts";
 
@@ -70,7 +71,7 @@ async function readLarge(
     const chunk = next.value;
     const total = size + chunk.length;
     if (total > LARGE_VALUE_BYTES) {
-      return { chunks: joined([head.subarray(0, size), chunk], chunks), contentType };
+      return { chunks: following([head.subarray(0, size), chunk], chunks), contentType };
     }
     if (total > head.length) {
       const larger = new Uint8Array(Math.min(Math.max(2 * head.length, total), LARGE_VALUE_BYTES));
@@ -80,11 +81,6 @@ async function readLarge(
     head.set(chunk, size);
     size = total;
   }
-}
-
-async function* joined<T>(head: readonly T[], rest: AsyncIterable<T>): AsyncGenerator<T> {
-  yield* head;
-  yield* rest;
 }
 
 /** The answer to content that is compressed: nobody would undo that. RFC 9110 sections 8.4 and 15.5.16. */
