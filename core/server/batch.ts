@@ -19,43 +19,47 @@ import { type Operation, parseOperation } from "./parse_operation.ts";
 import { failure, type Result, runOperation } from "./run_operation.ts";
 
 /**
- * What operations under way at the same time may take in memory (bytes); a value that is being read
- * counts as if it had {@link LARGE_VALUE_BYTES}.
+ * The memory that operations under way at the same time may take (bytes). A value that is being read
+ * counts as {@link LARGE_VALUE_BYTES}.
  */
 const WINDOW_BYTES = 64 * LARGE_VALUE_BYTES;
 
-/** How long operations may keep the event loop to themselves (ms), and how often that is looked at. */
+/** How long operations may hold the event loop (milliseconds). */
 const TURN_MS = 2;
+
+/** The number of operations between two looks at the clock. */
 const LOOK_EVERY = 16;
 
-/** What an operation under way takes besides its value, about (bytes). */
+/** The memory that an operation under way takes besides its value, roughly (bytes). */
 const OPERATION_BYTES = 512;
 
 /**
- * The most that the answer may take in memory (characters): what is got behind that is refused, and
- * at twice as much the batch ends.
+ * The most that the answer may take in memory (characters). A get after that is refused. At twice as much
+ * the batch ends.
  */
 const MAX_ANSWER = 8 * 1024 * 1024;
 
-/** As soon as so much of the answer is there it is yielded (characters): one long text would be copied. */
+/** The size of the parts in which the answer is yielded (characters): one long text would be copied. */
 const PART = 64 * 1024;
 
-/** What a batch works with. */
+/** What one batch needs. */
 export interface BatchOptions {
   readonly store: Store;
-  /** The largest value that is taken, in bytes; over {@link LARGE_VALUE_BYTES} none is anyway. */
+  /** The largest value that the server takes, in bytes; a batch takes none over {@link LARGE_VALUE_BYTES}. */
   readonly maxValueBytes: number;
-  /** What the answer may take in memory; whoever takes the answer releases it. */
+  /** The memory for the answer; the caller releases it. */
   readonly share: AnswerShare;
-  /** Whether the shard is serving; asked before each operation. */
+  /** Tells whether the shard is serving; asked before each operation. */
   readonly serving: () => boolean;
   readonly log: Log;
 }
 
 /**
- * Runs the operations of a request body as they come and yields the lines of the answer. Operations
- * on one key take effect in order; others share the disk's flushes. Memory: one chunk of the body,
- * the values of one window, and the answer, which is bounded, as are those of all batches together.
+ * Runs the operations of a request body as they come, and yields the lines of the answer. Operations on
+ * one key take effect in order. Operations on different keys share the flushes of the disk.
+ *
+ * It takes the memory of one chunk of the body, the values of one window, and the answer. The answer is
+ * bounded, and so are the answers of all batches together.
  */
 export async function* runBatch(
   chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
@@ -71,7 +75,7 @@ export async function* runBatch(
         if (batch.start(line)) yield await batch.takeOldest();
         if (batch.untakenSize >= PART) yield batch.takeReady();
         if (index % LOOK_EVERY !== 0 || performance.now() - turnStart < TURN_MS) continue;
-        // What memory answers costs no promise: others have to be let in.
+        // Operations that memory answers never wait, so other requests would not get their turn.
         await new Promise((resolve) => setTimeout(resolve, 0));
         turnStart = performance.now();
       }
@@ -79,19 +83,21 @@ export async function* runBatch(
     }
     yield await batch.takeAll();
   } catch (error) {
-    // Operations before this one were done, so the last line says what stopped the rest.
+    // The operations so far were done, so the last line tells what stopped the rest.
     yield await batch.takeAll() + JSON.stringify(failure(error, options.log)) + "\n";
   }
 }
 
-/** An operation that was started; `line` is its result once that is known. */
+/** An operation that was started. */
 interface Started {
   readonly key: string;
-  /** What it counts for in the window, as long as it is under way. */
+  /** Its size in the window, as long as it is under way. */
   readonly bytes: number;
   /** Whether it gets a value. */
   readonly isRead: boolean;
+  /** Its result, once that is known. */
   line: string | undefined;
+  /** Resolves with the result; `undefined` if the result was known at once. */
   done: Promise<void> | undefined;
 }
 
@@ -105,24 +111,24 @@ class BatchRun {
   #windowBytes = 0;
   #answerSize = 0;
   #takenSize = 0;
-  /** Values that are being read. */
+  /** The number of values that are being read. */
   #reads = 0;
 
   constructor(options: BatchOptions) {
     this.#options = options;
   }
 
-  /** What of the answer is there and was not taken (characters). */
+  /** The part of the answer that is known and was not taken (characters). */
   get untakenSize(): number {
     return this.#answerSize - this.#takenSize;
   }
 
-  /** What the answer so far, and what is being read for it, take at most (characters). */
+  /** The most that the answer so far takes, with the values that are being read for it (characters). */
   get heldSize(): number {
     return this.#answerSize + this.#reads * LARGE_VALUE_BYTES;
   }
 
-  /** @throws {InvalidOperationError} If the answer is so long that nothing more can be told in it. */
+  /** @throws {InvalidOperationError} If the answer is too long for one more result. */
   checkAnswer(): void {
     if (this.#answerSize <= 2 * MAX_ANSWER) return;
     throw new InvalidOperationError(
@@ -130,7 +136,7 @@ class BatchRun {
     );
   }
 
-  /** Starts the operation of a line; returns whether the window is full then. */
+  /** Starts the operation of a line. Returns whether the window is full now. */
   start(line: string): boolean {
     let result: Result | Promise<Result>;
     let key: string | undefined;
@@ -171,7 +177,7 @@ class BatchRun {
     if (this.#turns.get(started.key) === started) this.#turns.delete(started.key);
   }
 
-  /** The results, in order, as far as they are known. */
+  /** Takes the results in order, up to the first that is not known. */
   takeReady(): string {
     let text = "";
     for (let next = this.#queue[this.#first]; next?.line !== undefined;) {
@@ -186,14 +192,14 @@ class BatchRun {
     return text;
   }
 
-  /** Waits for the oldest operation under way. */
+  /** Takes what {@link takeReady} does, but waits for the oldest operation under way. */
   async takeOldest(): Promise<string> {
     const ready = this.takeReady();
     await this.#queue[this.#first]?.done;
     return ready + this.takeReady();
   }
 
-  /** Waits for all operations under way. */
+  /** Takes all results; waits for all operations under way. */
   async takeAll(): Promise<string> {
     let text = this.takeReady();
     while (this.#queue.length > 0) text += await this.takeOldest();
@@ -206,7 +212,7 @@ class BatchRun {
     return line;
   }
 
-  /** Runs one operation; no promise where memory has the answer. Throws and rejects if it fails. */
+  /** Runs one operation, without a promise if memory has the answer. @throws {KvsError} If it fails. */
   #run(operation: Operation): Result | Promise<Result> {
     const { store, serving, maxValueBytes } = this.#options;
     const { op, key } = operation;

@@ -1,21 +1,21 @@
 /**
- * What a shard counts while it serves: plain numbers in arrays, since a request from memory takes some
- * 10 µs and a metrics library asks 1 µs for one observation. The library (metrics_page.ts) only sees
- * them when somebody asks.
+ * The numbers that a shard counts while it serves. They are plain numbers in arrays, because an
+ * observation of a metrics library costs a good part of a load. The library (metrics_page.ts) reads the
+ * numbers when somebody asks for `/metrics`.
  */
 import { Histogram } from "../histogram.ts";
 import { OTHER, ROUTE_NAMES, type RouteName } from "./routes.ts";
 
-/** Statuses from 200 to 599 have a place each. */
+/** Each status from 200 to 599 has a place. */
 const FIRST_STATUS = 200;
 const STATUSES = 400;
 
 /** The requests of one route. */
 export interface RouteCounts {
   readonly route: RouteName;
-  /** How many by status, without those that never came. */
+  /** The number of answers by status, without statuses that never came. */
   readonly statuses: readonly (readonly [status: number, count: number])[];
-  /** From the whole head to the answer, which for a stream is when it begins. */
+  /** The time from the whole header to the answer; to its beginning for a stream. */
   readonly latency: Histogram;
 }
 
@@ -24,7 +24,7 @@ export class RequestMetrics {
   readonly #statuses = ROUTE_NAMES.map(() => new Float64Array(STATUSES));
   readonly #latencies = ROUTE_NAMES.map(() => new Histogram());
 
-  /** Counts one that was answered after `ms` milliseconds; `route` is its index in {@link ROUTE_NAMES}. */
+  /** Counts a request that was answered after `ms` milliseconds; `route` is its index in {@link ROUTE_NAMES}. */
   observe(route: number, status: number, ms: number): void {
     const statuses = this.#statuses[route];
     if (statuses === undefined) return;
@@ -33,14 +33,14 @@ export class RequestMetrics {
     this.#latencies[route]?.observe(ms);
   }
 
-  /** Counts one that was no proper request: nobody knows when it began. */
+  /** Counts a request that could not be parsed, so that the time of its beginning is not known. */
   refused(status: number): void {
     const statuses = this.#statuses[OTHER];
     const at = status - FIRST_STATUS;
     if (statuses !== undefined) statuses[at] = (statuses[at] ?? 0) + 1;
   }
 
-  /** What was counted so far, without routes that nobody used. */
+  /** The counts so far, without routes that nobody used. */
   get counts(): RouteCounts[] {
     return ROUTE_NAMES.flatMap((route, index) => {
       const statuses: [number, number][] = [];

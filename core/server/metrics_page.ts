@@ -1,6 +1,6 @@
 /**
- * `/metrics`: the numbers of a shard in the text form of Prometheus, written by prom-client. The library
- * is loaded when somebody asks for the first time, so that no start pays for it.
+ * `/metrics`: the numbers of a shard in the text format of Prometheus, written by prom-client. The
+ * library is loaded at the first request, so that no start pays for it.
  */
 import type { Registry } from "prom-client";
 import { type DiskRoom } from "../system/disk.ts";
@@ -8,7 +8,7 @@ import { type Histogram, LATENCY_BOUNDS } from "../histogram.ts";
 import { type RequestMetrics } from "./metrics.ts";
 import { type StoreMetrics } from "../store.ts";
 
-/** Where the numbers come from. */
+/** The sources of the numbers. */
 export interface MetricsSources {
   readonly requests: RequestMetrics;
   /** `undefined` until the store is open. */
@@ -22,7 +22,7 @@ export interface MetricsSources {
   readonly version: string;
 }
 
-/** A page of metrics. */
+/** The answer of `/metrics`. */
 export interface MetricsText {
   readonly contentType: string;
   readonly text: string;
@@ -45,7 +45,7 @@ export class Metrics {
   }
 }
 
-/** A histogram of ours and the labels that it goes with. */
+/** A histogram of ours and its labels. */
 type Observed = readonly [labels: Record<string, string>, histogram: Histogram];
 
 async function createRegistry(sources: MetricsSources): Promise<Registry> {
@@ -80,7 +80,7 @@ async function createRegistry(sources: MetricsSources): Promise<Registry> {
     });
   }
 
-  /** Takes what was counted already, instead of observing by itself. */
+  /** A histogram that copies counts of ours, instead of observing by itself. */
   class Copied extends Histogram<string> {
     readonly #facts: { readonly name: string; readonly help: string };
     readonly #read: () => readonly Observed[];
@@ -91,7 +91,7 @@ async function createRegistry(sources: MetricsSources): Promise<Registry> {
       this.#read = read;
     }
 
-    /** What the registry asks a metric for when it writes the text. */
+    /** The registry calls this when it writes the text. */
     getForPromString(): Promise<Samples> {
       const { name } = this.#facts;
       const values = this.#read().flatMap((observed) => samplesOf(name, observed));
@@ -164,7 +164,7 @@ async function createRegistry(sources: MetricsSources): Promise<Registry> {
     return ms === undefined ? undefined : ms / 1000;
   });
 
-  // A sum of all values would cost a look at every file at the start; a volume belongs to one server.
+  // The sum of all values would cost a look at every file at the start. A volume belongs to one server anyway.
   new Gauge({
     name: "kvs_disk_used_bytes",
     help: "What all files take on the file system of the data directory, those of others included",
@@ -217,7 +217,7 @@ interface Samples {
   readonly values: readonly Sample[];
 }
 
-/** The samples of a histogram: classes added up, sum and count. */
+/** The samples of a histogram: its classes, each with those below it, sum and count. */
 function samplesOf(name: string, [labels, { counts, sumSeconds }]: Observed): Sample[] {
   let count = 0;
   const buckets = Array.from(counts, (inClass, at) => {
