@@ -45,7 +45,7 @@ const ALLOW_HOST: Option<readonly string[] | undefined> = {
     }),
 };
 const DRAIN = secondsOption("drain", 5, "How long to answer 503 after SIGTERM before closing");
-const MAX_VALUE = bytesOption("max-value", "16MiB", "The largest value that is taken");
+const MAX_VALUE = bytesOption("max-value", "16MiB", "The largest value that the server takes");
 const CACHE = bytesOption("cache", "64MiB", "Memory for values, so that loads need no disk");
 const JOURNAL = bytesOption(
   "journal",

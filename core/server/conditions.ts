@@ -15,7 +15,9 @@ export function writeCondition(
 ): Condition | undefined {
   if (ifNoneMatch === undefined) return readCondition(ifMatch);
   if (ifMatch !== undefined) {
-    throw new InvalidConditionError("Invalid condition: If-Match and If-None-Match exclude");
+    throw new InvalidConditionError(
+      "Invalid condition: If-Match and If-None-Match exclude each other",
+    );
   }
   if (ifNoneMatch.trim() === "*") return "absent";
   throw new InvalidConditionError("Invalid If-None-Match: a write takes only *");

@@ -188,7 +188,11 @@ export function createHealthHandler(lifecycle: Lifecycle): HttpHandler {
     const { method, path } = request;
     const route = findRoute(path);
     if (route?.operation("GET")?.name !== "health") {
-      return errorAnswer(path, STATUS_CODE.NotFound, "No such route: /healthz and /readyz are all");
+      return errorAnswer(
+        path,
+        STATUS_CODE.NotFound,
+        "No such route: this port has /healthz and /readyz",
+      );
     }
     return route.operation(method) === undefined
       ? wrongMethod(path, route.allow)

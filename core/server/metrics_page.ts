@@ -54,14 +54,18 @@ async function createRegistry(sources: MetricsSources): Promise<Registry> {
   const registers = [registry];
   const { requests, store, connections, abandoned, ready, room, version } = sources;
 
-  function gauge(name: string, help: string, read: () => number | undefined): void {
+  /** A number that may be unknown: then it has no line. */
+  function gauge(
+    name: string,
+    help: string,
+    read: () => number | undefined | Promise<number | undefined>,
+  ): void {
     new Gauge({
       name,
       help,
       registers,
-      collect() {
-        this.reset();
-        const value = read();
+      async collect() {
+        const value = await read();
         if (value === undefined) this.remove();
         else this.set(value);
       },
@@ -126,7 +130,7 @@ async function createRegistry(sources: MetricsSources): Promise<Registry> {
   });
   new Copied(
     "kvs_http_request_duration_seconds",
-    "From the whole header of a request to its answer, which for a stream is its beginning",
+    "Time from the whole header of a request to its answer, for a stream to its beginning",
     ["route"],
     () => requests.counts.map(({ route, latency }) => [{ route }, latency]),
   );
@@ -142,7 +146,7 @@ async function createRegistry(sources: MetricsSources): Promise<Registry> {
   gauge("kvs_journal_segments", "Files of the journal", () => store()?.journalSegments);
   new Copied(
     "kvs_journal_flush_duration_seconds",
-    "Writing and flushing the journal, each time for many saves at once",
+    "Time to write and flush the journal, each time for many saves at once",
     [],
     () => {
       const flushes = store()?.flushes;
@@ -156,41 +160,30 @@ async function createRegistry(sources: MetricsSources): Promise<Registry> {
   );
   counter(
     "kvs_checkpoint_failures_total",
-    "Attempts of that which failed and are repeated",
+    "Checkpoints that failed; they are tried again",
     () => store()?.checkpointFailures ?? 0,
   );
-  gauge("kvs_last_checkpoint_timestamp_seconds", "When the last one was done", () => {
+  gauge("kvs_last_checkpoint_timestamp_seconds", "When the last segment became key files", () => {
     const ms = store()?.lastCheckpointMs;
     return ms === undefined ? undefined : ms / 1000;
   });
 
   // The sum of all values would cost a look at every file at the start. A volume belongs to one server anyway.
-  new Gauge({
-    name: "kvs_disk_used_bytes",
-    help: "What all files take on the file system of the data directory, those of others included",
-    registers,
-    async collect() {
-      this.set((await room()).usedBytes);
-    },
-  });
-  new Gauge({
-    name: "kvs_disk_free_bytes",
-    help: "Room for more on the file system of the data directory",
-    registers,
-    async collect() {
-      this.set((await room()).freeBytes);
-    },
-  });
-  new Gauge({
-    name: "kvs_disk_free_files",
-    help: "How many more files that file system takes, where it counts them",
-    registers,
-    async collect() {
-      const { freeFiles } = await room();
-      if (freeFiles === null) this.remove();
-      else this.set(freeFiles);
-    },
-  });
+  gauge(
+    "kvs_disk_used_bytes",
+    "Bytes that files take on the file system of the data directory, other programs' files included",
+    async () => (await room()).usedBytes,
+  );
+  gauge(
+    "kvs_disk_free_bytes",
+    "Bytes that are free on the file system of the data directory",
+    async () => (await room()).freeBytes,
+  );
+  gauge(
+    "kvs_disk_free_files",
+    "Files that the file system has room for, if it counts them",
+    async () => (await room()).freeFiles ?? undefined,
+  );
   gauge(
     "process_resident_memory_bytes",
     "Memory of the process",
