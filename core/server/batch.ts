@@ -13,7 +13,7 @@ import { checkKey } from "../key.ts";
 import { type Log } from "../log.ts";
 import { LARGE_VALUE_BYTES, SHUTTING_DOWN } from "../protocol.ts";
 import { type Store } from "../store.ts";
-import { type AnswerShare } from "./answer_room.ts";
+import { type AnswerShare } from "./answer_allowance.ts";
 import { splitLines } from "./batch_lines.ts";
 import { type Operation, parseOperation } from "./parse_operation.ts";
 import { failure, type Result, runOperation } from "./run_operation.ts";

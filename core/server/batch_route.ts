@@ -3,7 +3,7 @@ import { concat } from "@std/bytes/concat";
 import { STATUS_CODE } from "@std/http/status";
 import { LengthRequiredError } from "../errors.ts";
 import { type HttpRequest, type HttpResponse } from "../http/types.ts";
-import { type AnswerRoom } from "./answer_room.ts";
+import { type AnswerAllowance } from "./answer_allowance.ts";
 import { NDJSON_TYPE, type RouteResult } from "./answers.ts";
 import { type BatchOptions, runBatch } from "./batch.ts";
 import { refuseCoding } from "./request_value.ts";
@@ -17,7 +17,7 @@ import { refuseCoding } from "./request_value.ts";
  */
 export function postBatch(
   request: HttpRequest,
-  answers: AnswerRoom,
+  answers: AnswerAllowance,
   options: Omit<BatchOptions, "share">,
 ): RouteResult {
   const refused = refuseCoding(request);

@@ -10,7 +10,7 @@ import { type HttpHandler, type HttpRequest, type HttpResponse } from "../http/t
 import { type Log } from "../log.ts";
 import { type Store } from "../store.ts";
 import { type DiskRoom } from "../system/disk.ts";
-import { AnswerRoom } from "./answer_room.ts";
+import { AnswerAllowance } from "./answer_allowance.ts";
 import {
   errorAnswer,
   noRoute,
@@ -65,7 +65,7 @@ type DataHandler = (store: Store, request: HttpRequest, moves: MoveWatch) => Rou
 /** Makes the handler of a shard. */
 export function createHandler(options: HandlerOptions): HttpHandler {
   const { lifecycle, guard, browserGuard, requests, log, maxValueBytes } = options;
-  const answers = new AnswerRoom(ANSWERS);
+  const answers = new AnswerAllowance(ANSWERS);
   /** Tells this start of the server from another start: numbers of writes compare only within one. */
   const start = crypto.randomUUID();
 

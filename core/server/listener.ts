@@ -45,7 +45,7 @@ export class TlsEndpoint {
    */
   static async open(place: ListenAddress, files: CertificateFiles, log: Log): Promise<TlsEndpoint> {
     const endpoint = new TlsEndpoint(place);
-    // A TLS listener here shares its port, also with another program that does: a plain one notices that.
+    // A TLS listener shares its port, even with another program that shares its own. A plain one does not.
     if (place.port !== 0) listen(place).close();
     try {
       endpoint.#watch = await FileWatch.open([files.certFile, files.keyFile], {

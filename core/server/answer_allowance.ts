@@ -23,7 +23,7 @@ interface Waiting {
  * The memory for the answers of all requests. One answer at a time may take more than is left, up to its
  * own bound. Otherwise several answers that each hold a part could wait for each other for ever.
  */
-export class AnswerRoom {
+export class AnswerAllowance {
   readonly #patienceMs: number;
   #left: number;
   #overdrawn: AnswerShare | undefined;
@@ -92,10 +92,10 @@ export class AnswerRoom {
 export class AnswerShare {
   /** The number of steps that it was given. */
   steps = 0;
-  readonly #room: AnswerRoom;
+  readonly #allowance: AnswerAllowance;
 
-  constructor(room: AnswerRoom) {
-    this.#room = room;
+  constructor(allowance: AnswerAllowance) {
+    this.#allowance = allowance;
   }
 
   /** The size that the answer may have (characters). */
@@ -106,14 +106,14 @@ export class AnswerShare {
   /** Resolves when the answer may have `size` characters. @throws {BusyError} If the wait takes too long. */
   async growTo(size: number): Promise<void> {
     const steps = Math.ceil((size - this.size) / STEP);
-    if (steps > 0) await this.#room.take(this, steps);
+    if (steps > 0) await this.#allowance.take(this, steps);
   }
 
   /** Gives everything back. May be called again. */
   release(): void {
     const { steps } = this;
     if (steps === 0) return;
-    this.#room.release(this);
+    this.#allowance.release(this);
     this.steps = 0;
   }
 }
