@@ -9,7 +9,7 @@ import { errorName } from "./statuses.ts";
 /** Content type of a listing or batch: one JSON object a line. */
 export const NDJSON_TYPE = "application/x-ndjson";
 
-/** What a route gives: a promise only if the answer has to be waited for. */
+/** The answer of a route; a promise only if it has to be waited for. */
 export type RouteResult = HttpResponse | Promise<HttpResponse>;
 
 /** An error in the form of the route: a line of JSON on the native routes, else a line of text. */

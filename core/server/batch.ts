@@ -42,7 +42,7 @@ const MAX_ANSWER = 8 * 1024 * 1024;
 /** The size of the parts in which the answer is yielded (characters): one long text would be copied. */
 const PART = 64 * 1024;
 
-/** What one batch needs. */
+/** The options of one batch. */
 export interface BatchOptions {
   readonly store: Store;
   /** The largest value that the server takes, in bytes; a batch takes none over {@link LARGE_VALUE_BYTES}. */

@@ -32,7 +32,7 @@ import { type DataRoute, findRoute, type OpenRoute, OTHER, ROUTES_TEXT } from ".
 import { statusOf } from "./statuses.ts";
 import { deleteKey, getKey, keyOf, listKeys, putKey } from "./v1_routes.ts";
 
-/** What a handler works with. */
+/** The parts of a shard that a handler works with. */
 export interface HandlerOptions {
   /** The store, as clients and as moves see it; `undefined` until it is open. */
   readonly moves: () => MoveWatch | undefined;
@@ -69,7 +69,7 @@ export function createHandler(options: HandlerOptions): HttpHandler {
   /** Tells this start of the server from another start: numbers of writes compare only within one. */
   const start = crypto.randomUUID();
 
-  /** What reaches the store; called by `answerData` alone. */
+  /** The functions that reach the store; only `answerData` calls them. */
   const dataRoutes: Record<DataRoute, DataHandler> = {
     save: (store, { path }) => save(store, path, maxValueBytes),
     load: (store, { path }) => load(store, path),

@@ -72,7 +72,7 @@ export class Lifecycle {
 /** How long prestop waits for one answer (milliseconds). */
 export const ANSWER_TIMEOUT_MS = 1000;
 
-/** Where a hook asks a server: on loopback if it listens on every address, with TLS on its health port. */
+/** The origin that a hook asks: loopback if the server listens on every address, with TLS its health port. */
 export function localOrigin({ address, health = address }: Holder): string {
   const local = health.replace(/^0\.0\.0\.0:/, "127.0.0.1:").replace(/^\[::\]:/, "[::1]:");
   return `http://${local}`;

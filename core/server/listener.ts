@@ -4,9 +4,9 @@ import { FileWatch } from "../system/file_watch.ts";
 import { type HttpListener } from "../http/types.ts";
 import { type Log } from "../log.ts";
 
-/** Where to listen. */
+/** The address of a listener. */
 export interface ListenAddress {
-  /** The address, for example `0.0.0.0`. */
+  /** For example `0.0.0.0`. */
   readonly host: string;
   /** 0 picks a free one. */
   readonly port: number;
@@ -83,7 +83,7 @@ export class TlsEndpoint {
 
   /**
    * Listens with a new certificate. A listener keeps its certificate for good. So a second listener
-   * shares the port, and then the first one is closed: somebody listens at every moment.
+   * shares the port, and then the first one is closed. So the port is open at every moment.
    */
   #use(cert: string, key: string): void {
     const { host, port } = this.#listener === undefined

@@ -1,7 +1,7 @@
 /**
  * The numbers that a shard counts while it serves. They are plain numbers in arrays, because an
  * observation of a metrics library costs a good part of a load. The library (metrics_page.ts) reads the
- * numbers when somebody asks for `/metrics`.
+ * numbers at a request for `/metrics`.
  */
 import { Histogram } from "../histogram.ts";
 import { OTHER, ROUTE_NAMES, type RouteName } from "./routes.ts";

@@ -1,13 +1,13 @@
 /**
- * What a server remembers of the last move of keys that it took part in: the name of the move, and the
- * keys that clients have written since it began.
+ * The memory of a server for the last move of keys that it took part in: the name of the move, and the keys
+ * that clients have written since it began.
  *
  * A key that is moved here has another owner by the as-is list. So a client that writes it here goes by
  * the to-be list, and its value is newer than any value that the move could bring. Nothing else tells
  * such a value from a stale copy, which the move has to replace.
  *
- * The keys are in memory only. After another start nobody knows which keys were written. If the move was
- * complete, any key may have been. If not, clients still go by the as-is list.
+ * The keys are in memory only. After another start they are not known. If the move was complete by then,
+ * any key counts as written. If not, no key does, since clients still go by the as-is list.
  */
 import { join } from "@std/path";
 import { AnotherMoveError, messageOf, PreconditionFailedError } from "../errors.ts";

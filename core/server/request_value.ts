@@ -84,7 +84,7 @@ async function readLarge(
   }
 }
 
-/** The answer to compressed content, which nobody would expand later: RFC 9110 sections 8.4 and 15.5.16. */
+/** The answer to compressed content, which would be kept compressed: RFC 9110 sections 8.4 and 15.5.16. */
 export function refuseCoding(request: HttpRequest): HttpResponse | undefined {
   const coding = request.header("content-encoding");
   if (coding === undefined || /^(identity)?$/i.test(coding)) return undefined;

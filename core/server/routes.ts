@@ -25,7 +25,7 @@ const SECTIONS = [
 
 /** One or more methods of a path, which one function answers. */
 interface RouteRow {
-  /** What its requests are counted by, and how the handler finds its function. Rows may share it. */
+  /** The name in the metrics, by which the handler finds its function too. Rows may share a name. */
   readonly name: string;
   readonly methods: readonly Method[];
   /** A path; a segment in braces is a parameter: one segment of the request, percent-encoded. */
@@ -34,7 +34,7 @@ interface RouteRow {
   readonly touchesData: boolean;
   /** The section that lists it, if one does. */
   readonly section: typeof SECTIONS[number]["name"] | undefined;
-  /** What it does, in a line or more. */
+  /** Says what the route does, in a line or more. */
   readonly words: string;
 }
 
@@ -164,7 +164,7 @@ export type DataRoute = Extract<Row, { touchesData: true }>["name"];
 /** The routes that everybody may ask at any time. */
 export type OpenRoute = Extract<Row, { touchesData: false }>["name"];
 
-/** What a request is counted by: a route, or `other` for a request that is for none of them. */
+/** The name by which a request is counted: its route, or `other` if it is for none. */
 export type RouteName = Row["name"] | "other";
 
 /** The route names, each once. A route's index in it is its number in the metrics. */
@@ -176,7 +176,7 @@ export const ROUTE_NAMES: readonly RouteName[] = [
 /** The index of `other`: no such path, a method that the path does not have, no proper request. */
 export const OTHER = ROUTE_NAMES.indexOf("other");
 
-/** What answers a method of a path. */
+/** A row of the table, with its number. */
 export type Operation = Row & {
   /** Its index in {@link ROUTE_NAMES}. */
   readonly index: number;
@@ -206,7 +206,7 @@ export class Route {
     this.parameters = parameters.length;
   }
 
-  /** What answers `method` here; `undefined` if the route does not have it. */
+  /** The row of `method`; `undefined` if the route does not have the method. */
   operation(method: string): Operation | undefined {
     return this.#operations.get(method);
   }
@@ -245,7 +245,7 @@ export function findRoute(path: string): Route | undefined {
   return PATHS.get(path);
 }
 
-/** Where the words of a line begin in the text of `GET /` (characters). */
+/** The column in which the words begin in the text of `GET /` (characters). */
 const WORDS_AT = 23;
 
 /** The text of `GET /`. */

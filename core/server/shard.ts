@@ -21,7 +21,7 @@ import { VERSION } from "../version.ts";
 
 export { parseHostName } from "../http/browser_guard.ts";
 
-/** What a shard is started with. */
+/** The options of a shard. */
 export interface ShardOptions extends ShardPortOptions {
   /** The tokens that admit to data; without them everyone may read and write. */
   readonly tokens: TokenSource | undefined;
@@ -47,7 +47,7 @@ export interface ShardOptions extends ShardPortOptions {
  */
 const CHECKPOINT_TIMEOUT_MS = 3000;
 
-/** What a running shard consists of. */
+/** The parts of a running shard. */
 interface ShardParts {
   readonly port: ShardPort;
   readonly guard: Guard | undefined;

@@ -10,7 +10,7 @@ import { type Log } from "../log.ts";
 import { type RequestMetrics } from "./metrics.ts";
 import { errorAnswer } from "./answers.ts";
 
-/** What a {@link ShardPort} is opened with. */
+/** The options of a {@link ShardPort}. */
 export interface ShardPortOptions extends ListenAddress {
   /** The certificate for TLS; without it the port speaks plain HTTP. */
   readonly certificate: CertificateFiles | undefined;
@@ -18,7 +18,7 @@ export interface ShardPortOptions extends ListenAddress {
   readonly log: Log;
 }
 
-/** What a port serves. */
+/** The parts of a shard that a port serves. */
 export interface Served {
   /** Makes the handler. `isLocal` says whether only this machine reaches the port. */
   readonly handlerOf: (isLocal: boolean) => HttpHandler;
@@ -38,7 +38,7 @@ const HEALTH_CONNECTIONS = 16;
 
 /** An open port. */
 export class ShardPort {
-  /** Where it listens, as HOST:PORT. */
+  /** The address as HOST:PORT. */
   readonly address: string;
   /** Whether only this machine reaches it. */
   readonly isLocal: boolean;
