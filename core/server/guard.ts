@@ -54,7 +54,7 @@ export class Guard {
     return admitted === 1;
   }
 
-  /** Stops to watch the file. */
+  /** Stops watching the file. */
   close(): void {
     this.#watch?.close();
   }

@@ -76,7 +76,7 @@ export class TlsEndpoint {
     this.#replaced = replaced;
   }
 
-  /** Stops to watch the files. */
+  /** Stops watching the files. */
   close(): void {
     this.#watch?.close();
   }
