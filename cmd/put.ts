@@ -1,7 +1,9 @@
 /** `kvs put`: a value from the command line, a file, or standard input. */
+import { concat } from "@std/bytes/concat";
 import { messageOf, StartError, UsageError } from "../core/errors.ts";
 import { displayJson } from "../core/key.ts";
 import { type PutContent } from "../core/client/kvs.ts";
+import { following } from "../core/system/chunks.ts";
 import { openSpecialFile } from "../core/system/special_file.ts";
 import { giveUp } from "./permissions.ts";
 import { type Command, switchOption, textOption } from "./args.ts";
@@ -122,14 +124,9 @@ async function fromPipe(pipe: ReadableStream<Uint8Array<ArrayBuffer>>): Promise<
   const rest = pipe[Symbol.asyncIterator]();
   for (let size = 0; size <= KEPT_BYTES;) {
     const next = await rest.next();
-    if (next.done === true) return await new Blob(chunks).bytes();
+    if (next.done === true) return concat(chunks);
     chunks.push(next.value);
     size += next.value.length;
   }
-  return ReadableStream.from(joined(chunks, rest));
-}
-
-async function* joined<T>(head: readonly T[], rest: AsyncIterable<T>): AsyncGenerator<T> {
-  yield* head;
-  yield* rest;
+  return ReadableStream.from(following(chunks, rest));
 }

@@ -13,7 +13,8 @@ import {
 } from "./segment.ts";
 import { OldestSegment } from "./oldest_segment.ts";
 import { type SpareFile, SpareFiles, type SpareLimits } from "./segment.ts";
-import { failedError, refusedOr, writeAll } from "../system/files.ts";
+import { removeIfThere, writeAll } from "../system/file_steps.ts";
+import { failedError, refusedOr } from "../system/files.ts";
 
 /** What {@link Journal} starts from: the segments found on the disk, each with the end of its frames. */
 export type FoundSegments = ReadonlyMap<number, number>;
@@ -123,20 +124,11 @@ export class Journal {
 
   async #replace(number: number): Promise<ActiveSegment> {
     try {
-      await this.#remove(join(this.#folder, segmentName(number)));
+      await removeIfThere(this.#files, join(this.#folder, segmentName(number)));
     } catch (error) {
       throw refusedOr("Cannot remove a segment", error);
     }
     return await beginSegment(this.#place, number, this.#last.end);
-  }
-
-  /** Removes a file, which somebody may have removed by hand. */
-  async #remove(path: string): Promise<void> {
-    try {
-      await this.#files.remove(path);
-    } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
-    }
   }
 
   #activate(): Promise<void> {
@@ -235,7 +227,8 @@ export class Journal {
     const unwritten = Math.max((this.#active?.oldBytes ?? 0) - this.activeBytes, 0);
     const spare = written && this.#spares.place(number, written, this.bytes - end + unwritten);
     if (spare !== undefined) await this.#files.rename(path, spare.path);
-    else await this.#remove(path);
+    // Somebody may have removed the file by hand.
+    else await removeIfThere(this.#files, path);
     return spare;
   }
 

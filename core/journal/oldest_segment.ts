@@ -1,8 +1,7 @@
 /** Which segment of the journal is the oldest that is needed: else nobody would notice that one was removed. */
 import { join } from "@std/path";
+import { flushFolder } from "../system/file_steps.ts";
 import type { Files } from "../system/files.ts";
-import { isExhausted } from "../system/files.ts";
-import { busyError, failedError } from "../system/files.ts";
 
 /** On-disk name of an empty file: `oldest-` and the number, with `-clean` while no server runs and none is left. */
 const NAME = /^oldest-(\d+)(-clean)?$/;
@@ -54,13 +53,7 @@ export class OldestSegment {
   async advance(number: number): Promise<void> {
     await this.#rename({ number, isClean: false });
     if (this.#isDurable) return;
-    try {
-      await this.#files.syncFolder(this.#folder);
-    } catch (error) {
-      throw isExhausted(error)
-        ? busyError(error)
-        : failedError("Cannot flush the folder of the journal", error);
-    }
+    await flushFolder(this.#files, this.#folder, "Cannot flush the folder of the journal");
     this.#isDurable = true;
   }
 

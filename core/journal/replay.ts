@@ -2,6 +2,7 @@
 import { join } from "@std/path";
 import { StorageFailedError } from "../errors.ts";
 import type { Files, OpenFile } from "../system/files.ts";
+import { readAll } from "../system/file_steps.ts";
 import {
   decodeHeader,
   findFrame,
@@ -131,15 +132,4 @@ function missing(path: string): StorageFailedError {
     `Storage failed: ${path} is missing, and acknowledged writes with it: restore it from a backup, or move all ` +
       "files of the hidden folder away to go on with what is in plain files",
   );
-}
-
-async function readAll(file: OpenFile): Promise<Uint8Array<ArrayBuffer>> {
-  const bytes = new Uint8Array(file.facts().size);
-  let length = 0;
-  while (length < bytes.length) {
-    const read = await file.read(bytes.subarray(length));
-    if (read === null) break;
-    length += read;
-  }
-  return bytes.subarray(0, length);
 }

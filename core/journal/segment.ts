@@ -1,16 +1,14 @@
 /** One segment of the journal: how its file is named, and how it is begun. */
 import { join } from "@std/path";
 import { StorageFailedError } from "../errors.ts";
+import { flushFolder, openIfThere, writeAll } from "../system/file_steps.ts";
 import {
-  busyError,
   type DurableFile,
   failedError,
   type Files,
   isDiskFull,
-  isExhausted,
   type OpenFile,
   refusedOr,
-  writeAll,
 } from "../system/files.ts";
 import { encodeHeader, SEGMENT_HEADER_BYTES } from "./record.ts";
 
@@ -71,7 +69,9 @@ export async function beginSegment(
   const old = spares.take();
   let file: OpenFile | undefined;
   try {
-    file = old === undefined ? await files.create(path) : await openIfThere(files, old.path);
+    file = old === undefined
+      ? await files.create(path)
+      : await openIfThere(files, old.path, { write: true });
   } catch (error) {
     if (old !== undefined) spares.put(old);
     throw refusedOr("Cannot begin a journal segment", error);
@@ -112,12 +112,11 @@ export async function beginSegment(
   }
   try {
     // Before a write in it is acknowledged its name has to be durable.
-    await files.syncFolder(folder);
+    await flushFolder(files, folder, "Cannot flush the folder of the journal");
   } catch (error) {
     file.close();
-    if (!isExhausted(error)) throw failedError("Cannot flush the folder of the journal", error);
-    await discard(files, path);
-    throw busyError(error);
+    if (!(error instanceof StorageFailedError)) await discard(files, path);
+    throw error;
   }
   const durable = files.openDurable(path);
   const oldBytes = old?.end ?? 0;
@@ -137,15 +136,6 @@ export function closeFiles({ file, durable }: ActiveSegment): void {
  */
 function randomSalt(): number {
   return (crypto.getRandomValues(new Uint32Array(1))[0] ?? 0) >>> 1;
-}
-
-async function openIfThere(files: Files, path: string): Promise<OpenFile | undefined> {
-  try {
-    return await files.open(path, { write: true });
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return undefined;
-    throw error;
-  }
 }
 
 /** Removes what nothing was written to: it would be in the way of the next attempt. */

@@ -1,14 +1,19 @@
 /** The content types of values that have another one than the default. */
 import { crc32 } from "node:zlib";
 import { join } from "@std/path";
-import { type Files, isDiskFull, type OpenFile } from "../system/files.ts";
+import {
+  openIfThere,
+  readAll,
+  removeUnfinished,
+  replaceFile,
+  writeAll,
+} from "../system/file_steps.ts";
+import { failedError, type Files, isDiskFull } from "../system/files.ts";
 import type { Log } from "../log.ts";
 import { DEFAULT_CONTENT_TYPE } from "../protocol.ts";
-import { failedError, writeAll } from "../system/files.ts";
 
 /** On-disk name in the hidden folder. */
 const FILE_NAME = "content-types";
-const NEW_FILE_NAME = "content-types.new";
 
 // A file of this many lines that say nothing any more is not worth to be written anew.
 const TOLERATED_LINES = 1000;
@@ -50,11 +55,7 @@ export class ContentTypes {
     { files, log, isNew }: { readonly files: Files; readonly log: Log; readonly isNew: boolean },
   ): Promise<ContentTypes> {
     const types = new ContentTypes(folder, files);
-    try {
-      await files.remove(join(folder, NEW_FILE_NAME));
-    } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
-    }
+    await removeUnfinished(files, join(folder, FILE_NAME));
     await types.#load(log);
     if (types.#exists) await flush(folder, files);
     else await types.#begin(isNew, log);
@@ -130,24 +131,12 @@ export class ContentTypes {
   }
 
   async #rewrite(types: ReadonlyMap<string, string>): Promise<void> {
-    const path = join(this.#folder, NEW_FILE_NAME);
     let text = "";
     for (const [key, type] of types) text += formatLine(key, type);
     const bytes = encoder.encode(text);
-    const file = await this.#files.create(path);
-    try {
-      await writeAll(file, bytes);
-      await file.syncData();
-    } catch (error) {
-      file.close();
-      await this.#files.remove(path);
-      throw error;
-    }
-    file.close();
-    // Should the folder not be flushed, what is known of the file is not true any more.
+    // After a failure the file may be the old one or the new one: nothing can be appended.
     this.#isTorn = true;
-    await this.#files.rename(path, join(this.#folder, FILE_NAME));
-    await this.#files.syncFolder(this.#folder);
+    await replaceFile(this.#files, { folder: this.#folder, name: FILE_NAME, bytes });
     this.#exists = true;
     this.#isTorn = false;
     this.#bytes = bytes.length;
@@ -155,21 +144,12 @@ export class ContentTypes {
   }
 
   async #load(log: Log): Promise<void> {
-    let file: OpenFile;
-    try {
-      file = await this.#files.open(join(this.#folder, FILE_NAME));
-    } catch (error) {
-      if (error instanceof Deno.errors.NotFound) return;
-      throw error;
-    }
+    const file = await openIfThere(this.#files, join(this.#folder, FILE_NAME));
+    if (file === undefined) return;
     this.#exists = true;
-    const bytes = new Uint8Array(file.facts().size);
+    let bytes: Uint8Array;
     try {
-      for (let length = 0; length < bytes.length;) {
-        const read = await file.read(bytes.subarray(length));
-        if (read === null) break;
-        length += read;
-      }
+      bytes = await readAll(file);
     } finally {
       file.close();
     }

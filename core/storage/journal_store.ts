@@ -8,6 +8,7 @@
 import { Checkpointer, type CheckpointParts } from "./checkpoint.ts";
 import { type CommitHost, CommitQueue, type Parting } from "./commit_queue.ts";
 import { ShuttingDownError, StorageFailedError } from "../errors.ts";
+import { removeIfThere } from "../system/file_steps.ts";
 import type { KeyIndex } from "./key_index.ts";
 import { LargeWriter } from "./large_value.ts";
 import { type StoreMetrics } from "../store.ts";
@@ -295,9 +296,8 @@ export class JournalStore implements Store {
 
   async #removeFile(path: string): Promise<void> {
     try {
-      await this.#parts.files.remove(path);
-    } catch (error) {
-      if (error instanceof Deno.errors.NotFound) return;
+      await removeIfThere(this.#parts.files, path);
+    } catch {
       // It is removed at the next start.
       this.#parts.log("warn", "cannot remove the file of a value that was replaced", {
         file: path,

@@ -1,19 +1,19 @@
 /** Turns one segment of the journal into key files. */
 import { StoppedError, StorageFailedError } from "../errors.ts";
 import type { ContentTypes, TypeChange } from "./content_types.ts";
+import { flushFolder, removeIfThere, writeAll } from "../system/file_steps.ts";
 import {
   type BulkFiles,
   type Files,
-  isExhausted,
   isFolderInTheWay,
   type OpenFile,
+  refusedOr,
 } from "../system/files.ts";
 import type { KeyFiles } from "./key_files.ts";
 import { LargeValueFile, type Overlay, type OverlayEntry } from "./overlay.ts";
 import { KeyFileGroup, type KeyFileGroupHost } from "./key_file_group.ts";
 import { type Value } from "../value.ts";
 import { DEFAULT_CONTENT_TYPE } from "../protocol.ts";
-import { failedError, refusedOr, writeAll } from "../system/files.ts";
 
 /** On-disk name: files that become key files. */
 export const SAVE_PREFIX = "save-";
@@ -86,12 +86,8 @@ export class KeyFileWriter {
     this.#blocked = [];
     await this.#writeEntries(entries);
     if (this.#isFolderDirty) {
-      try {
-        await files.syncFolder(folder);
-      } catch (error) {
-        // What could not be opened is flushed by the next attempt: none of these files is written again.
-        throw isExhausted(error) ? error : failedError("Cannot flush the data directory", error);
-      }
+      // A folder that cannot be opened is flushed by the next attempt: none of these files is written again.
+      await flushFolder(files, folder, "Cannot flush the data directory");
       this.#isFolderDirty = false;
     }
     return this.#blocked.filter((entry) => entry.isPending);
@@ -285,14 +281,6 @@ async function syncFile(file: OpenFile): Promise<void> {
   } catch (error) {
     // Without room or memory the file is written again later: the journal still has the value.
     throw refusedOr("Cannot flush a key file", error);
-  }
-}
-
-async function removeIfThere(files: Files, path: string): Promise<void> {
-  try {
-    await files.remove(path);
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
 }
 

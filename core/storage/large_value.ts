@@ -1,13 +1,15 @@
 /** Large values: written to and read from files piece by piece. */
+import { concat } from "@std/bytes/concat";
 import { join } from "@std/path";
 import { StorageFullError } from "../errors.ts";
-import { type FileFacts, type Files, isExhausted, type OpenFile } from "../system/files.ts";
+import { following } from "../system/chunks.ts";
+import { flushFolder, writeAll } from "../system/file_steps.ts";
+import { type FileFacts, type Files, type OpenFile, refusedOr } from "../system/files.ts";
 import { LargeValueFile } from "./overlay.ts";
 import { type IncomingValue, type LargeValue } from "../store.ts";
 import { LARGE_VALUE_BYTES } from "../protocol.ts";
 import { Value } from "../value.ts";
 import { startHash } from "../etag.ts";
-import { busyError, failedError, refusedOr, writeAll } from "../system/files.ts";
 
 /** On-disk name: values on their way to their key's file. */
 export const LARGE_PREFIX = "large-";
@@ -112,7 +114,7 @@ export class LargeWriter {
     let size = 0;
     while (size <= LARGE_VALUE_BYTES) {
       const next = await chunks.next();
-      if (next.done) return new Value(joined(first, size), value.contentType);
+      if (next.done) return new Value(concat(first), value.contentType);
       first.push(next.value);
       size += next.value.length;
     }
@@ -183,12 +185,8 @@ export class LargeWriter {
   #syncFolder(): Promise<void> {
     return this.#nextFolderSync ??= this.#folderSync.catch(() => {}).then(() => {
       this.#nextFolderSync = undefined;
-      this.#folderSync = this.#files.syncFolder(this.#folder).catch((error) => {
-        throw isExhausted(error)
-          ? busyError(error)
-          : failedError("Cannot flush the folder of new values", error);
-      });
-      return this.#folderSync;
+      const what = "Cannot flush the folder of new values";
+      return this.#folderSync = flushFolder(this.#files, this.#folder, what);
     });
   }
 }
@@ -207,27 +205,5 @@ async function writeChunk(file: OpenFile, chunk: Uint8Array): Promise<void> {
     await writeAll(file, chunk);
   } catch (error) {
     throw refusedOr("Cannot write a new value", error);
-  }
-}
-
-function joined(chunks: readonly Uint8Array[], size: number): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(size);
-  let at = 0;
-  for (const chunk of chunks) {
-    bytes.set(chunk, at);
-    at += chunk.length;
-  }
-  return bytes;
-}
-
-async function* following(
-  first: Iterable<Uint8Array>,
-  rest: AsyncIterator<Uint8Array>,
-): AsyncGenerator<Uint8Array> {
-  try {
-    yield* first;
-    for (let next = await rest.next(); !next.done; next = await rest.next()) yield next.value;
-  } finally {
-    await rest.return?.();
   }
 }

@@ -5,7 +5,8 @@ import { ContentTypes } from "./content_types.ts";
 import { HIDDEN_DIR } from "./data_dir.ts";
 import { denoFiles } from "../system/deno_files.ts";
 import { StorageFailedError } from "../errors.ts";
-import { type Files, isDiskFull } from "../system/files.ts";
+import { openIfThere } from "../system/file_steps.ts";
+import { failedError, type Files, isDiskFull } from "../system/files.ts";
 import { Journal } from "../journal/journal.ts";
 import {
   decodeLarge,
@@ -29,7 +30,6 @@ import { LARGE_VALUE_BYTES } from "../protocol.ts";
 import { Value } from "../value.ts";
 import { startHash } from "../etag.ts";
 import { ValueCache } from "./value_cache.ts";
-import { failedError } from "../system/files.ts";
 
 /** How a store is opened. */
 export interface JournalStoreOptions {
@@ -283,22 +283,18 @@ async function openLarge(
   path: string,
   { contentType, hash }: NamedLarge,
 ): Promise<LargeValueFile | undefined> {
+  const file = await openIfThere(files, path);
+  if (file === undefined) return undefined;
   try {
-    const file = await files.open(path);
-    try {
-      const facts = file.facts();
-      return new LargeValueFile(path, {
-        size: facts.size,
-        contentType,
-        etag: etagOfFile(facts),
-        hash,
-      });
-    } finally {
-      file.close();
-    }
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return undefined;
-    throw error;
+    const facts = file.facts();
+    return new LargeValueFile(path, {
+      size: facts.size,
+      contentType,
+      etag: etagOfFile(facts),
+      hash,
+    });
+  } finally {
+    file.close();
   }
 }
 

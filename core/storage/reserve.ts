@@ -2,7 +2,7 @@
 import { join } from "@std/path";
 import { StorageFullError } from "../errors.ts";
 import { type Files, isFileTooLarge, type OpenFile } from "../system/files.ts";
-import { writeAll } from "../system/files.ts";
+import { writeAll } from "../system/file_steps.ts";
 
 /** On-disk name in the hidden folder. */
 const FILE_NAME = "reserve";

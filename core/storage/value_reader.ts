@@ -1,6 +1,7 @@
 /** Reads values from where they are: cache, overlay, or file. */
 import type { ContentTypes } from "./content_types.ts";
-import { type Files, isExhausted, type OpenFile } from "../system/files.ts";
+import { openIfThere, readAll } from "../system/file_steps.ts";
+import { busyError, type Files, isExhausted, type OpenFile } from "../system/files.ts";
 import type { KeyFiles } from "./key_files.ts";
 import type { KeyIndex } from "./key_index.ts";
 import { OpenLargeValue } from "./large_value.ts";
@@ -9,7 +10,6 @@ import { LARGE_VALUE_BYTES } from "../protocol.ts";
 import { type LargeValue } from "../store.ts";
 import { Value } from "../value.ts";
 import type { ValueCache } from "./value_cache.ts";
-import { busyError } from "../system/files.ts";
 
 /** Where a {@link ValueReader} looks. */
 export interface ValueSources {
@@ -145,13 +145,13 @@ export class ValueReader {
 
   /** Reads a file, `undefined` if there is none. */
   async #load(path: string, contentType: string): Promise<Value | LargeValue | undefined> {
-    let file: OpenFile;
+    let file: OpenFile | undefined;
     try {
-      file = await this.#sources.files.open(path);
+      file = await openIfThere(this.#sources.files, path);
     } catch (error) {
-      if (error instanceof Deno.errors.NotFound) return undefined;
       throw isExhausted(error) ? busyError(error) : error;
     }
+    if (file === undefined) return undefined;
     let isHandedOver = false;
     try {
       const facts = file.facts();
@@ -160,14 +160,7 @@ export class ValueReader {
         isHandedOver = true;
         return new OpenLargeValue(file, facts, contentType);
       }
-      const bytes = new Uint8Array(facts.size);
-      let length = 0;
-      while (length < bytes.length) {
-        const read = await file.read(bytes.subarray(length));
-        if (read === null) break;
-        length += read;
-      }
-      return new Value(length === bytes.length ? bytes : bytes.slice(0, length), contentType);
+      return new Value(await readAll(file, facts.size), contentType);
     } finally {
       if (!isHandedOver) file.close();
     }

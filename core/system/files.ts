@@ -155,15 +155,6 @@ function hasOsError(error: unknown, pattern: RegExp): boolean {
 }
 
 /**
- * Writes all of `bytes`, in as many steps as it takes. Not synchronously, however few they are: while
- * the file system is writing to its own journal, a write may have to wait for that, for a second in
- * the worst case.
- */
-export async function writeAll(file: OpenFile, bytes: Uint8Array): Promise<void> {
-  for (let done = 0; done < bytes.length;) done += await file.write(bytes.subarray(done));
-}
-
-/**
  * Turns the failure of a step that can be undone, or was not begun, into the error that says what it means for
  * the store.
  *

@@ -39,8 +39,9 @@ async function withShard(
     dir: TempDir,
     store: JournalStore,
   ) => Promise<void>,
-  { maxValueBytes = MAX_VALUE_BYTES, hosts }: {
+  { maxValueBytes = MAX_VALUE_BYTES, hosts, requests = new RequestMetrics() }: {
     readonly maxValueBytes?: number;
+    readonly requests?: RequestMetrics;
     /** The host names that it admits; any by default. */
     readonly hosts?: readonly string[];
   } = {},
@@ -55,11 +56,10 @@ async function withShard(
   const lifecycle = new Lifecycle(dir.path);
   const moves = await MoveWatch.open(store, dir.join(".kvs"), denoFiles, () => {});
   const handler = createHandler({
-    store: () => moves.clients,
     moves: () => moves,
     lifecycle,
     browserGuard: new BrowserGuard(hosts),
-    requests: new RequestMetrics(),
+    requests,
     metrics: () => Promise.resolve({ contentType: "text/plain", text: "" }),
     room: () => diskRoom(dir.path),
     fileSystem: await fileSystemId(dir.path),
@@ -350,6 +350,27 @@ Deno.test("HEAD is answered wherever GET is, but on the book routes", async () =
     }
     assertEquals((await ask("/load/a")).body, "1");
   });
+});
+
+Deno.test("requests are counted by route and status, those for no route as other", async () => {
+  const requests = new RequestMetrics();
+  await withShard(async (ask) => {
+    await ask("/save/a/1");
+    for (const target of ["/load/a", "/load/b", "/load/%zz"]) await ask(target);
+    await ask("/v1/keys/a", { method: "PUT", body: "2" });
+    await ask("/v1/keys/a", { method: "HEAD" });
+    await ask("/readyz");
+    for (const target of ["/load/a/b", "/made/up"]) await ask(target);
+    for (const target of ["/load/a", "/v1/keys/a"]) await ask(target, { method: "PATCH" });
+    assertEquals(requests.counts.map(({ route, statuses }) => [route, statuses]), [
+      ["save", [[200, 1]]],
+      ["load", [[200, 2], [400, 1]]],
+      ["v1_put", [[204, 1]]],
+      ["v1_get", [[200, 1]]],
+      ["health", [[200, 1]]],
+      ["other", [[404, 2], [405, 2]]],
+    ]);
+  }, { requests });
 });
 
 Deno.test("a query is passed over where there is no data to be had, and on the book routes", async () => {
