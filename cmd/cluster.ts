@@ -22,7 +22,7 @@ import {
   switchOption,
   textOption,
 } from "./args.ts";
-import { createClusterPage, runCommands, serverList, watchRows } from "./cluster_session.ts";
+import { createClusterPage, runCommands, watchRows } from "./cluster_session.ts";
 import { showTourEvent } from "./cluster_tour.ts";
 import { Screen } from "./screen.ts";
 import { stopSignals } from "./signals.ts";
@@ -155,7 +155,7 @@ async function serve(
     }
     const kept = args.get(DATA) === undefined ? "removed at the end" : "kept";
     screen.print(`${replicas} servers, data in ${settings.dataDir} (${kept})`);
-    screen.print(`servers: ${serverList(cluster, replicas)}`);
+    screen.print(`servers: ${cluster.serverList(replicas)}`);
     screen.print("commands: scale N, delete server-N, list, quit");
     // Both go on beside the start: it can be watched, and ended.
     void runCommands({ cluster, placement, screen, quit: () => ending.request("quit") });

@@ -24,11 +24,6 @@ export interface Session {
   quit(): void;
 }
 
-/** The first servers as a list for `kvs client` and `kvs rebalance`. */
-export function serverList(cluster: Cluster, count: number): string {
-  return cluster.servers(count).map(({ name }) => name).join(",");
-}
-
 /**
  * Carries out the commands on standard input; resolves at its end, which means no more commands and
  * nothing else, so that a cluster can run without a terminal. Never rejects.
@@ -74,9 +69,9 @@ async function scale(argument: string, { cluster, placement, screen }: Session):
   const before = cluster.replicas;
   const after = parseReplicas(argument);
   if (!await cluster.scaleTo(after)) return;
-  screen.print(`servers: ${after === 0 ? "none" : serverList(cluster, after)}`);
+  screen.print(`servers: ${after === 0 ? "none" : cluster.serverList(after)}`);
   if (before === after || before === 0 || after === 0) return;
-  const move = `kvs rebalance ${serverList(cluster, before)} ${serverList(cluster, after)}` +
+  const move = `kvs rebalance ${cluster.serverList(before)} ${cluster.serverList(after)}` +
     (placement === "modulo" ? "" : ` --placement ${placement}`);
   screen.print(
     after > before

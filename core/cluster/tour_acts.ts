@@ -1,6 +1,6 @@
 /**
- * The acts of the tour: what is done, what the client's rows have to show step by step, and how the
- * status of each letter may change from row to row. Pure data but for what each step does.
+ * The acts of the tour: what each step does, what the client's rows have to show then, and how the status of each
+ * letter may change from row to row.
  */
 import { type Placement } from "../placement.ts";
 import { LETTERS } from "../client/probe.ts";
@@ -18,23 +18,23 @@ export interface Stage {
   deleteAll(): void;
   /** Runs `kvs rebalance` from the first `asIs` servers to the first `toBe`. */
   rebalance(asIs: number, toBe: number): Promise<void>;
-  /** Resolves when all servers that there should be are ready and no others are left. */
+  /** Resolves when all wanted servers are ready and no others run. */
   settled(): Promise<void>;
 }
 
-/** One thing that is done, and the rows it leads to. */
+/** What is done, and the rows that come of it. */
 export interface Step {
   readonly does?: (stage: Stage) => Promise<void> | void;
-  /** The 26 statuses that the rows come to. */
+  /** The 26 statuses of the rows at the end of the step. */
   readonly shows: string;
-  /** In how many rows, one after the other, they have to be seen. */
+  /** How many such rows, one after the other, end the step. */
   readonly rows: number;
 }
 
 /** An act of the tour. */
 export interface Act {
   readonly title: string;
-  /** What it is on Kubernetes, and what the rows are going to show. */
+  /** Lines that tell the same act on Kubernetes, and what the rows are going to show. */
   readonly text: readonly string[];
   /** How many servers are on the client's list. */
   readonly servers: number;
@@ -48,12 +48,12 @@ export const TOUR_REPLICAS = 3;
 
 const ALL_HIT = "h".repeat(LETTERS.length);
 
-/** A letter that comes back from disk: 503 also while the marker of the last stop is still there. */
+/** A letter whose server goes and comes back with its disk; the server answers 503 while an old marker is there. */
 const DELETED: AllowedHistories = ["h5.h", "h5.5h"];
 
 /** Returns the acts in order. */
 export function tourActs(placement: Placement): readonly Act[] {
-  /** The row in which each letter shows what stands for its server of three. */
+  /** The row in which each letter shows the status of its server, for three servers. */
   const byServer = (statuses: string) =>
     LETTERS.map((letter) => statuses.charAt(placement(letter, TOUR_REPLICAS))).join("");
   const stays = (letter: string) => placement(letter, 2) === placement(letter, 3);
