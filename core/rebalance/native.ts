@@ -193,12 +193,11 @@ export class NativeEndpoint implements Endpoint {
       : this.#failure({ status: 200, detail: "its answer to a batch is none" });
   }
 
-  #failure({ status, detail = "" }: Result): RemoteError {
-    return this.#remote.failure(status, encoder.encode(detail));
+  #failure({ status, detail = "it failed" }: Result): RemoteError {
+    const why = status === 503 ? "it is shutting down or starting" : detail;
+    return new RemoteError(this.name, status, `${this.name} answered ${status}: ${why}`);
   }
 }
-
-const encoder = new TextEncoder();
 
 /** One line of the answer to a batch. */
 interface Result {
