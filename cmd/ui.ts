@@ -1,4 +1,4 @@
-/** `--ui`, which `kvs client` and `kvs cluster` share: where the live page is served. */
+/** `--ui`, the address of the live page, which `kvs client` and `kvs cluster` share. */
 import { VERSION } from "../core/version.ts";
 import { messageOf, StartError, UsageError } from "../core/errors.ts";
 import { type LivePageOptions } from "../core/page/page.ts";

@@ -1,4 +1,4 @@
-/** What a rebalance tells whoever started it, while it runs and at its end. */
+/** What a run tells its caller: events on the way, and a summary at the end. */
 import { type Copy } from "../client/remote.ts";
 
 /**
