@@ -31,7 +31,7 @@ const MOST_CLEAN_PASSES = 3;
  */
 export async function checkChanges(run: RunContext, survey: Survey): Promise<void> {
   const { options, summary } = run;
-  const isQuiet = run.watch.isQuiet(await run.stats());
+  const isQuiet = run.watch.look(await run.stats());
   summary.gone += summary.left;
   summary.left = 0;
   summary.keys -= summary.gone;
@@ -53,11 +53,11 @@ async function untilAtRest(run: RunContext, survey: Survey): Promise<void> {
   const recheck = new Recheck(run, survey);
   let cleanPasses = 0;
   for (let passes = 1;; passes++) {
-    run.watch.isQuiet(await run.stats());
+    run.watch.look(await run.stats());
     const isClean = await recheck.run(passes >= MOST_PASSES);
     cleanPasses = isClean ? cleanPasses + 1 : 0;
     // What clients wrote behind a pass is for the next pass.
-    const isQuiet = run.watch.isQuiet(await run.stats());
+    const isQuiet = run.watch.look(await run.stats());
     summary.busy = isQuiet === false;
     const isOver = summary.busy
       ? cleanPasses >= MOST_CLEAN_PASSES || passes >= MOST_PASSES

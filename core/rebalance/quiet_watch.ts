@@ -25,10 +25,10 @@ export class QuietWatch {
   }
 
   /**
-   * Takes what the servers tell now. Returns whether, since the call before, nobody but the run wrote to the as-is
+   * Looks at what the servers tell now. Returns whether, since the look before, nobody but the run wrote to the as-is
    * servers and no server started anew; `undefined` if servers do not tell.
    */
-  isQuiet(stats: readonly (ServerStats | undefined)[]): boolean | undefined {
+  look(stats: readonly (ServerStats | undefined)[]): boolean | undefined {
     const now = this.#servers.map(({ ownWrites }, index): Count => {
       const { start, writes } = stats[index] ?? {};
       if (!this.#asIs.has(index)) return { start, others: 0 };

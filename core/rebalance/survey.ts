@@ -1,4 +1,4 @@
-/** The phase that lists all servers and decides on every key. Of the servers it changes nothing but the move's name. */
+/** The phase that lists all servers and decides on every key. It tells the servers the name of the move. */
 import { checkDistinct } from "./distinct.ts";
 import { type ServerStats } from "./endpoint.ts";
 import { type StaleCopyEvent } from "./events.ts";
@@ -67,7 +67,7 @@ export async function takeSurvey(run: RunContext, survey: Survey): Promise<void>
       endpoints.map((endpoint, index) => endpoint.beginMove(moveName(layout, index), overwrite)),
     );
   }
-  run.watch.isQuiet(survey.stats);
+  run.watch.look(survey.stats);
   const { summary } = run;
   const fit = new PlacementFit(layout);
   for await (const decisions of run.decisions()) {
