@@ -8,12 +8,8 @@ import { StorageFailedError } from "../errors.ts";
 import { openIfThere } from "../system/file_steps.ts";
 import { failedError, type Files, isDiskFull } from "../system/files.ts";
 import { Journal } from "../journal/journal.ts";
-import {
-  decodeLarge,
-  type JournalRecord,
-  type LargeReference,
-  RecordKind,
-} from "../journal/record.ts";
+import { type LargeReference, RecordKind } from "../journal/format.ts";
+import { decodeLarge, type JournalRecord } from "../journal/frame_reader.ts";
 import { replayJournal, type ReplayOptions } from "../journal/replay.ts";
 import { segmentName, segmentNumber } from "../journal/segment.ts";
 import { JournalStore } from "./journal_store.ts";
@@ -25,7 +21,7 @@ import { LargeValueFile, Overlay } from "./overlay.ts";
 import { type OldestMark, oldestMark, OldestSegment } from "../journal/oldest_segment.ts";
 import { Reserve } from "./reserve.ts";
 import { SAVE_PREFIX } from "./key_file_writer.ts";
-import { isSpareName } from "../journal/segment.ts";
+import { isSpareName } from "../journal/spare_files.ts";
 import { LARGE_VALUE_BYTES } from "../protocol.ts";
 import { Value } from "../value.ts";
 import { startHash } from "../etag.ts";

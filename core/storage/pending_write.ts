@@ -1,5 +1,5 @@
 /** Writes on their way into the journal. */
-import { FrameBuffer } from "../journal/record.ts";
+import { FrameBuffer } from "../journal/frame_buffer.ts";
 import { type Condition, type SetResult } from "../store.ts";
 import { type Value } from "../value.ts";
 import { entryBytes, type KeyState, LargeValueFile, type OverlayEntry } from "./overlay.ts";

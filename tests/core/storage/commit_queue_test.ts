@@ -11,7 +11,9 @@ import {
 } from "../../../core/errors.ts";
 import type { DurableFile, OpenFile } from "../../../core/system/files.ts";
 import { Journal } from "../../../core/journal/journal.ts";
-import { FrameBuffer, frameEnd, RecordKind, recordsOf } from "../../../core/journal/record.ts";
+import { RecordKind } from "../../../core/journal/format.ts";
+import { FrameBuffer } from "../../../core/journal/frame_buffer.ts";
+import { frameEnd, recordsOf } from "../../../core/journal/frame_reader.ts";
 import { replayJournal } from "../../../core/journal/replay.ts";
 import { entryBytes } from "../../../core/storage/overlay.ts";
 import {
