@@ -10,6 +10,7 @@ import { LARGE_VALUE_BYTES } from "../protocol.ts";
 import { type LargeValue } from "../store.ts";
 import { Value } from "../value.ts";
 import type { ValueCache } from "./value_cache.ts";
+import type { DurableState } from "./write_conditions.ts";
 
 /** Where a {@link ValueReader} looks. */
 export interface ValueSources {
@@ -30,7 +31,7 @@ interface ActiveReads {
 }
 
 /** Reads values; never waits for a write. */
-export class ValueReader {
+export class ValueReader implements DurableState {
   readonly #sources: ValueSources;
   /** Keys whose files are being read. */
   readonly #activeReads = new Map<string, ActiveReads>();
@@ -81,7 +82,12 @@ export class ValueReader {
     cache.set(key, value);
   }
 
-  /** Returns the ETag of the value of `key`. */
+  /** Whether `key` has a value. */
+  has(key: string): boolean {
+    return this.#sources.index.has(key);
+  }
+
+  /** Returns the ETag of the value of `key`; `undefined` if it has none. */
   async etagOf(key: string): Promise<string | undefined> {
     const value = this.inMemory(key) ?? await this.get(key);
     if (value !== undefined && !(value instanceof Value)) value.discard();
