@@ -82,7 +82,7 @@ export class Checkpointer implements CheckpointLoad {
     });
   }
 
-  /** As of now. */
+  /** How far it came. */
   get progress(): Progress {
     return { done: this.#done, failures: this.#failures, lastMs: this.#lastMs };
   }
@@ -104,7 +104,7 @@ export class Checkpointer implements CheckpointLoad {
     return this.#isClosing || this.#queue.hasWaiting || this.#parts.budget.isPressing;
   }
 
-  /** To be called once: takes up what the journal holds from before; if that is nothing, makes it ready. */
+  /** To be called once: takes up the writes that were replayed, or begins a segment if there are none. */
   begin(): void {
     if (this.#parts.journal.bytes > 0) this.hurry();
     else this.#prepare();

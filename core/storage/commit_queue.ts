@@ -233,7 +233,7 @@ export class CommitQueue {
     try {
       this.#done(batch);
     } catch (error) {
-      // The journal has not failed, but memory is not what the journal says: that is the end all the same.
+      // The journal is sound, but memory and journal differ now, so the process has to end as after a failure.
       const failure = failedError("Cannot take in what was written", error);
       batch.fail(failure);
       this.#host.failed(failure);

@@ -41,8 +41,8 @@ export interface JournalStoreParts extends Omit<CheckpointParts, "budget" | "fai
 }
 
 /**
- * A {@link Store} on a folder of plain files. Readers see only what is durable. After a failure of
- * the disk every call rejects.
+ * A {@link Store} on a folder of plain files. Readers see durable writes only. After a failure of the disk every call
+ * rejects.
  */
 export class JournalStore implements Store {
   readonly #parts: JournalStoreParts;
@@ -91,7 +91,7 @@ export class JournalStore implements Store {
     return this.#writes;
   }
 
-  /** What is known of its state, at no cost. */
+  /** Its numbers, which cost nothing to ask for. */
   get metrics(): StoreMetrics {
     const { journal } = this.#parts;
     const { done, failures, lastMs } = this.#checkpointer.progress;
@@ -154,10 +154,9 @@ export class JournalStore implements Store {
   }
 
   /**
-   * Waits for writes under way, also for those that have to wait for room, and turns all of the
-   * journal into key files: what is left is a folder of plain files. When time is up, writes that
-   * still have no room are rejected; what is no file by then, or cannot be because the disk is full,
-   * stays in the journal for the next start.
+   * Waits for all writes, also for writes that wait for room, and turns all of the journal into key files: then the
+   * folder has plain files only. When time is up, writes that still have no room are rejected. Values that are no
+   * files by then, or cannot be since the disk is full, stay in the journal for the next start.
    */
   async close(): Promise<void> {
     const { closeTimeoutMs } = this.#parts;

@@ -1,4 +1,4 @@
-/** Brings what a killed server left in the journal back into overlay and index. */
+/** Brings the writes that a killed server left in the journal back into overlay and index. */
 import { join } from "@std/path";
 import { StorageFailedError } from "../errors.ts";
 import { startHash } from "../etag.ts";
@@ -14,7 +14,7 @@ import type { KeyIndex } from "./key_index.ts";
 import { etagOfFile } from "./large_value.ts";
 import { LargeValueFile, type Overlay } from "./overlay.ts";
 
-/** What the journal says of a large value. */
+/** A large value as the journal tells of it. */
 interface NamedLarge extends LargeReference {
   readonly contentType: string;
   readonly segment: number;
@@ -105,7 +105,7 @@ export class Recovery {
   }
 }
 
-/** Returns what is known of the file at `path`; `undefined` if there is none. */
+/** Looks at the file of a large value at `path`; `undefined` if there is none. */
 async function openLarge(
   files: Files,
   path: string,

@@ -1,4 +1,4 @@
-/** Reads values from where they are: cache, overlay, or file. */
+/** Reads values from the overlay, the cache or the key file. */
 import type { ContentTypes } from "./content_types.ts";
 import { openIfThere, readAll } from "../system/file_steps.ts";
 import { busyError, type Files, isExhausted, type OpenFile } from "../system/files.ts";
@@ -22,15 +22,20 @@ export interface ValueSources {
   readonly contentTypes: ContentTypes;
 }
 
-// A file that is not there although it should be was removed by hand, or is just being renamed.
+// How often a read is tried: a file that is not there was removed by hand, or is just being renamed.
 const MOST_ATTEMPTS = 5;
 
+/** The reads of one key's file that are under way. */
 interface ActiveReads {
   readers: number;
+  /** Whether a write of the key has become visible since they began. */
   isChanged: boolean;
 }
 
-/** Reads values; never waits for a write. */
+/**
+ * Reads values, and never waits for a write. A value whose key was written while its file was read is read again, so
+ * a read never returns an older value than an earlier read did.
+ */
 export class ValueReader implements DurableState {
   readonly #sources: ValueSources;
   /** Keys whose files are being read. */
@@ -64,7 +69,7 @@ export class ValueReader implements DurableState {
     return this.#read(key);
   }
 
-  /** Reads a key's file, which no write under way touches, unless that could take a while. */
+  /** Reads the file of a key that the overlay does not have, if that can be done without waiting. */
   #readAtOnce(key: string): Value | undefined {
     const { files, keyFiles, contentTypes } = this.#sources;
     const bytes = files.readAtOnce(keyFiles.pathToRead(key), LARGE_VALUE_BYTES);
@@ -74,7 +79,7 @@ export class ValueReader implements DurableState {
     return value;
   }
 
-  /** Keeps a value that was read, unless others are worth more. */
+  /** Puts a value that was read into the cache, if the cache admits it. */
   #keep(key: string, value: Value): void {
     const { cache } = this.#sources;
     if (!cache.admits(key)) return;
@@ -115,7 +120,7 @@ export class ValueReader implements DurableState {
       try {
         let value = await this.#load(path, contentType);
         if (value === undefined && state?.isPlaced) {
-          // It has been renamed, and we see it before the one who did it.
+          // It has been renamed just now, and the checkpoint does not know yet.
           value = await this.#load(keyFiles.pathToWrite(key), contentType);
         }
         const isLast = attempt === MOST_ATTEMPTS;
@@ -125,7 +130,7 @@ export class ValueReader implements DurableState {
           if (value instanceof Value && !watch.isChanged) this.#keep(key, value);
           return value;
         } else if (!(value instanceof Value)) {
-          // Its content type could be that of another value by now.
+          // The content type could be that of another value by now.
           value.discard();
         }
       } finally {
