@@ -64,20 +64,6 @@ export class FrameBuffer {
     this.#bytes[position] = RecordKind.VOID;
   }
 
-  /**
-   * Moves the record at `position` and all records behind it to `next`, which is empty; returns the number to add
-   * to their positions.
-   */
-  moveRest(position: number, next: FrameBuffer): number {
-    const rest = this.#bytes.subarray(position, this.#length);
-    const end = FRAME_HEADER_BYTES + rest.length;
-    if (end > next.#bytes.length) next.#grow(2 * end);
-    next.#bytes.set(rest, FRAME_HEADER_BYTES);
-    next.#length = end;
-    this.#length = position;
-    return FRAME_HEADER_BYTES - position;
-  }
-
   /** Returns the bytes of the frame, number `sequence` of its segment; valid until {@link FrameBuffer.clear}. */
   seal(salt: number, sequence: number): Uint8Array<ArrayBuffer> {
     this.#view.setUint32(0, FRAME_MAGIC, true);
