@@ -18,7 +18,6 @@ const FIRST_BYTES = 1024;
  * Reads the body of a request as a value; without a promise where it came along with the header.
  *
  * @param maxBytes The largest value that is taken.
- * @param isSure Whether it will be saved whatever the store holds: then it may share memory with others that are.
  * @throws {InvalidContentTypeError} If its content type could not be sent back.
  * @throws {LengthRequiredError} If the request has no length.
  * @throws {ValueTooLargeError} If the length named is over the limit; a chunked body throws it when
@@ -27,7 +26,6 @@ const FIRST_BYTES = 1024;
 export function readValue(
   request: HttpRequest,
   maxBytes: number,
-  isSure: boolean,
 ): Value | Promise<Value | IncomingValue> {
   const { body, contentLength, chunked } = request;
   const named = request.header("content-type");
@@ -40,10 +38,10 @@ export function readValue(
   }
   if (body === undefined) return new Value(new Uint8Array(), contentType);
   if (contentLength === undefined || contentLength > LARGE_VALUE_BYTES) {
-    return readLarge(body, contentType, maxBytes, isSure);
+    return readLarge(body, contentType, maxBytes);
   }
   const view = body.view(maxBytes);
-  if (view !== undefined) return valueOf(view, contentType, isSure);
+  if (view !== undefined) return Value.copyOf(view, contentType);
   return readSmall(body, contentType, maxBytes);
 }
 
@@ -51,17 +49,11 @@ async function readSmall(body: HttpBody, contentType: string, maxBytes: number):
   return new Value(await body.bytes(maxBytes), contentType);
 }
 
-/** Makes a value of bytes that stay the caller's. */
-function valueOf(bytes: Uint8Array<ArrayBuffer>, contentType: string, isSure: boolean): Value {
-  return isSure ? Value.inSlab(bytes, contentType) : Value.copyOf(bytes, contentType);
-}
-
 /** Reads what may turn out to be small: up to the size from which a value is never held whole. */
 async function readLarge(
   body: HttpBody,
   contentType: string,
   maxBytes: number,
-  isSure: boolean,
 ): Promise<Value | IncomingValue> {
   const chunks = body.chunks(maxBytes);
   // One buffer that grows: a client that sends byte by byte must not cost an array for each, nor a small value
@@ -70,7 +62,7 @@ async function readLarge(
   let size = 0;
   while (true) {
     const next = await chunks.next();
-    if (next.done === true) return valueOf(head.subarray(0, size), contentType, isSure);
+    if (next.done === true) return Value.copyOf(head.subarray(0, size), contentType);
     const chunk = next.value;
     const total = size + chunk.length;
     if (total > LARGE_VALUE_BYTES) {

@@ -13,7 +13,6 @@ import {
 import type { Journal } from "../journal/journal.ts";
 import type { Log } from "../log.ts";
 import { isDiskFull, isExhausted, refusedOr } from "../system/files.ts";
-import { Value } from "../value.ts";
 import { type CheckpointLoad, CheckpointPace } from "./checkpoint_pace.ts";
 import type { CommitQueue } from "./commit_queue.ts";
 import type { JournalBudget } from "./journal_budget.ts";
@@ -262,11 +261,7 @@ export class Checkpointer implements CheckpointLoad {
     if (first === undefined) return;
     const why = `"${keyFiles.pathToWrite(first.key)}" is not a file: move it away`;
     let bytes = 0;
-    for (const { key, state } of entries) {
-      // The value may stay for as long as its key's file is blocked.
-      if (state instanceof Value) state.leaveSlab();
-      bytes += entryBytes(key, state);
-    }
+    for (const { key, state } of entries) bytes += entryBytes(key, state);
     if (budget.isTooMuchToKeep(bytes)) throw new BlockedError(why);
     if (this.#blocked.size === 0) {
       log("error", "the file of a key cannot be written", { error: why });

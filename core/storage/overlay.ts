@@ -76,9 +76,6 @@ export class Overlay {
   #current: OverlayEntry[] = [];
   #currentSegment = -1;
   #currentBytes = 0;
-  /** The slab that was counted last, and by segment the bytes of all of them. */
-  #slab: ArrayBuffer | undefined;
-  readonly #slabBytes = new Map<number, number>();
 
   constructor(cache: ValueCache) {
     this.#cache = cache;
@@ -113,7 +110,7 @@ export class Overlay {
     if (segment > this.#currentSegment) this.#begin(segment);
     const previous = this.#entries.get(key);
     const replaced = previous?.state;
-    const bytes = entryBytes(key, state) - this.#share(state, segment);
+    const bytes = entryBytes(key, state);
     if (previous !== undefined && previous.segment === segment) {
       const more = bytes - previous.bytes;
       this.#bytes += more;
@@ -167,8 +164,6 @@ export class Overlay {
       this.#bytes -= REST_BYTES;
     }
     this.#bySegment.delete(segment);
-    this.#bytes -= this.#slabBytes.get(segment) ?? 0;
-    this.#slabBytes.delete(segment);
     if (segment === this.#currentSegment) this.#begin(-1);
   }
 
@@ -178,25 +173,7 @@ export class Overlay {
     entry.state = undefined;
   }
 
-  /**
-   * Counts the slab of a value, as a whole and until the segment is dropped: what else was in it, replaced or refused,
-   * is in memory as long as this is. Returns what of the value's own bytes that covers.
-   */
-  #share(state: KeyState, segment: number): number {
-    if (!(state instanceof Value)) return 0;
-    const { slab, size } = state;
-    if (slab === undefined) return 0;
-    if (slab !== this.#slab) {
-      this.#slab = slab;
-      this.#bytes += slab.byteLength;
-      this.#currentBytes += slab.byteLength;
-      this.#slabBytes.set(segment, (this.#slabBytes.get(segment) ?? 0) + slab.byteLength);
-    }
-    return size;
-  }
-
   #begin(segment: number): void {
-    this.#slab = undefined;
     this.#current = [];
     this.#currentSegment = segment;
     this.#currentBytes = 0;

@@ -56,10 +56,9 @@ export class ValueCache {
     return this.#seen.see(key, Math.max(this.#mostValues, this.#young.size + this.#old.size));
   }
 
-  /** Keeps `value` in place of what is here; from now on it shares its memory with no other. */
+  /** Keeps `value` in place of what is here. */
   set(key: string, value: Value): void {
     if (this.#generationBytes === 0) return;
-    value.leaveSlab();
     const previous = this.#young.get(key);
     if (previous !== undefined) this.#youngBytes -= memoryOf(key, previous);
     else this.#old.delete(key);

@@ -188,22 +188,6 @@ Deno.test("conditional writes answer 412 where the condition fails, and change n
   });
 });
 
-Deno.test("only a save that is sure shares memory with others", async () => {
-  await withShard(async (ask, _dir, store) => {
-    const body = new Uint8Array(1000).fill(255);
-    const extentAfter = async (headers: Record<string, string>) => {
-      assertEquals((await ask("/v1/keys/k", { method: "PUT", body, headers })).status < 300, true);
-      const value = await store.get("k");
-      assert(value instanceof Value);
-      assertEquals(value.bytes, body);
-      return value.bytes.buffer.byteLength;
-    };
-    assertEquals(await extentAfter({ "if-none-match": "*" }), 1000);
-    assertEquals(await extentAfter({}) > 1000, true);
-    assertEquals(await extentAfter({ "if-match": "*" }), 1000);
-  });
-});
-
 Deno.test("every refusal on a native route is one line of JSON", async () => {
   await withShard(async (ask, dir) => {
     await Deno.mkdir(dir.join("folder"));
