@@ -12,7 +12,6 @@ import { fileSystemId } from "../../../core/system/disk.ts";
 import { type JournalStore } from "../../../core/storage/journal_store.ts";
 import { Lifecycle } from "../../../core/server/lifecycle.ts";
 import { MoveWatch } from "../../../core/server/move_watch.ts";
-import { Value } from "../../../core/value.ts";
 import { openJournalStore } from "../../../core/storage/open_journal_store.ts";
 import { TempDir } from "../../e2e/program.ts";
 
