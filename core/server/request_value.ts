@@ -15,8 +15,6 @@ const FIRST_BYTES = 1024;
  * Reads the body of a request as a value; without a promise if the body came along with the header.
  *
  * @param maxBytes The largest value that is taken.
- * @param isSure Whether the value is saved whatever the store holds: then it may share memory with other
- * such values.
  * @throws {InvalidContentTypeError} If the content type could not be sent back.
  * @throws {LengthRequiredError} If the request has no length.
  * @throws {ValueTooLargeError} If the value is over the limit: at once if its length is named, else when
@@ -25,7 +23,6 @@ const FIRST_BYTES = 1024;
 export function readValue(
   request: HttpRequest,
   maxBytes: number,
-  isSure: boolean,
 ): Value | Promise<Value | IncomingValue> {
   const { body, contentLength, chunked } = request;
   const named = request.header("content-type");
@@ -38,10 +35,10 @@ export function readValue(
   }
   if (body === undefined) return new Value(new Uint8Array(), contentType);
   if (contentLength === undefined || contentLength > LARGE_VALUE_BYTES) {
-    return readLarge(body, contentType, maxBytes, isSure);
+    return readLarge(body, contentType, maxBytes);
   }
   const view = body.view(maxBytes);
-  if (view !== undefined) return valueOf(view, contentType, isSure);
+  if (view !== undefined) return Value.copyOf(view, contentType);
   return readSmall(body, contentType, maxBytes);
 }
 
@@ -49,17 +46,11 @@ async function readSmall(body: HttpBody, contentType: string, maxBytes: number):
   return new Value(await body.bytes(maxBytes), contentType);
 }
 
-/** Copies `bytes`, which stay the caller's, into a value. */
-function valueOf(bytes: Uint8Array<ArrayBuffer>, contentType: string, isSure: boolean): Value {
-  return isSure ? Value.inSlab(bytes, contentType) : Value.copyOf(bytes, contentType);
-}
-
 /** Reads a value of unknown size, or a large one. Returns it whole if it turns out to be small. */
 async function readLarge(
   body: HttpBody,
   contentType: string,
   maxBytes: number,
-  isSure: boolean,
 ): Promise<Value | IncomingValue> {
   const chunks = body.chunks(maxBytes);
   // One buffer that grows: neither may a client that sends byte by byte cost an array a byte, nor may a
@@ -68,7 +59,7 @@ async function readLarge(
   let size = 0;
   while (true) {
     const next = await chunks.next();
-    if (next.done === true) return valueOf(head.subarray(0, size), contentType, isSure);
+    if (next.done === true) return Value.copyOf(head.subarray(0, size), contentType);
     const chunk = next.value;
     const total = size + chunk.length;
     if (total > LARGE_VALUE_BYTES) {

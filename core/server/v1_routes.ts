@@ -103,7 +103,7 @@ export function putKey(
     throw new InvalidRangeError("Invalid Content-Range: a value is saved as a whole");
   }
   const condition = conditionOf(request);
-  const value = readValue(request, maxBytes, condition === undefined);
+  const value = readValue(request, maxBytes);
   const saved = value instanceof Promise
     ? value.then((whole) => store.set(key, whole, condition))
     : store.set(key, value, condition);

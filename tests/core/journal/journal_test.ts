@@ -1,7 +1,7 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { StorageFailedError, StorageFullError } from "../../../core/errors.ts";
 import { Journal } from "../../../core/journal/journal.ts";
-import { FrameBuffer } from "../../../core/journal/record.ts";
+import { FrameBuffer } from "../../../core/journal/frame_buffer.ts";
 import { Value } from "../../../core/value.ts";
 import { frame, keysFound } from "./testing.ts";
 import { Random } from "../system/random.ts";

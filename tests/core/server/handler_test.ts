@@ -12,7 +12,6 @@ import { fileSystemId } from "../../../core/system/disk.ts";
 import { type JournalStore } from "../../../core/storage/journal_store.ts";
 import { Lifecycle } from "../../../core/server/lifecycle.ts";
 import { MoveWatch } from "../../../core/server/move_watch.ts";
-import { Value } from "../../../core/value.ts";
 import { openJournalStore } from "../../../core/storage/open_journal_store.ts";
 import { TempDir } from "../../e2e/program.ts";
 
@@ -184,22 +183,6 @@ Deno.test("conditional writes answer 412 where the condition fails, and change n
     }
     assertEquals((await write("PUT", "3", { "if-none-match": '"a"' })).status, 400);
     assertEquals((await ask("/v1/keys/k")).status, 404);
-  });
-});
-
-Deno.test("only a save that is sure shares memory with others", async () => {
-  await withShard(async (ask, _dir, store) => {
-    const body = new Uint8Array(1000).fill(255);
-    const extentAfter = async (headers: Record<string, string>) => {
-      assertEquals((await ask("/v1/keys/k", { method: "PUT", body, headers })).status < 300, true);
-      const value = await store.get("k");
-      assert(value instanceof Value);
-      assertEquals(value.bytes, body);
-      return value.bytes.buffer.byteLength;
-    };
-    assertEquals(await extentAfter({ "if-none-match": "*" }), 1000);
-    assertEquals(await extentAfter({}) > 1000, true);
-    assertEquals(await extentAfter({ "if-match": "*" }), 1000);
   });
 });
 
