@@ -2,7 +2,6 @@
  * The native key routes as one client's requests: any bytes, streamed where they are many. The
  * time-out is how long a server may be silent, since how long the whole takes is up to its size.
  */
-import { concat } from "@std/bytes/concat";
 import { parseRetryAfter } from "./retry.ts";
 import { RemoteError } from "../errors.ts";
 import { toSegment } from "../key.ts";
@@ -250,7 +249,7 @@ async function wholeBody(remote: Remote, response: Response, watch: SilenceTimer
   }
   const chunks: Bytes[] = [];
   for await (const chunk of watchedBody(remote, response, watch)) chunks.push(chunk);
-  return concat(chunks);
+  return await new Blob(chunks).bytes();
 }
 
 function cutOff({ server: { name } }: Remote, cause: unknown): RemoteError {
