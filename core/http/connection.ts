@@ -197,7 +197,7 @@ export class Connection {
 
   #body(): SocketBody | undefined {
     const { contentLength, chunked } = this.#head;
-    if (!chunked && (contentLength === undefined || contentLength === 0)) return undefined;
+    if (!chunked && (contentLength ?? 0) === 0) return undefined;
     return new SocketBody(this.#socket, this.#out, this.#head, this.#context.limits);
   }
 
