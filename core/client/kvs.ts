@@ -32,16 +32,6 @@ import { KvsError, PreconditionFailedError, RemoteError, UnknownOutcomeError } f
 import { discoverServers } from "./discovery.ts";
 import { checkKey, displayKey } from "../key.ts";
 import {
-  deleteKey,
-  type FetchedValue,
-  getValue,
-  listPage,
-  type PutRequest,
-  type PutResult,
-  putValue,
-} from "./key_requests.ts";
-import {
-  type CallOptions,
   type KvsOptions,
   type Owner,
   type PutContent,
@@ -51,9 +41,9 @@ import {
 } from "./kvs_types.ts";
 import { type PlacementName, PLACEMENTS } from "../placement.ts";
 import { mergeListings } from "./merge_listings.ts";
-import { equalBytes, type Remote } from "./remote.ts";
+import { type CallOptions, equalBytes, type PutResult, type Remote } from "./remote.ts";
 import { parseServerList, type Scheme, type ServerAddress } from "./server_list.ts";
-import { Shards } from "./shards.ts";
+import { ServerSet } from "./server_set.ts";
 import { DEFAULT_CONTENT_TYPE } from "../protocol.ts";
 
 export { Access } from "../access.ts";
@@ -71,6 +61,9 @@ export const DEFAULT_PATIENCE_MS = 15_000;
 /** The largest value (bytes) of which {@link Kvs.getStream} has all before it begins. */
 const WHOLE_BYTES = 1024 ** 2;
 
+/** Keys in one page of a listing. */
+const PAGE_KEYS = 1000;
+
 const encoder = new TextEncoder();
 
 /**
@@ -80,15 +73,13 @@ const encoder = new TextEncoder();
  * status that no repetition changes (its `status`: 401, 413 value too large, 507 disk full, ...).
  */
 export class Kvs {
-  readonly #shards: Shards;
-  readonly #timeoutMs: number;
+  readonly #servers: ServerSet;
 
   /** @param servers In the order that placement goes by. */
   constructor(servers: readonly ServerAddress[], options: KvsOptions = {}) {
     const { placement = "modulo", timeoutMs = DEFAULT_TIMEOUT_MS } = options;
     const { patienceMs = DEFAULT_PATIENCE_MS, clock, random } = options;
-    this.#timeoutMs = timeoutMs;
-    this.#shards = new Shards({
+    this.#servers = new ServerSet({
       ...options,
       servers,
       placement: PLACEMENTS[placement],
@@ -115,12 +106,12 @@ export class Kvs {
 
   /** The servers, in the order that placement goes by. */
   get servers(): readonly ServerAddress[] {
-    return this.#shards.servers;
+    return this.#servers.servers;
   }
 
   /** Which server `key` belongs to, whether it is there or not. Asks nobody. */
   ownerOf(key: string): Owner {
-    const index = this.#shards.ownerOf(key);
+    const index = this.#servers.ownerOf(key);
     const server = this.servers[index];
     if (server === undefined) throw new RangeError("Placement outside of the server list");
     return { server, index };
@@ -132,9 +123,10 @@ export class Kvs {
    * @throws {InvalidKeyError} If there can be no such key.
    */
   async get(key: string, options: CallOptions = {}): Promise<StoredValue | undefined> {
-    const found = await this.#get(key, Infinity, options);
-    if (found === undefined || found.content instanceof ReadableStream) return undefined;
-    return new StoredValue(found.content, found.contentType, found.etag ?? "");
+    const found = await this.#ask(key, options, (remote) => remote.get(key, options));
+    if (found === undefined) return undefined;
+    const { bytes, contentType = DEFAULT_CONTENT_TYPE, etag = "" } = found;
+    return new StoredValue(bytes, contentType, etag);
   }
 
   /**
@@ -143,10 +135,13 @@ export class Kvs {
    * and not tried again.
    */
   async getStream(key: string, options: CallOptions = {}): Promise<StreamedValue | undefined> {
-    const found = await this.#get(key, WHOLE_BYTES, options);
+    const found = await this.#ask(
+      key,
+      options,
+      (remote) => remote.getStream(key, WHOLE_BYTES, options),
+    );
     if (found === undefined) return undefined;
-    const { content, size, contentType, etag = "" } = found;
-    const body = content instanceof ReadableStream ? content : new Blob([content]).stream();
+    const { body, size, contentType = DEFAULT_CONTENT_TYPE, etag = "" } = found;
     return { body, size, contentType, etag };
   }
 
@@ -162,19 +157,14 @@ export class Kvs {
     const whole = typeof content === "string" ? encoder.encode(content) : content;
     const repeatable = !(whole instanceof ReadableStream);
     return await this.#ask(key, { signal, repeatable }, async (remote, uncertain) => {
-      const value: PutRequest = {
-        content: typeof whole === "function" ? await whole() : whole,
-        contentType,
-        ifMatch,
-        ifAbsent,
-      };
+      const bytes = typeof whole === "function" ? await whole() : whole;
       try {
-        return await putValue(remote, key, value, this.#timing(signal));
+        return await remote.put(key, { bytes, contentType }, { ifMatch, ifAbsent, signal });
       } catch (error) {
         if (!isPreconditionFailed(error)) throw error;
         if (uncertain && unique === true && whole instanceof Uint8Array) {
-          const there = await getValue(remote, key, this.#timing(signal, Infinity));
-          if (there?.content instanceof Uint8Array && equalBytes(there.content, whole)) {
+          const there = await remote.get(key, { signal });
+          if (there !== undefined && equalBytes(there.bytes, whole)) {
             return { created: ifAbsent === true, etag: there.etag };
           }
         }
@@ -197,7 +187,7 @@ export class Kvs {
   ): Promise<boolean> {
     return await this.#ask(key, { signal }, async (remote, uncertain) => {
       try {
-        return await deleteKey(remote, key, { ifMatch }, this.#timing(signal)) || uncertain;
+        return await remote.delete(key, { ifMatch, signal }) || uncertain;
       } catch (error) {
         throw isPreconditionFailed(error) ? brokenCondition(key, uncertain) : error;
       }
@@ -208,6 +198,8 @@ export class Kvs {
    * All keys that start with `prefix`, those behind `after`, in the order of their UTF-8 bytes. Holds
    * one page of each server in memory. Copies on servers that do not own the key are left out: they
    * are what earlier moves left behind. A key saved or deleted meanwhile may or may not be there.
+   *
+   * @throws {KvsError} If a server lists its keys out of order, so that they cannot be merged.
    */
   async *keys(
     { prefix = "", after, signal }: CallOptions & {
@@ -228,27 +220,15 @@ export class Kvs {
   ): AsyncGenerator<readonly string[]> {
     let from = after;
     do {
-      const range = { prefix, after: from };
-      const page = await this.#shards.ask(
+      const behind = from;
+      const page = await this.#servers.ask(
         index,
-        (remote) => listPage(remote, range, this.#timing(signal)),
+        (remote) => remote.page(behind, PAGE_KEYS, { prefix, signal }),
         { signal },
       );
-      yield page.keys.filter((key) => this.#shards.ownerOf(key) === index);
+      yield page.keys.filter((key) => this.#servers.ownerOf(key) === index);
       from = page.next;
     } while (from !== undefined);
-  }
-
-  async #get(
-    key: string,
-    wholeBytes: number,
-    { signal }: CallOptions,
-  ): Promise<FetchedValue | undefined> {
-    return await this.#ask(
-      key,
-      { signal },
-      (remote) => getValue(remote, key, this.#timing(signal, wholeBytes)),
-    );
   }
 
   async #ask<T>(
@@ -256,16 +236,12 @@ export class Kvs {
     options: CallOptions & { readonly repeatable?: boolean },
     send: (remote: Remote, uncertain: boolean) => Promise<T>,
   ): Promise<T> {
-    const index = this.#shards.ownerOf(checkKey(key));
-    return await this.#shards.ask(
+    const index = this.#servers.ownerOf(checkKey(key));
+    return await this.#servers.ask(
       index,
       (remote, { uncertain }) => send(remote, uncertain),
       options,
     );
-  }
-
-  #timing(signal: AbortSignal | undefined, wholeBytes = 0) {
-    return { timeoutMs: this.#timeoutMs, signal, wholeBytes };
   }
 }
 

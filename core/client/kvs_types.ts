@@ -1,9 +1,8 @@
 /** What the library (kvs.ts) takes and gives. */
-import { type Bytes } from "./key_requests.ts";
 import { type PlacementName } from "../placement.ts";
-import { type RemoteOptions } from "./remote.ts";
+import { type Bytes, type CallOptions, type RemoteOptions, type WriteCondition } from "./remote.ts";
 import { type Scheme, type ServerAddress } from "./server_list.ts";
-import { type RetryOptions } from "./shards.ts";
+import { type RetryOptions } from "./retry.ts";
 
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
@@ -17,20 +16,10 @@ export interface KvsOptions extends Partial<RemoteOptions>, Partial<RetryOptions
   readonly dns?: string | undefined;
 }
 
-/** What a single call takes. */
-export interface CallOptions {
-  /** Gives the call up; its reason is thrown. */
-  readonly signal?: AbortSignal | undefined;
-}
-
 /** Conditions of a write, and what is known of its value. */
-export interface PutOptions extends CallOptions {
+export interface PutOptions extends CallOptions, WriteCondition {
   /** What a get tells of the value; by default `application/octet-stream`. */
   readonly contentType?: string | undefined;
-  /** Only if the value that is there has this ETag. */
-  readonly ifMatch?: string | undefined;
-  /** Only if there is no such key. */
-  readonly ifAbsent?: boolean | undefined;
   /** Whether nobody else ever writes these bytes under this key; see the top of this module. */
   readonly unique?: boolean | undefined;
 }

@@ -3,6 +3,7 @@ import { compareKeys, toSegment } from "../key.ts";
 import { type CopyFacts } from "./batch_requests.ts";
 import { type Endpoint, type Loaded, type Replacement, type Saved } from "./endpoint.ts";
 import { type Patience } from "./pace.ts";
+import { isDotSegment } from "../client/dot_keys.ts";
 import { type Copy, equalBytes, type Remote } from "../client/remote.ts";
 import { Value } from "../value.ts";
 import { DEFAULT_CONTENT_TYPE, KEY_NOT_FOUND, TEXT_TYPE } from "../protocol.ts";
@@ -100,6 +101,7 @@ function bookRefusal(
   contentType: string | undefined,
 ): string | undefined {
   const only = "it speaks only the book routes, and the value";
+  if (isDotSegment(key)) return "it speaks only the book routes, whose paths cannot hold the key";
   if (
     contentType !== undefined && contentType !== DEFAULT_CONTENT_TYPE && contentType !== TEXT_TYPE
   ) {
@@ -107,7 +109,7 @@ function bookRefusal(
   }
   if (equalBytes(bytes, SENTINEL)) return `${only} is the text for "no such key"`;
   try {
-    utf8.decode(bytes);
+    if (isDotSegment(utf8.decode(bytes))) return `${only} is one that no path can hold`;
   } catch {
     return `${only} is not UTF-8 text`;
   }

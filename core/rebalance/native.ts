@@ -1,5 +1,5 @@
 /** A server of ours as rebalance speaks to it: over the native routes, many keys a request. */
-import { RebalanceError, RemoteError } from "../errors.ts";
+import { RemoteError } from "../errors.ts";
 import { checkKey } from "../key.ts";
 import { BatchRequests, type CopyFacts } from "./batch_requests.ts";
 import {
@@ -50,9 +50,6 @@ export class NativeEndpoint implements Endpoint {
     do {
       const from = after;
       const page = await this.#patience.run(() => this.#remote.page(from, PAGE_KEYS));
-      if (page === undefined || (page.next !== undefined && page.keys.length === 0)) {
-        throw new RebalanceError(`${this.name} answered with a listing that is none`);
-      }
       yield page.keys;
       after = page.next;
     } while (after !== undefined);
@@ -86,12 +83,10 @@ export class NativeEndpoint implements Endpoint {
 
   async save({ key, copy, seen }: Replacement): Promise<Saved> {
     const move = this.#move;
-    const headers = seen === undefined
-      ? { "if-none-match": "*" }
-      : { "if-match": seen.etag ?? "*" };
+    const condition = seen === undefined ? { ifAbsent: true } : { ifMatch: seen.etag ?? "*" };
     const isSaved = await this.#write(async () => {
       try {
-        await this.#remote.put(key, copy, { move, headers });
+        await this.#remote.put(key, copy, { move, ...condition });
         return true;
       } catch (error) {
         if (error instanceof RemoteError && error.status === 412) return false;

@@ -31,10 +31,8 @@ async function openEndpoint(remote: Remote, patience: Patience): Promise<Endpoin
   // Twice, since one connection that was cut must not cost every value its content type.
   for (let attempt = 0; attempt < 2; attempt++) {
     try {
-      if (await remote.page(undefined, 1) !== undefined) {
-        return new NativeEndpoint(remote, patience);
-      }
-      break;
+      await remote.page(undefined, 1);
+      return new NativeEndpoint(remote, patience);
     } catch (error) {
       // Whatever else a server makes of a route that it does not know, the book routes decide.
       if (!(error instanceof RemoteError) || error.timedOut) throw error;
