@@ -135,7 +135,7 @@ export class Remote {
     const bytes = await this.#transport.bytes(`${V1_KEYS}?${query}`, { signal });
     const page = parseKeyPage(decoder.decode(bytes));
     if (page !== undefined && (page.next === undefined || page.keys.length > 0)) return page;
-    return this.#isNone("a listing");
+    return this.#fail("a listing that is none");
   }
 
   /** Gets over the native route, or resolves to `undefined` if the key is absent. */
@@ -255,12 +255,12 @@ export class Remote {
     const { signal } = request;
     const batch = { method: "POST", body, signal } as const;
     const bytes = await this.#transport.bytes(V1_BATCH + moveQuery(move), batch);
-    return fromBatchLine(bytes) ?? this.#isNone("an answer to a batch");
+    return fromBatchLine(bytes) ?? this.#fail("no result of a batch");
   }
 
-  #isNone(what: string): never {
+  #fail(what: string): never {
     const { name } = this.server;
-    throw new RemoteError(name, 200, `${name} answered with ${what} that is none`);
+    throw new RemoteError(name, 200, `${name} answered with ${what}`);
   }
 }
 

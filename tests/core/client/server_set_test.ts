@@ -12,6 +12,7 @@ const refused = () =>
 const cut = () => new RemoteError("s", undefined, "s cut its answer off");
 const busy = (retryAfterMs?: number) =>
   new RemoteError("s", 503, "s answered 503", { retryAfterMs });
+const status = (status: number) => new RemoteError("s", status, `s answered ${status}`);
 const full = () => new RemoteError("s", 507, "s answered 507");
 
 function serverSet(patienceMs?: number) {
@@ -42,6 +43,9 @@ Deno.test("ServerSet.ask() knows which failed attempts may have been carried out
   const cases: [Error[], boolean[]][] = [
     [[refused(), busy()], [false, false, false]],
     [[cut(), refused()], [false, true, true]],
+    // Of these only a proxy does not know what its server did.
+    ...[429, 503].map((n): [Error[], boolean[]] => [[status(n)], [false, false]]),
+    ...[502, 504].map((n): [Error[], boolean[]] => [[status(n)], [false, true]]),
   ];
   for (const [errors, uncertain] of cases) {
     const { clock, all } = serverSet(60_000);
