@@ -8,8 +8,9 @@ import { distrustOf } from "./distrust.ts";
 export interface RetryOptions {
   /** For how long a request is tried again after its first failure (ms); 0: it is sent once. */
   readonly patienceMs: number;
+  /** What time it is, and how to wait; by default the clock of this machine. */
   readonly clock?: Clock;
-  /** Chance, from 0 to 1. */
+  /** Chance, from 0 to 1; `Math.random` by default. */
   readonly random?: () => number;
 }
 
