@@ -100,7 +100,7 @@ async function fromFile(path: string): Promise<PutContent> {
     throw cannotRead(path, error instanceof Deno.errors.NotFound ? MISSING : messageOf(error));
   }
   const { isFile, isDirectory } = await Deno.stat(path);
-  // What a pipe gave to an attempt that failed is gone: the next would save the rest of it.
+  // A pipe cannot be read again: a second attempt would save the rest of it.
   if (!isFile && !isDirectory) return await fromPipe(first);
   await first.cancel();
   if (isDirectory) throw cannotRead(path, "it is a folder");
