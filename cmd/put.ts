@@ -18,14 +18,18 @@ import {
 } from "./key_commands.ts";
 
 const FILE = textOption("file", "FILE", "Take the value from this file; - is standard input");
-const CONTENT_TYPE = textOption("content-type", "TYPE", "What a get tells of the value");
-const IF_MATCH = textOption("if-match", "ETAG", "Only if the value that is there has this ETag");
-const IF_ABSENT = switchOption("if-absent", "Only if there is no such key");
+const CONTENT_TYPE = textOption(
+  "content-type",
+  "TYPE",
+  "The content type, which a get tells with the value",
+);
+const IF_MATCH = textOption("if-match", "ETAG", "Save only if the present value has this ETag");
+const IF_ABSENT = switchOption("if-absent", "Save only if there is no such key");
 
-/** What stands for standard input. */
+/** Stands for standard input as VALUE or FILE. */
 const STDIN = "-";
 
-/** Up to this size (bytes) a value from stdin is kept, so that it can be sent again. */
+/** The largest value from a pipe (bytes) that is kept, so that it can be sent again. */
 const KEPT_BYTES = 16 * 1024 ** 2;
 
 export const put: Command = {
@@ -39,8 +43,8 @@ export const put: Command = {
     'kvs put lock "$HOSTNAME" --if-absent',
   ],
   notes: [
-    "Without VALUE and --file it takes standard input, which must not be empty then; - as VALUE or FILE is standard",
-    "input that may be. Put -- before a VALUE that begins with - and is longer.",
+    "Without VALUE and --file the value is standard input, which must not be empty then. A VALUE or FILE of - is",
+    "standard input that may be empty. Put -- before any other VALUE that begins with -.",
     ...STORE_NOTES,
   ],
   options: [...STORE_OPTIONS, FILE, CONTENT_TYPE, IF_MATCH, IF_ABSENT, JSON_OUTPUT],
@@ -72,20 +76,20 @@ export const put: Command = {
   },
 };
 
-/** The value as the command line names it. @throws {UsageError} If it names none and standard input is empty. */
+/** The value by the command line. @throws {UsageError} If that has none and standard input is empty. */
 async function contentOf(value: string | undefined, file: string | undefined): Promise<PutContent> {
   if (value === STDIN || file === STDIN) return await fromStdin();
   if (value !== undefined) return value;
   if (file !== undefined) return await fromFile(file);
   const content = await fromStdin();
-  // As in a script whose variable is not set: nothing says that the value is to be empty.
+  // As in a script whose variable is not set: the user may not mean an empty value.
   if (content instanceof Uint8Array && content.length === 0) {
     throw new UsageError('Missing value: standard input is empty; give "" or - to save nothing');
   }
   return content;
 }
 
-/** A file, as often as it is asked for; a pipe, as standard input. @throws {StartError} If it is neither. */
+/** Opens a file for each attempt, or reads a pipe as standard input. @throws {StartError} If it cannot. */
 async function fromFile(path: string): Promise<PutContent> {
   if (path === "/dev/stdin") return await fromStdin();
   const open = async () => (await Deno.open(path)).readable;
@@ -98,7 +102,7 @@ async function fromFile(path: string): Promise<PutContent> {
     throw cannotRead(path, error instanceof Deno.errors.NotFound ? MISSING : messageOf(error));
   }
   const { isFile, isDirectory } = await Deno.stat(path);
-  // What a pipe gave to an attempt that failed is gone: the next would save the rest of it.
+  // A pipe cannot be read again: a second attempt would save the rest of it.
   if (!isFile && !isDirectory) return await fromPipe(first);
   await first.cancel();
   if (isDirectory) throw cannotRead(path, "it is a folder");
@@ -118,7 +122,7 @@ async function fromStdin(): Promise<PutContent> {
   return await fromPipe(Deno.stdin.readable);
 }
 
-/** What can be read only once: kept while it is small, sent as it comes, and once, where it is not. */
+/** Reads what can be read only once. A small value is kept; a larger one is sent once, as it comes. */
 async function fromPipe(pipe: ReadableStream<Uint8Array<ArrayBuffer>>): Promise<PutContent> {
   const chunks: Uint8Array<ArrayBuffer>[] = [];
   const rest = pipe[Symbol.asyncIterator]();

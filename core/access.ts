@@ -14,7 +14,9 @@ const TOKEN = /^[A-Za-z0-9._~+/-]+=*$/;
 
 /** Access to the servers of a cluster; one for all servers that a role talks to. */
 export class Access {
+  /** As in {@link AccessOptions}. */
   readonly token: string | undefined;
+  /** As in {@link AccessOptions}. */
   readonly caCerts: readonly string[];
   #client: Deno.HttpClient | undefined;
 

@@ -5,6 +5,7 @@
 
 /** Base of all errors whose message is meant for the user as it stands. */
 export class KvsError extends Error {
+  /** The name of its class. */
   override get name(): string {
     return this.constructor.name;
   }
@@ -92,6 +93,11 @@ export class RemoteError extends KvsError {
   /** How long the server asks to be left alone (milliseconds), if it does. */
   readonly retryAfterMs: number | undefined;
 
+  /**
+   * Makes an error of what `server` did.
+   *
+   * @param options `retryAfterMs` becomes the property of that name.
+   */
   constructor(
     server: string,
     status: number | undefined,
