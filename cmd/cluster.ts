@@ -22,7 +22,7 @@ import {
   switchOption,
   textOption,
 } from "./args.ts";
-import { createClusterPage, runCommands, serverList, watchRows } from "./cluster_session.ts";
+import { createClusterPage, runCommands, watchRows } from "./cluster_session.ts";
 import { showTourEvent } from "./cluster_tour.ts";
 import { Screen } from "./screen.ts";
 import { stopSignals } from "./signals.ts";
@@ -33,12 +33,12 @@ const DEFAULT_PORT = 8000;
 
 const REPLICAS = countOption("replicas", 3, [1, MAX_SHOWN_SERVERS], "How many servers");
 const PORT: Option<number | undefined> = {
-  // So low that the last of the servers still has a port.
+  // The limit leaves ports for all servers.
   ...countOption(
     "port",
     undefined,
     [0, 65_000],
-    "server-N listens on N plus this; 0 finds free ones",
+    "server-N listens on this plus N; 0 finds a free port for each server",
   ),
   shownDefault: `${DEFAULT_PORT}`,
 };
@@ -51,15 +51,15 @@ const HOST: Option<string> = {
 const DATA = textOption(
   "data",
   "DIR",
-  "server-N keeps its data in DIR/server-N; without it a temporary folder, removed at the end",
+  "server-N keeps its data in DIR/server-N; without DIR in a temporary folder that is removed at the end",
 );
-const GRACE = secondsOption("grace", 10, "From the prestop hook of a server to its SIGKILL");
+const GRACE = secondsOption("grace", 10, "Time from the prestop hook of a server to SIGKILL");
 const DRAIN = secondsOption("drain", 2, "How long a server answers 503 after SIGTERM");
-const CLIENT = switchOption("client", "Run the client too and show its rows");
+const CLIENT = switchOption("client", "Run the client too, and show its rows");
 const LOGS = switchOption("logs", "Show the log lines of the servers, on stderr");
 const TOUR = switchOption("tour", "Play the whole story in about half a minute, then exit");
 
-/** How a cluster is made, as far as the options say. */
+/** The options of a cluster. */
 type Settings = Omit<ClusterOptions, "onEvent" | "beforeCreate">;
 
 export const cluster: Command = {
@@ -155,9 +155,9 @@ async function serve(
     }
     const kept = args.get(DATA) === undefined ? "removed at the end" : "kept";
     screen.print(`${replicas} servers, data in ${settings.dataDir} (${kept})`);
-    screen.print(`servers: ${serverList(cluster, replicas)}`);
+    screen.print(`servers: ${cluster.serverList(replicas)}`);
     screen.print("commands: scale N, delete server-N, list, quit");
-    // Both go on beside the start: it can be watched, and ended.
+    // Commands and rows do not wait for the start, so that a start can be watched, and ended.
     void runCommands({ cluster, placement, screen, quit: () => ending.request("quit") });
     for (const line of ui?.lines ?? []) screen.print(line);
     if (page !== undefined) void page.run();
@@ -199,7 +199,7 @@ async function playTour(
   return 0;
 }
 
-/** Does `work`, then stops the cluster, however `work` ended; a second request to end kills it. */
+/** Does `work`, then stops the cluster, however `work` ended. A second signal kills the cluster. */
 async function untilStopped(
   cluster: Cluster,
   screen: Screen,
@@ -217,13 +217,13 @@ async function untilStopped(
   }
 }
 
-/** The usual ports if they are free, so that the tour does not fail for what it is not about. */
+/** The usual ports if they are free, else free ones, so that the tour does not fail because of another program. */
 function tourPort(host: string): number {
   const ports = Array.from({ length: TOUR_REPLICAS }, (_, ordinal) => DEFAULT_PORT + ordinal);
   return ports.every((port) => isPortFree(host, port)) ? DEFAULT_PORT : 0;
 }
 
-/** The folder for the data, and what becomes of it at the end. */
+/** The folder for the data; `release` removes a temporary one. */
 async function openVolume(
   dir: string | undefined,
 ): Promise<{ path: string; release(): Promise<void> }> {
@@ -236,7 +236,7 @@ async function openVolume(
   }
 }
 
-/** What went wrong with a Pod, in words. */
+/** The line that tells what went wrong with a Pod. */
 function podEventText(event: Extract<PodEvent, { kind: "died" | "warning" }>): string {
   if (event.kind === "warning") return `${event.name}: ${event.line}`;
   const when = event.backOffMs === 0 ? "now" : `in ${event.backOffMs / 1000} s`;
@@ -266,14 +266,14 @@ function showPodEvent(event: PodEvent, screen: Screen, logs: boolean): void {
   }
 }
 
-/** The request to end: by a signal, a command, or an output that nobody reads any more. */
+/** The request to end, which comes by a signal, a command, or an output that nobody reads any more. */
 class Ending {
   readonly #first = new AbortController();
   readonly #second = new AbortController();
   /** Resolves at the first request. */
   readonly requested: Promise<void>;
 
-  /** From now on the signals that end a process are requests. */
+  /** From now on SIGINT, SIGTERM and the like are requests. */
   constructor() {
     this.requested = new Promise((resolve) => {
       this.signal.addEventListener("abort", () => resolve());

@@ -1,4 +1,4 @@
-/** What a person sees and types while `kvs cluster` runs. */
+/** Commands and rows while `kvs cluster` runs. */
 import { delay } from "@std/async/delay";
 import { TextLineStream } from "@std/streams/text-line-stream";
 import { type Cluster, type PodReport } from "../core/cluster/cluster.ts";
@@ -11,7 +11,7 @@ import { parseCount } from "./args.ts";
 import { type Screen } from "./screen.ts";
 import { type OpenedUi } from "./ui.ts";
 
-/** Time from row to row, and how long one probe may take: as `kvs client` by default. */
+/** Time from row to row, and the time-out of a probe (milliseconds), as the defaults of `kvs client`. */
 const ROW_INTERVAL_MS = 2000;
 const PROBE_TIMEOUT_MS = 1000;
 
@@ -24,14 +24,9 @@ export interface Session {
   quit(): void;
 }
 
-/** The first servers as a list for `kvs client` and `kvs rebalance`. */
-export function serverList(cluster: Cluster, count: number): string {
-  return cluster.servers(count).map(({ name }) => name).join(",");
-}
-
 /**
- * Carries out the commands on standard input; resolves at its end, which means no more commands and
- * nothing else, so that a cluster can run without a terminal. Never rejects.
+ * Carries out the commands on standard input; resolves at its end, which does not end the cluster, so that a cluster
+ * can run without a terminal. Never rejects.
  */
 export async function runCommands(session: Session): Promise<void> {
   const { screen } = session;
@@ -40,7 +35,7 @@ export async function runCommands(session: Session): Promise<void> {
       .pipeThrough(new TextDecoderStream())
       .pipeThrough(new TextLineStream());
     for await (const line of lines) {
-      // Not awaited: one can list, or change one's mind, while servers come and go.
+      // Not awaited: a user can list, or ask for another number, while servers come and go.
       runCommand(line, session).catch((error) => screen.print(messageOf(error)));
     }
   } catch (error) {
@@ -74,9 +69,9 @@ async function scale(argument: string, { cluster, placement, screen }: Session):
   const before = cluster.replicas;
   const after = parseReplicas(argument);
   if (!await cluster.scaleTo(after)) return;
-  screen.print(`servers: ${after === 0 ? "none" : serverList(cluster, after)}`);
+  screen.print(`servers: ${after === 0 ? "none" : cluster.serverList(after)}`);
   if (before === after || before === 0 || after === 0) return;
-  const move = `kvs rebalance ${serverList(cluster, before)} ${serverList(cluster, after)}` +
+  const move = `kvs rebalance ${cluster.serverList(before)} ${cluster.serverList(after)}` +
     (placement === "modulo" ? "" : ` --placement ${placement}`);
   screen.print(
     after > before
@@ -113,7 +108,7 @@ function formatTable(pods: readonly PodReport[]): string[] {
   );
 }
 
-/** Prints the client's rows until `signal`; another number of servers is another client. */
+/** Prints the client's rows until an abort; for another number of servers it begins a new client. */
 export async function watchRows(
   cluster: Cluster,
   placement: PlacementName,
@@ -141,7 +136,7 @@ export async function watchRows(
   }
 }
 
-/** The live page of a cluster; with `rows` its client's rows are printed too. */
+/** The live page of a cluster. With `rows` the rows of its client are printed too. */
 export function createClusterPage(
   { cluster, placement, replicas, ui, rows, screen, signal }: {
     readonly cluster: Cluster;

@@ -26,42 +26,46 @@ const OUTPUT = choiceOption<OutputForm, undefined>(
   "output",
   ["lines", "progress", "json"],
   undefined,
-  "What to print: a line for each key, a progress bar and a summary, or one JSON object an event",
+  "What to print: a line for each key, a progress bar with a summary, or a JSON object for each event",
   "progress on a terminal, else lines",
 );
 const DRY_RUN = switchOption(
   "dry-run",
-  "Print how much would move between which servers, and stop",
+  "Print how much would move between which servers, and change nothing",
 );
 const PRUNE = switchOption(
   "prune",
-  "At the end delete, once verified, the copies on servers that will not own them",
+  "At the end delete the copies on servers that will not own them, if the new owners hold the same values",
 );
 const PATIENCE = secondsOption(
   "patience",
   60,
-  "How long to try again when a server goes away in the middle; at the start it is not tried again",
+  "How long to try again when a server goes away during the run; at the start nothing is tried again",
 );
 const RATE = countOption<number | undefined>(
   "rate",
   undefined,
   [1, 1_000_000_000],
-  "The most keys to copy to their targets in a second; what only reads, compares or deletes is not held back",
+  "The most keys to copy in a second; reading, comparing and deleting are not held back",
 );
 const FORCE = switchOption(
   "force",
-  "Go on also where most keys are not on the server that owns them by this placement",
+  "Go on even if most keys are not on the server that owns them by this placement",
 );
 const OVERWRITE = switchOption(
   "overwrite",
-  "Replace also what clients wrote on the servers as they will be, since the same move first began",
+  "Replace even what clients wrote on the new owners since the same move first began",
 );
-const TIMEOUT = secondsOption("timeout", 10, "How long one request may take");
+const TIMEOUT = secondsOption(
+  "timeout",
+  10,
+  "How long a server may be silent within one request",
+);
 
-/** The most batches of keys under way at once: enough to keep a few servers and their disks busy. */
+/** The most batches of keys under way at once, enough to keep a few servers and their disks busy. */
 const CONCURRENCY = 4;
 
-/** The exit code where clients went on writing while keys were moved, or write by the new list already. */
+/** The exit code if clients went on writing while keys were moved, or write by the new list already. */
 const RESTLESS = 3;
 
 export const rebalance: Command = {
@@ -74,10 +78,10 @@ export const rebalance: Command = {
     "kvs rebalance 'server-{0..2}.server' 'server-{0..3}.server' --prune",
   ],
   notes: [
-    "Exit codes: 0 done; 1 stopped by an error, with a line that says what is done, or a wrong command line;",
-    `2 the output cannot be written; ${RESTLESS} done, but clients wrote meanwhile, by the old list or by the new one:`,
-    "stop those that go by the old list, and run it again; keys told by name were left as the others wrote them;",
-    `${EXIT_CODES.SIGHUP}, ${EXIT_CODES.SIGINT} and ${EXIT_CODES.SIGTERM} stopped between batches by SIGHUP, Ctrl-C or SIGTERM, to be completed by running it again.`,
+    "Exit codes: 0 done; 1 the command line is wrong, or an error stopped the run and a line tells what is done;",
+    `2 the output cannot be written; ${RESTLESS} done, but clients wrote meanwhile, by the old list or by the new list:`,
+    "stop the clients of the old list and run it again; keys told by name stay as clients of the new list wrote them;",
+    `${EXIT_CODES.SIGHUP}, ${EXIT_CODES.SIGINT} and ${EXIT_CODES.SIGTERM} SIGHUP, Ctrl-C or SIGTERM stopped the run between batches, and running it again completes it.`,
   ],
   options: [
     ...[OUTPUT, DRY_RUN, PRUNE, RATE, PLACEMENT, FORCE, OVERWRITE, TIMEOUT, PATIENCE, DNS],
@@ -140,7 +144,7 @@ export const rebalance: Command = {
   },
 };
 
-/** @throws {OutputError} If stdout cannot be written; the message says what became of the run. */
+/** Prints the summary. @throws {OutputError} If stdout cannot be written; the message tells what became of the run. */
 function tellEnd(report: Report, summary: Summary, dryRun: boolean): void {
   try {
     report.summary(summary);
@@ -163,7 +167,7 @@ interface Lists {
 /** @throws {UsageError} If a list is empty, names a server in two ways, or both are the same. */
 async function readLists(asIsText: string, toBeText: string, args: Args): Promise<Lists> {
   for (const [text, what] of [[asIsText, "AS_IS"], [toBeText, "TO_BE"]] as const) {
-    // A server that has no Pod right now is left out of the record, and the list would be another.
+    // The record leaves out a server that has no Pod right now, and the list would be another one.
     if (hasUncounted(text)) {
       throw new UsageError(
         `Unsafe server in ${what}: say how many servers srv:NAME stands for, as in srv:NAME/3`,
@@ -186,7 +190,7 @@ async function readLists(asIsText: string, toBeText: string, args: Args): Promis
     return index;
   };
   const lists = { servers, asIs: asIs.map(indexOf), toBe: toBe.map(indexOf) };
-  // The same servers in another order are another placement, and that is something to do.
+  // The same servers in another order are another list, by which keys move.
   if (lists.asIs.join() === lists.toBe.join()) {
     throw new UsageError("Nothing to do: AS_IS and TO_BE are the same list");
   }
@@ -197,7 +201,7 @@ async function readLists(asIsText: string, toBeText: string, args: Args): Promis
 function onFirstSignal(stop: (signal: StopSignal) => void): () => void {
   let listening = true;
   const removeListeners = onStopSignal((signal) => {
-    // Without a listener the runtime lets the signal do what it does by default.
+    // Without a listener, the next signal ends the process.
     unlisten();
     stop(signal);
   });

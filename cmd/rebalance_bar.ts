@@ -1,8 +1,8 @@
-/** How far `kvs rebalance` is: a bar on a terminal, a line now and then in a log. */
+/** The progress of `kvs rebalance`: a bar on a terminal, lines in a log. */
 import { type BarState, SingleBar } from "cli-progress";
 import { type RunPhase } from "../core/rebalance/events.ts";
 
-/** How often a line tells of the progress where no bar can be drawn, in milliseconds. */
+/** Time from one line of progress to the next in a log (milliseconds). */
 const LOG_INTERVAL_MS = 10_000;
 
 const BAR_WIDTH = 24;
@@ -18,7 +18,7 @@ const PHASE_WORDS: Record<RunPhase, string> = {
 
 /** Tells the progress of one phase after another. */
 interface Progress {
-  /** To be told as often as one likes; without `total` it is not known. */
+  /** May be called for each key; `total` is `undefined` if it is not known. */
   update(phase: RunPhase, done: number, total: number | undefined): void;
   /** Makes room for other output. */
   clear(): void;
@@ -31,7 +31,7 @@ interface Payload {
 
 const encoder = new TextEncoder();
 
-/** A bar on the terminal that stdout is. */
+/** A bar on stdout, which is a terminal. */
 export class Bar implements Progress {
   readonly #bar = new SingleBar<Payload>({
     format: (_options, state, payload) => this.#format(state, payload),
@@ -81,12 +81,12 @@ export class Bar implements Progress {
       const bytes = encoder.encode(text);
       for (let at = 0; at < bytes.length;) at += Deno.stdout.writeSync(bytes.subarray(at));
     } catch {
-      // A terminal that has gone does not stop what is shown on it.
+      // A terminal that has gone does not stop the run.
     }
   }
 }
 
-/** A line every ten seconds. */
+/** Lines for a log, at most one in {@link LOG_INTERVAL_MS}. */
 export class LogLines implements Progress {
   readonly #print: (line: string) => void;
   readonly #now: () => number;
@@ -112,7 +112,7 @@ export class LogLines implements Progress {
       const seconds = (now - this.#phaseStart) / 1000;
       this.#print(progressLine(phase, { done, total, seconds }));
     } catch {
-      // The reader has gone.
+      // A reader that has gone does not stop the run.
     }
   }
 
@@ -127,7 +127,7 @@ function consoleColumns(): number {
   }
 }
 
-/** One phase in a line: a bar where the total is known, keys, rate, and time left. */
+/** A phase in a line: a bar if the total is known, keys, rate, and time left. */
 function progressLine(
   phase: RunPhase,
   { done, total, seconds }: { done: number; total: number | undefined; seconds: number },

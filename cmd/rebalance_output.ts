@@ -6,16 +6,16 @@ import { displayValue, Printer, pythonRepr, type Sink } from "./rebalance_text.t
 import { type Asked, keysPerSecond, Notes, planLine, summaryLines } from "./rebalance_words.ts";
 import { tell, writeLine } from "./screen.ts";
 
-/** What `--output` takes. */
+/** The values of `--output`. */
 export type OutputForm = "lines" | "progress" | "json";
 
-/** What a report has to know of a run. */
+/** What a report depends on. */
 export interface ReportOptions extends Asked {
-  /** The servers that TLS is spoken to, by name. */
+  /** The names of the servers that are asked over TLS. */
   readonly secure: ReadonlySet<string>;
 }
 
-/** Where a report goes, and the clock that it goes by. */
+/** Where a report is printed, and its clock. */
 export interface Outlet {
   readonly stdout: Sink & { isTerminal(): boolean };
   /** Prints a line on stderr. */
@@ -36,13 +36,13 @@ export interface Report {
   event(event: RebalanceEvent): void;
   /** Tells the user something, on stderr. */
   note(line: string): void;
-  /** Prints the end, and what was held back. @throws {OutputError} If stdout cannot be written. */
+  /** Prints the summary and all text held back. @throws {OutputError} If stdout cannot be written. */
   summary(summary: Summary): void;
-  /** Prints what is held back, if it can; to be called however the run ended. */
+  /** Prints the text held back if it can; to be called however the run ended. */
   close(): void;
 }
 
-/** Makes a report of the form that the user wants. */
+/** Makes a report of this form. */
 export function createReport(
   form: OutputForm,
   options: ReportOptions,
@@ -58,7 +58,7 @@ export function createReport(
   }
 }
 
-/** The book's lines on stdout, everything else on stderr: there also how far it is, now and then. */
+/** The book's lines on stdout; notes, summary and progress on stderr. */
 class LinesReport implements Report {
   readonly note: (line: string) => void;
   readonly #options: ReportOptions;
@@ -115,7 +115,7 @@ class LinesReport implements Report {
   summary(summary: Summary): void {
     this.#notes.end(summary, this.#options);
     const lines = summaryLines(summary, this.#options);
-    // What a dry run is for is its plan, so all of it goes to stdout.
+    // A dry run is made for its plan, so all of that goes to stdout.
     if (this.#options.dryRun) this.#out.print(lines.map((line) => `${line}\n`).join(""));
     else for (const line of lines) this.note(line);
     this.#out.flush();
@@ -126,7 +126,7 @@ class LinesReport implements Report {
   }
 }
 
-/** A bar on a terminal, a line now and then elsewhere, and the summary. */
+/** A bar on a terminal or lines in a log, and the summary. */
 class ProgressReport implements Report {
   readonly #options: ReportOptions;
   readonly #outlet: Outlet;
@@ -172,10 +172,10 @@ class ProgressReport implements Report {
   }
 }
 
-/** How often JSON tells of the progress within a phase, in milliseconds. */
+/** Time from one JSON object that tells the progress to the next (milliseconds). */
 const JSON_INTERVAL_MS = 1000;
 
-/** One JSON object a line on stdout for each event; values are not in it, only their size. */
+/** A JSON object in a line on stdout for each event, with the sizes of values instead of the values. */
 class JsonReport implements Report {
   readonly note: (line: string) => void;
   readonly #out: Printer;

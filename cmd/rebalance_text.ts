@@ -1,11 +1,11 @@
-/** How `kvs rebalance` writes keys and values, so that each one stays on its line. */
+/** The text of keys and values in the output of `kvs rebalance`, and its buffer. Each key stays on its line. */
 import { messageOf, OutputError } from "../core/errors.ts";
 import { displayKey, escapeByte } from "../core/key.ts";
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** The text that a value is, as {@link displayKey}; where it is not UTF-8, only ASCII stays as it is. */
+/** A value as {@link displayKey} writes text. Of a value that is not UTF-8 only printable ASCII stays as it is. */
 export function displayValue(bytes: Uint8Array): string {
   try {
     return displayKey(decoder.decode(bytes));
@@ -18,7 +18,7 @@ export function displayValue(bytes: Uint8Array): string {
   }
 }
 
-/** What Python's `repr` escapes besides quotes: all that is no letter, digit, mark, sign or space. */
+/** The characters that Python's `repr` escapes besides quotes: all but letters, digits, marks, signs and space. */
 const PYTHON_ESCAPED = /[\\\p{C}\p{Zl}\p{Zp}]|(?! )\p{Zs}/gu;
 
 const PYTHON_SHORT: Readonly<Record<string, string>> = {
@@ -28,7 +28,7 @@ const PYTHON_SHORT: Readonly<Record<string, string>> = {
   "\t": "\\t",
 };
 
-/** `text` as Python's `repr` writes a string: in single quotes, unless only these are in it. */
+/** `text` as Python's `repr` writes a string: in single quotes, or in double quotes if only single ones are in it. */
 export function pythonRepr(text: string): string {
   const quote = text.includes("'") && !text.includes('"') ? '"' : "'";
   const escaped = text.replace(
@@ -44,18 +44,18 @@ function pythonEscape(codePoint: number): string {
   return codePoint <= 0xffff ? "\\u" + hex.padStart(4, "0") : "\\U" + hex.padStart(8, "0");
 }
 
-/** How much text is held back before it is written, in characters. */
+/** So much text is held back before it is written (characters). */
 const BUFFER_CHARACTERS = 16 * 1024;
 
-/** How long text is held back at most while more is printed, in milliseconds. */
+/** So long text is held back while more is printed (milliseconds). */
 const BUFFER_MS = 100;
 
-/** Where a {@link Printer} writes to: stdout, in tests anything. */
+/** What a {@link Printer} writes to: stdout, or another object in tests. */
 export interface Sink {
   writeSync(bytes: Uint8Array): number;
 }
 
-/** Writes text in larger pieces. What cannot be written is told once; then all is dropped. */
+/** Writes text in larger pieces. The first failure is thrown; later text is dropped. */
 export class Printer {
   readonly #sink: Sink;
   #held: string[] = [];
@@ -67,7 +67,7 @@ export class Printer {
     this.#sink = sink;
   }
 
-  /** @throws {OutputError} If text that was held back until now cannot be written. */
+  /** Prints `text`, soon. @throws {OutputError} If text that was held back cannot be written. */
   print(text: string): void {
     if (this.#broken) return;
     this.#held.push(text);
@@ -77,7 +77,7 @@ export class Printer {
     }
   }
 
-  /** @throws {OutputError} If it cannot be written. */
+  /** Writes the text held back. @throws {OutputError} If it cannot be written. */
   flush(): void {
     const bytes = encoder.encode(this.#held.join(""));
     this.#held = [];
@@ -94,7 +94,7 @@ export class Printer {
     }
   }
 
-  /** Writes what is held back, if that can be done: for an end of which more important things are told. */
+  /** Writes the text held back if it can, and tells no failure: the end of the run matters more. */
   close(): void {
     try {
       this.flush();

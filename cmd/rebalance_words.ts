@@ -2,16 +2,16 @@
 import { displayKey } from "../core/key.ts";
 import { type RebalanceEvent, type Summary } from "../core/rebalance/events.ts";
 
-/** What a run was asked to do, as far as its words depend on it. */
+/** The options of a run that its words depend on. */
 export interface Asked {
   readonly dryRun: boolean;
   readonly prune: boolean;
 }
 
-/** How many copies of a kind are told one by one. */
+/** How many copies of a kind are told by name. */
 const MAX_NOTES = 10;
 
-/** What a user has to know besides the moves: a line each, up to a bound, and then how many more. */
+/** What a user has to know besides the moves. Copies that are left behind are told by name up to a bound. */
 export class Notes {
   readonly #print: (line: string) => void;
   readonly #counts = { stale: 0, unclear: 0, orphan: 0 };
@@ -26,14 +26,14 @@ export class Notes {
         this.#print(`${event.server} speaks only the book routes: text values only, no pruning`);
         break;
       case "unchecked":
-        this.#print(`${event.server} does not tell what room it has: not checked`);
+        this.#print(`${event.server} does not tell the room on its disk: it was not checked`);
         break;
       case "newer":
         this.#print(
           `Newer: ${
             displayKey(event.key)
           } was written or deleted by a client on ${event.target} since ` +
-            `the move began, or may have been; the copy of ${event.owner} was not saved over it`,
+            `the move began, or may have been; it stays, and the copy of ${event.owner} was not saved`,
         );
         break;
       case "changing":
@@ -44,7 +44,7 @@ export class Notes {
         break;
       case "deleted":
         this.#print(
-          `Deleted: ${displayKey(event.key)} went from ${event.owner} during the run; ` +
+          `Deleted: ${displayKey(event.key)} was deleted on ${event.owner} during the run; ` +
             `${event.target} still has a copy`,
         );
         break;
@@ -78,7 +78,7 @@ export class Notes {
   }
 }
 
-/** What a dry run would move from one server to another, in a line. */
+/** The line that tells what a dry run would move from one server to another. */
 export function planLine(plan: { from: string; to: string; keys: number; bytes: number }): string {
   const { from, to, keys, bytes } = plan;
   return `${from} -> ${to}: ${counted(keys, "key")}, ${counted(bytes, "byte")}\n`;
@@ -110,13 +110,13 @@ export function summaryLines(summary: Summary, options: Asked): readonly string[
   if (newer > 0) {
     lines.push(
       `${newer} keys were left as clients wrote them on their new servers: clients go by the new list; ` +
-        "if these are to have their old values all the same, --overwrite",
+        "--overwrite replaces what they wrote",
     );
   }
   if (changing + deleted + gone > 0) {
     lines.push(
-      `${changing} keys went on changing, ${deleted} were deleted behind their copy, ${gone} went ` +
-        "before they were moved: stop the clients that write, and run it again",
+      `${changing} keys went on changing, ${deleted} were deleted after they were copied, ${gone} went ` +
+        "before they were copied: stop the clients that write, and run it again",
     );
   }
   if (summary.busy) {
@@ -135,7 +135,7 @@ export function summaryLines(summary: Summary, options: Asked): readonly string[
   return lines;
 }
 
-/** All keys that were looked at, by the time that it took. */
+/** Keys seen in a second of the whole run. */
 export function keysPerSecond({ keys, seconds }: Summary): number {
   return seconds > 0 ? Math.round(keys / seconds) : 0;
 }

@@ -1,11 +1,11 @@
-/** `--ui`, which `kvs client` and `kvs cluster` share: where the live page is served. */
+/** `--ui`, the address of the live page, which `kvs client` and `kvs cluster` share. */
 import { VERSION } from "../core/version.ts";
 import { messageOf, StartError, UsageError } from "../core/errors.ts";
 import { type LivePageOptions } from "../core/page/page.ts";
 import { PageAssets } from "../core/page/assets.ts";
 import { type Args, type Option, parseCount } from "./args.ts";
 
-/** Where the page is served. */
+/** The address of the page. */
 interface UiAddress {
   readonly hostname: string;
   readonly port: number;
@@ -19,7 +19,8 @@ const LOCAL = /^(localhost|127\..*|::1)$/;
 export const UI: Option<UiAddress | undefined> = {
   name: "ui",
   placeholder: "[HOST:]PORT",
-  help: `Serve the live page there: HOST is ${LOOPBACK} unless named, PORT 0 picks a free one`,
+  help:
+    `Serve the live page on this address: HOST is ${LOOPBACK} unless given, PORT 0 picks a free port`,
   shownDefault: "none",
   fallback: undefined,
   parse(text) {
@@ -30,18 +31,18 @@ export const UI: Option<UiAddress | undefined> = {
   },
 };
 
-/** A page that listens and has what it serves, before anything is served. */
+/** The listener and the files of a page that is not served yet. */
 export interface OpenedUi {
   readonly listener: Deno.TcpListener;
   readonly page: Pick<LivePageOptions, "version" | "assets" | "hostname">;
-  /** What to tell the user. */
+  /** Lines that tell the user the address and, if others can reach it, a warning. */
   readonly lines: readonly string[];
 }
 
 /**
- * Listens for the page, where the user wants one; to be called while the role may still read files.
+ * Listens for the page, if the user wants one. To be called while the role may still read files.
  *
- * @param power What whoever reaches the page can do, for a warning.
+ * @param power What a viewer of the page can do, for a warning.
  * @throws {StartError} If the address cannot be listened on.
  */
 export async function openUi(args: Args, power: string): Promise<OpenedUi | undefined> {

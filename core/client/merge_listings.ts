@@ -1,8 +1,8 @@
-/** The streams under rebalance: sorted listings merged into one, and work done in order, in parallel. */
-import { RebalanceError } from "../errors.ts";
+/** Sorted listings of several servers, merged into one. */
+import { KvsError } from "../errors.ts";
 import { compareKeys } from "../key.ts";
 
-/** Pages of keys. */
+/** The keys of one server in order, page by page. */
 export type Listing = AsyncIterable<readonly string[]>;
 
 /** The most keys that a merged listing yields at once. */
@@ -10,10 +10,10 @@ const MOST_AT_ONCE = 1000;
 
 /**
  * Merges listings, each in the order of `compareKeys`, into one: each key once, with the indices of
- * the listings that hold it. Yields what the pages at hand come to, so that a key costs no promise;
- * holds one page of each listing in memory.
+ * the listings that hold it. Yields many keys at once, so that a key costs no promise. Holds one page of
+ * each listing in memory.
  *
- * @throws {RebalanceError} If a listing is out of order: what it merges to would be wrong.
+ * @throws {KvsError} If a listing is out of order, since the merged one would be wrong.
  */
 export async function* mergeListings(
   listings: readonly Listing[],
@@ -51,7 +51,7 @@ export async function* mergeListings(
 
 /** A place in a listing. */
 class Cursor {
-  /** The key it stands at, `undefined` behind the last one. */
+  /** The key at this place, `undefined` behind the last one. */
   head: string | undefined;
   readonly #pages: AsyncIterator<readonly string[]>;
   #page: readonly string[] = [];
@@ -66,7 +66,7 @@ class Cursor {
     const next = this.#page[this.#at];
     if (next === undefined) return false;
     if (this.head !== undefined && compareKeys(this.head, next) >= 0) {
-      throw new RebalanceError(`Listing out of order: "${next}" comes after "${this.head}"`);
+      throw new KvsError(`Listing out of order: "${next}" comes after "${this.head}"`);
     }
     this.head = next;
     this.#at++;

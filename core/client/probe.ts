@@ -1,6 +1,6 @@
 /**
- * The client's probe: each letter of the alphabet is a key, loaded from the server that owns it over
- * the book routes, and its value has to be the letter itself.
+ * The probe of `kvs client`: each letter of the alphabet is a key, and its value has to be the letter
+ * itself. Each letter is loaded from its owner over the book routes.
  */
 import { delay } from "@std/async/delay";
 import { OPEN_ACCESS } from "../access.ts";
@@ -8,7 +8,7 @@ import { RemoteError } from "../errors.ts";
 import { type Placement } from "../placement.ts";
 import { equalBytes, type RemoteOptions } from "./remote.ts";
 import { type ServerAddress } from "./server_list.ts";
-import { Shards } from "./shards.ts";
+import { ServerSet } from "./server_set.ts";
 
 /** The keys that are probed, in the order of a row. */
 export const LETTERS: readonly string[] = [..."abcdefghijklmnopqrstuvwxyz"];
@@ -22,11 +22,11 @@ export interface Row {
    * reached, `0` to `9` the first digit of the HTTP status.
    */
   readonly statuses: string;
-  /** How many are `h`. */
+  /** The number of `h` in `statuses`. */
   readonly hits: number;
 }
 
-/** How the alphabet is probed; `timeoutMs` is how long one letter may take. */
+/** How the alphabet is probed; `timeoutMs` is how long one request may take. */
 export interface ProbeOptions extends Omit<RemoteOptions, "client"> {
   readonly servers: readonly ServerAddress[];
   readonly placement: Placement;
@@ -35,9 +35,9 @@ export interface ProbeOptions extends Omit<RemoteOptions, "client"> {
 }
 
 /**
- * Time between the first probes of a round and those that follow on the same server (milliseconds).
- * A burst overflows a small accept queue (5 in Python's http.server), and the kernel then tries the
- * connection again only after a second, which would look like a dead server.
+ * Time between the probes of a round on the same server (milliseconds). A burst overflows a small accept
+ * queue, such as that of Python's http.server. The kernel then tries the connection again only after a
+ * second, and the server would look dead.
  */
 const STAGGER_MS = 2;
 
@@ -46,20 +46,20 @@ const encoder = new TextEncoder();
 /** Probes the alphabet, round by round. */
 export class Prober {
   readonly #options: ProbeOptions;
-  readonly #shards: Shards;
+  readonly #servers: ServerSet;
   readonly #client: Deno.HttpClient;
 
   constructor(options: ProbeOptions) {
     this.#options = options;
-    // No connection is kept: each round finds the servers anew, as it is they that are watched.
+    // No connection is kept, so that each round looks the servers up and connects to them anew.
     this.#client = (options.access ?? OPEN_ACCESS).createClient({ poolMaxIdlePerHost: 0 });
-    // Without retries: what fails is what is to be seen.
-    this.#shards = new Shards({ ...options, client: this.#client });
+    // Without repetitions, since a row shows failures.
+    this.#servers = new ServerSet({ ...options, client: this.#client });
   }
 
   /** The index of the server that owns `letter`. */
   ownerOf(letter: string): number {
-    return this.#shards.ownerOf(letter);
+    return this.#servers.ownerOf(letter);
   }
 
   /** Probes all letters at the same time, so that a dead server costs one timeout. Never throws. */
@@ -76,19 +76,24 @@ export class Prober {
     return { time, statuses, hits: statuses.replaceAll(/[^h]/g, "").length };
   }
 
-  /** Lets go of the connections. */
+  /** Closes the connections. */
   close(): void {
     this.#client.close();
+  }
+
+  /** Ends a request that takes too long even if the server is never silent: its row waits for it. */
+  #limit(): { readonly signal: AbortSignal } {
+    return { signal: AbortSignal.timeout(this.#options.timeoutMs) };
   }
 
   async #probe(letter: string, owner: number, delayMs: number): Promise<string> {
     if (delayMs > 0) await delay(delayMs);
     const word = encoder.encode(letter);
     try {
-      const found = await this.#shards.ask(owner, (remote) => remote.load(letter));
+      const found = await this.#servers.ask(owner, (remote) => remote.load(letter, this.#limit()));
       if (found !== undefined) return equalBytes(found, word) ? "h" : "x";
       if (this.#options.readonly) return "m";
-      await this.#shards.ask(owner, (remote) => remote.save(letter, word));
+      await this.#servers.ask(owner, (remote) => remote.save(letter, word, this.#limit()));
       return "w";
     } catch (error) {
       if (error instanceof RemoteError) return statusLetter(error.status);

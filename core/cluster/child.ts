@@ -1,4 +1,4 @@
-/** How a role starts another role: this same program again, as a child process. */
+/** This program as a child process: how one role starts another. */
 import { TextLineStream } from "@std/streams/text-line-stream";
 import { type Access } from "../access.ts";
 
@@ -10,10 +10,10 @@ export interface ChildOptions {
   readonly env?: Readonly<Record<string, string>>;
 }
 
-/** How a child ended: its exit code, and the signal if one ended it. */
+/** How a child ended: its exit code, or the signal that ended it. */
 export type ChildStatus = Pick<Deno.CommandStatus, "code" | "signal" | "success">;
 
-/** The processes that were started here and have not been seen to end. */
+/** The process ids of the children whose end has not been seen. */
 const running = new Set<number>();
 
 /** Whether `pid` is a {@link Child} whose end the runtime has yet to tell. */
@@ -30,9 +30,9 @@ function programCommand(args: readonly string[]): { program: string; args: strin
 }
 
 /**
- * What a child inherits: no `KVS_*` variable, because one that is meant for this role (`KVS_DRAIN`,
- * `KVS_PORT`) would change what the child does. The compiled binary may read only its own variables
- * and needs no others; Deno on the source needs to find its cache.
+ * The variables that a child inherits. `KVS_*` are not among them, because `KVS_DRAIN` or `KVS_PORT` are meant for
+ * this role and would change the child. Deno on the source needs the others to find its cache; the compiled binary
+ * may not read them and needs none.
  */
 function childEnvironment(): Record<string, string> {
   if (Deno.build.standalone) return {};
@@ -47,9 +47,9 @@ export function accessVariables({ token }: Access): Record<string, string> {
 }
 
 /**
- * This program as a child process, in a session of its own: a Ctrl-C in the terminal reaches only
- * the parent, which then ends its children in the order it wants. The child's stdin is a pipe that
- * stays open as long as the parent lives, so that a child can notice that it is alone.
+ * A child process in a session of its own: Ctrl-C in the terminal reaches only the parent, which then ends its
+ * children in its own order. The child's stdin is a pipe that stays open as long as the parent lives, so that the
+ * child can notice the parent's end.
  */
 export class Child {
   readonly pid: number;
@@ -58,9 +58,9 @@ export class Child {
   readonly #process: Deno.ChildProcess;
 
   constructor(args: readonly string[], options: ChildOptions) {
-    const self = programCommand(args);
-    this.#process = new Deno.Command(self.program, {
-      args: self.args,
+    const command = programCommand(args);
+    this.#process = new Deno.Command(command.program, {
+      args: command.args,
       clearEnv: true,
       env: { ...childEnvironment(), ...options.env },
       detached: true,
@@ -78,7 +78,7 @@ export class Child {
     try {
       this.#process.kill(name);
     } catch (error) {
-      // Deno says TypeError when it knows of the end, and NotFound when only the kernel does.
+      // Deno throws a TypeError if it knows of the end, and NotFound if only the kernel does.
       if (error instanceof TypeError || error instanceof Deno.errors.NotFound) return;
       throw error;
     }
@@ -90,20 +90,20 @@ export class Child {
       readLines(this.#process.stdout, (line) => onLine(line, "stdout")),
       readLines(this.#process.stderr, (line) => onLine(line, "stderr")),
     ]);
-    // A pipe whose reader has gone may say so; it is closed all the same.
+    // Closing may fail because the reader has gone; the pipe is closed all the same.
     await this.#process.stdin.close().catch(() => {});
     return status;
   }
 }
 
-/** What a program that ran to its end wrote, and how it ended. */
+/** What a child that ran to its end wrote, by lines, and how it ended. */
 export interface Finished {
   readonly status: ChildStatus;
   readonly stdout: readonly string[];
   readonly stderr: readonly string[];
 }
 
-/** Runs this program with `args` to its end, with variables of its own; an abort kills it. */
+/** Runs this program with `args` to its end; `env` is added to its environment, and an abort kills it. */
 export async function runProgram(
   args: readonly string[],
   signal: AbortSignal,
@@ -132,12 +132,12 @@ async function readLines(
   for await (const line of lines) onLine(line);
 }
 
-/** Set in a child's environment: it is to end when its stdin, a pipe from its parent, ends. */
+/** The variable by which a child is told to end when its stdin ends, which is a pipe from its parent. */
 export const PARENT_PIPE = "KVS_PARENT_PIPE";
 
 /**
- * Resolves when the parent has ended, however it ended: then the kernel closes the pipe. Never
- * resolves in a process that was not started as a {@link Child} with {@link PARENT_PIPE}.
+ * Resolves when the parent has ended, because the kernel then closes the pipe. Never resolves in a process that was
+ * not started as a {@link Child} with {@link PARENT_PIPE}.
  */
 export async function parentEnded(): Promise<void> {
   if (Deno.env.get(PARENT_PIPE) !== "1") return await new Promise(() => {});

@@ -1,6 +1,6 @@
 /**
- * The StatefulSet in small: keeps a number of Pods on one machine, created in order, each with a
- * stable name, address and volume, taken away in reverse order, replaced when they are deleted.
+ * The StatefulSet in small: keeps a number of Pods on one machine. It creates them in order, each with a stable name,
+ * address and volume, takes them away in reverse order, and replaces each Pod that was deleted.
  */
 import { join } from "@std/path";
 import { type Access, OPEN_ACCESS } from "../access.ts";
@@ -14,9 +14,9 @@ import { parseServerList, type ServerAddress } from "../client/server_list.ts";
 export interface ClusterOptions {
   /** The address that the servers listen on. */
   readonly host: string;
-  /** server-N listens on this plus N; 0 finds a free one for each, which it then keeps. */
+  /** server-N listens on this plus N; 0 finds a free port for each server, which the server then keeps. */
   readonly port: number;
-  /** server-N keeps its data in the folder server-N of this. */
+  /** server-N keeps its data in the folder server-N in here. */
   readonly dataDir: string;
   /** From the prestop hook to SIGKILL (milliseconds). */
   readonly graceMs: number;
@@ -25,11 +25,11 @@ export interface ClusterOptions {
   /** The token that the servers ask for, if any. */
   readonly access?: Access;
   readonly onEvent: (event: PodEvent) => void;
-  /** Awaited before a Pod is created: what scheduling and pulling the image are on Kubernetes. */
+  /** Awaited before a Pod is created. Stands for scheduling and pulling the image on Kubernetes. */
   readonly beforeCreate?: (name: string) => Promise<void>;
 }
 
-/** What there is to say of a Pod without asking its server. */
+/** What is known of a Pod without a request to its server. */
 export interface PodStatus {
   readonly name: string;
   readonly server: ServerAddress;
@@ -40,14 +40,14 @@ export interface PodStatus {
 
 /** A line of `list`. */
 export interface PodReport extends PodStatus {
-  /** How many keys the server lists, `undefined` where it does not answer. */
+  /** How many keys the server lists, `undefined` if it does not answer. */
   readonly keys: number | undefined;
 }
 
 /** How long a server may take to list its keys (milliseconds). */
 const LIST_TIMEOUT_MS = 2000;
 
-/** Stable name of a Pod. */
+/** The stable name of a Pod. */
 export function podName(ordinal: number): string {
   return `server-${ordinal}`;
 }
@@ -58,7 +58,7 @@ export class Cluster {
   readonly #pods = new Map<number, Pod>();
   readonly #servers = new Map<number, ServerAddress>();
   #replicas = 0;
-  /** Counts the calls that set `#replicas`: an older one learns that it is no longer wanted. */
+  /** Counts the calls that set `#replicas`, so that an older call learns of a newer one. */
   #generation = 0;
   #creating = false;
   #closed = false;
@@ -75,16 +75,21 @@ export class Cluster {
     return this.#replicas;
   }
 
-  /** The first `count` servers, whether they run or not: names are stable. */
+  /** The first `count` servers, whether they run or not, since their addresses are stable. */
   servers(count: number = this.#replicas): readonly ServerAddress[] {
     return Array.from({ length: count }, (_, ordinal) => this.#server(ordinal));
+  }
+
+  /** The first `count` servers as a list for `kvs client` and `kvs rebalance`. */
+  serverList(count: number): string {
+    return this.servers(count).map(({ name }) => name).join(",");
   }
 
   /**
    * Brings up the first Pods; resolves when all are ready, or when {@link stop} came first.
    *
-   * @throws {StartError} If a port is taken, or a server ends before it ever was ready. Some may
-   * run then: call {@link stop}.
+   * @throws {StartError} If a port is taken, or a server ends before it ever was ready. Other servers may run then,
+   * so {@link stop} has to be called.
    */
   async start(replicas: number): Promise<void> {
     const { host, port } = this.#options;
@@ -103,9 +108,9 @@ export class Cluster {
   }
 
   /**
-   * Sets how many Pods there should be: missing ones are created in order, each when all before it
-   * are ready; those too many are terminated one at a time, the last one first. Resolves to `true`
-   * when that is reached, to `false` if another number was asked for meanwhile.
+   * Sets how many Pods there should be. Missing Pods are created in order, each when all before it are ready; surplus
+   * Pods are terminated one at a time, the last one first. Resolves to `true` when the number is reached, to `false`
+   * if another number was asked for meanwhile.
    */
   async scaleTo(replicas: number): Promise<boolean> {
     const generation = this.#wantReplicas(replicas);
@@ -113,14 +118,14 @@ export class Cluster {
     return this.#generation === generation && !this.#closed;
   }
 
-  /** Resolves when there are as many Pods as wanted, all ready, or the cluster is stopping. */
+  /** Resolves when there are as many Pods as wanted and all are ready, or when the cluster is stopping. */
   async settled(): Promise<void> {
     await this.#until(() => this.#isSettled());
   }
 
   /**
-   * Deletes a Pod, as `kubectl delete pod`: it is terminated and another takes its place. Resolves
-   * when the old one has gone, to `false` if there is no such Pod.
+   * Deletes a Pod, as `kubectl delete pod`: it is terminated, and a new Pod takes its place. Resolves when the old
+   * Pod has gone, to `false` if there is no such Pod.
    */
   async delete(name: string): Promise<boolean> {
     const pod = [...this.#pods.values()].find(({ spec }) => spec.name === name);
@@ -156,12 +161,12 @@ export class Cluster {
     );
   }
 
-  /** What its servers ask for. */
+  /** Holds the token that the servers ask for, if any. */
   get access(): Access {
     return this.#options.access ?? OPEN_ACCESS;
   }
 
-  /** Terminates all Pods, the last one first, each when the one after it has gone; for good. */
+  /** Terminates all Pods for good, one after the other, the last one first. */
   async stop(): Promise<void> {
     this.#close();
     for (const pod of this.#ordered().reverse()) await pod.terminate();
@@ -180,7 +185,7 @@ export class Cluster {
 
   /** @throws {StartError} If no free port is left. */
   #wantReplicas(replicas: number): number {
-    // Names come before Pods: whatever can be wrong with an address is told to the caller.
+    // Addresses come before Pods, so that the caller is told what is wrong with one.
     this.servers(replicas);
     this.#replicas = replicas;
     this.#generation++;
@@ -209,12 +214,12 @@ export class Cluster {
       [...this.#pods.values()].every(({ state }) => state === "Ready");
   }
 
-  /** Resolves when `condition` holds, which is looked at after every change, or on the stop. */
+  /** Resolves when `condition` holds, which is evaluated after every change, or when the cluster stops. */
   async #until(condition: () => boolean): Promise<void> {
     while (!condition() && !this.#closed) await this.#changed.promise;
   }
 
-  /** Something changed: whoever waits looks again, and the next step is taken, once for many. */
+  /** Wakes the waiting calls after a change and takes the next step, once for many changes. */
   #wake(): void {
     this.#changed.resolve();
     this.#changed = Promise.withResolvers();
@@ -226,7 +231,7 @@ export class Cluster {
     });
   }
 
-  /** Takes the one step towards the wanted number of Pods that is due, if any. */
+  /** Takes the next step towards the wanted number of Pods, if one is due. */
   #reconcile(): void {
     if (this.#closed) return;
     const last = Math.max(-1, ...this.#pods.keys());
@@ -240,7 +245,6 @@ export class Cluster {
         if (!this.#creating) void this.#create(ordinal);
         return;
       }
-      // A Pod is created when all before it are ready, no earlier.
       if (pod.state !== "Ready") return;
     }
   }
@@ -249,7 +253,7 @@ export class Cluster {
     this.#creating = true;
     await this.#options.beforeCreate?.(podName(ordinal));
     this.#creating = false;
-    // Much may have happened meanwhile.
+    // The cluster may have been stopped or scaled meanwhile.
     if (!this.#closed && ordinal < this.#replicas) this.#add(ordinal);
     this.#wake();
   }

@@ -1,7 +1,7 @@
-/** The live page of a cluster on one machine: client, changes and page wired together. */
+/** The live page of a cluster on one machine: wires cluster, client, buttons and page together. */
 import { type Cluster, podName } from "./cluster.ts";
-import { type ClientList, ClusterClient } from "./client.ts";
-import { ClusterControl } from "./control.ts";
+import { type ClientList, PageClient } from "./page_client.ts";
+import { ClusterActions } from "./page_actions.ts";
 import { lettersByServer, LivePage, type LivePageOptions } from "../page/page.ts";
 import { type PageView } from "../page/model.ts";
 import { type PlacementName, PLACEMENTS } from "../placement.ts";
@@ -13,7 +13,7 @@ import { type ServerAddress } from "../client/server_list.ts";
 export interface ClusterPageOptions {
   readonly cluster: Cluster;
   readonly placement: PlacementName;
-  /** How many servers there are to be at the start, which is also how keys are placed. */
+  /** How many servers there are to be at the start; keys are placed for as many. */
   readonly replicas: number;
   /** The most servers there can be. */
   readonly most: number;
@@ -21,34 +21,34 @@ export interface ClusterPageOptions {
   /** How servers are asked. */
   readonly remote: RemoteOptions;
   readonly page: Pick<LivePageOptions, "version" | "assets" | "hostname" | "onError">;
-  /** Told of each row that the page shows, with its owners. */
+  /** Told of each row that the page shows, with the owners of its letters. */
   readonly onRow: (row: Row, ownerOf: (letter: string) => number) => void;
-  /** An abort ends what is under way. */
+  /** An abort ends the client and a move that is under way. */
   readonly signal: AbortSignal;
 }
 
 /** A page with buttons, and the client whose rows it shows. */
 export class ClusterPage {
   readonly #options: ClusterPageOptions;
-  readonly #client: ClusterClient;
-  readonly #control: ClusterControl;
+  readonly #client: PageClient;
+  readonly #actions: ClusterActions;
   readonly #page: LivePage;
   /** The list of the row that was shown last. */
   #shown: ClientList;
 
-  /** Serves on `listener`, which from now on is the page's to close. */
+  /** Serves on `listener`, which {@link close} closes. */
   constructor(listener: Deno.TcpListener, options: ClusterPageOptions) {
     const { cluster, placement, replicas, most, intervalMs, remote, signal } = options;
     this.#options = options;
     this.#shown = { count: replicas, readonly: false };
-    this.#client = new ClusterClient(this.#shown, {
+    this.#client = new PageClient(this.#shown, {
       placement: PLACEMENTS[placement],
       intervalMs,
       probe: remote,
       servers: (count) => cluster.servers(count),
       onRow: (row, list) => this.#onRow(row, list),
     });
-    this.#control = new ClusterControl(this.#client, {
+    this.#actions = new ClusterActions(this.#client, {
       cluster,
       placement,
       placed: replicas,
@@ -62,16 +62,16 @@ export class ClusterPage {
       remote,
       view: this.#view(),
       servers: this.#servers(),
-      actions: this.#control,
+      actions: this.#actions,
     });
   }
 
-  /** Probes and shows until the signal. */
+  /** Probes and shows the rows until the signal. */
   async run(): Promise<void> {
     await this.#client.run(this.#options.signal);
   }
 
-  /** Tells the viewers of something that the rows do not show. */
+  /** Tells the viewers what went wrong. */
   note(text: string): void {
     this.#page.note(text, "bad");
   }
@@ -94,7 +94,7 @@ export class ClusterPage {
     this.#page.show(this.#view(), this.#servers());
   }
 
-  /** Those on the client's list, and those that run besides. */
+  /** The servers on the client's list, and those that run besides. */
   #servers(): readonly ServerAddress[] {
     const { cluster } = this.#options;
     const running = cluster.pods().length;
@@ -116,7 +116,7 @@ export class ClusterPage {
         return { name, address, letters: letters[ordinal] ?? "", pod: pods.get(name) ?? "No Pod" };
       }),
       owners: LETTERS.map(this.#ownerOf),
-      controls: this.#control.controls,
+      controls: this.#actions.controls,
     };
   }
 }

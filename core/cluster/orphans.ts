@@ -1,11 +1,11 @@
 /**
- * The processes that process 1 of a container inherits: the system gives it each one whose parent has ended, and
- * an inherited process that ends stays in the list of processes until process 1 has waited for it.
+ * The processes that process 1 of a container inherits. The system gives it each process whose parent has ended. Such
+ * a process stays in the list of processes after its end, until process 1 has waited for it.
  */
 import { loadLibC } from "../system/libc.ts";
 import { isChild } from "./child.ts";
 
-// sys/wait.h of Linux, and where `siginfo_t` has the process (bytes).
+// sys/wait.h of Linux, and the offset of the process id in `siginfo_t` (bytes).
 const P_ALL = 0;
 const P_PID = 1;
 const WNOHANG = 1;
@@ -14,12 +14,12 @@ const WNOWAIT = 0x0100_0000;
 const SIGINFO_BYTES = 128;
 const SI_PID = 16;
 
-/** How often it is looked for processes that have ended (milliseconds). */
+/** Time from one look for processes that have ended to the next (milliseconds). */
 const PERIOD_MS = 1000;
 
 /**
- * From now on waits for inherited processes that end, if this is process 1. Those that this program started are left to
- * the runtime, which waits for them itself. Loads the C library, so before the permission for it is given up.
+ * From now on waits for inherited processes that end, if this is process 1. The runtime waits for the processes that
+ * this program started. To be called before the permission for FFI is given up, because it loads the C library.
  */
 export function adoptOrphans(): void {
   const libc = Deno.pid === 1 ? loadLibC() : undefined;
@@ -29,7 +29,7 @@ export function adoptOrphans(): void {
   const collect = () => {
     while (true) {
       fields.setInt32(SI_PID, 0, true);
-      // Looked at first, without taking: what ended may be a child that the runtime has to see end.
+      // WNOWAIT leaves the process there, because it may be a child whose end the runtime has to see.
       if (libc.waitid(P_ALL, 0, info, WEXITED | WNOHANG | WNOWAIT) !== 0) return;
       const pid = fields.getInt32(SI_PID, true);
       if (pid === 0 || isChild(pid)) return;

@@ -1,6 +1,6 @@
 /**
- * One Pod of the cluster on one machine: a server process with its stable name, address and volume,
- * and what the kubelet does for it: hooks, readiness, restarts with back-off, a grace period.
+ * One Pod of the cluster on one machine: a server process with a stable name, address and volume. It also does the
+ * work of the kubelet: hooks, readiness, restarts with back-off, a grace period.
  */
 import { delay } from "@std/async/delay";
 import { type Access } from "../access.ts";
@@ -19,13 +19,13 @@ export interface PodSpec {
   /** The address that the server is told to listen on. */
   readonly host: string;
   readonly port: number;
-  /** Where the server is reached. */
+  /** How the server is reached. */
   readonly server: ServerAddress;
   /** The volume: a folder that outlives the Pod; made if it is missing. */
   readonly dataDir: string;
-  /** From the beginning of the prestop hook to SIGKILL (terminationGracePeriodSeconds). */
+  /** From the beginning of the prestop hook to SIGKILL (ms; terminationGracePeriodSeconds). */
   readonly graceMs: number;
-  /** How long the server answers 503 after SIGTERM. */
+  /** How long the server answers 503 after SIGTERM (ms). */
   readonly drainMs: number;
   /** Holds the token that the server is to ask for, if any. */
   readonly access: Access;
@@ -51,7 +51,7 @@ export type PodEvent =
   /** A line that the server wrote. */
   | { readonly kind: "log"; readonly name: string; readonly line: string };
 
-/** How often a Pod that is not ready is asked, and one that is (periodSeconds). */
+/** Time from one readiness probe to the next, before and after the Pod is ready (periodSeconds). */
 const UNREADY_PERIOD_MS = 50;
 const READY_PERIOD_MS = 1000;
 
@@ -59,15 +59,15 @@ const READY_PERIOD_MS = 1000;
 const PROBE_TIMEOUT_MS = 1000;
 
 /**
- * The kubelet's CrashLoopBackOff in small: the first restart at once, then doubling from half a
- * second to ten; a server that ran for ten seconds starts over. Kubernetes: 10 s, 5 min, 10 min.
+ * The kubelet's CrashLoopBackOff in small: the first restart comes at once, the next after `first`, and each further
+ * wait is twice as long, up to `max`. A server that ran for `forgetAfter` starts over.
  */
 const BACK_OFF_MS = { first: 500, max: 10_000, forgetAfter: 10_000 };
 
-/** A Pod. It exists from its creation to the end of its termination; the next one is a new Pod. */
+/** A Pod, from its creation to the end of its termination. The next Pod of the same name is a new object. */
 export class Pod {
   readonly spec: PodSpec;
-  /** Resolves when it was terminated and its last process has ended. */
+  /** Resolves when the Pod was terminated and its last process has ended. */
   readonly gone: Promise<void>;
   readonly #onEvent: (event: PodEvent) => void;
   readonly #remote: Remote;
@@ -106,8 +106,8 @@ export class Pod {
   }
 
   /**
-   * Ends the Pod as Kubernetes does: prestop hook, SIGTERM, SIGKILL after the grace period, which
-   * counts from the beginning of the hook. Resolves when it has gone.
+   * Ends the Pod as Kubernetes does: prestop hook, SIGTERM, SIGKILL after the grace period, which begins with the
+   * hook. Resolves when the Pod has gone.
    */
   async terminate(): Promise<void> {
     if (!this.#end.signal.aborted) {
@@ -140,7 +140,7 @@ export class Pod {
       this.#ready = false;
       this.#restarts++;
       this.#onEvent({ kind: "died", name, why: end.why, backOffMs, wasReady });
-      // An abort ends the wait: a Pod that backs off can be terminated at once.
+      // The signal ends the wait, so that a Pod that backs off can be terminated at once.
       await delay(backOffMs, { signal: this.#end.signal }).catch(() => {});
       backOffMs = Math.min(Math.max(backOffMs * 2, BACK_OFF_MS.first), BACK_OFF_MS.max);
     }
@@ -158,7 +158,7 @@ export class Pod {
     const ended = new AbortController();
     try {
       await Deno.mkdir(dataDir, { recursive: true, mode: 0o700 });
-      // Terminated meanwhile: nobody would stop a server that is started now.
+      // Nobody would stop a server that is started after the termination.
       if (this.#end.signal.aborted) return { why: "terminated", killed: false };
       const child = new Child(
         ["server", `${port}`, dataDir, "--host", host, "--drain", `${drainMs / 1000}`],
@@ -176,7 +176,7 @@ export class Pod {
       const why = this.#ready || lastLine === "" ? how : lastLine;
       return { why, killed: status.signal === "SIGKILL" };
     } catch (error) {
-      // No volume, or no process to be had: the same as a server that could not start.
+      // Without a volume or a process it is the same as a server that could not start.
       return { why: messageOf(error), killed: false };
     } finally {
       this.#child = undefined;
@@ -212,9 +212,7 @@ export class Pod {
 
   async #isReady(): Promise<boolean> {
     try {
-      const response = await this.#remote.request("/readyz");
-      await response.body?.cancel();
-      return response.status === 200;
+      return (await this.#remote.request("/readyz")).status === 200;
     } catch (error) {
       if (error instanceof RemoteError) return false;
       throw error;
@@ -231,11 +229,11 @@ export class Pod {
     }, this.spec.graceMs);
     try {
       const hooks = AbortSignal.any([grace.signal, this.#kill.signal]);
-      // The poststart hook removes the marker that prestop makes: one after the other.
+      // The poststart hook has to end first, because it removes the marker that prestop makes.
       await this.#hook;
       const { name, dataDir } = this.spec;
       const failure = await runHook("prestop", dataDir, hooks);
-      // As the kubelet does: it is told, and the server is stopped all the same.
+      // As the kubelet does: the failure is told, and the server is stopped all the same.
       if (failure !== undefined && !this.#kill.signal.aborted) {
         this.#onEvent({ kind: "warning", name, line: failure });
       }

@@ -2,9 +2,8 @@
 import { messageOf, StartError } from "../errors.ts";
 
 /**
- * Where free ports are looked for: below the range from which systems take the ports of outgoing
- * connections (Linux from 32768, others from 49152), so that none takes the port of a server that is
- * being restarted.
+ * The range in which free ports are looked for. It ends below the ports of outgoing connections (on Linux from 32768,
+ * elsewhere from 49152), so that no connection takes the port of a server that is being restarted.
  */
 const FREE_PORTS = { first: 10_000, count: 22_000 };
 
@@ -22,8 +21,8 @@ export function findFreePort(host: string): number {
 /**
  * Whether a server could listen there now.
  *
- * @throws {StartError} If none ever could: the host is not one of this machine, or the port is
- * reserved for the administrator.
+ * @throws {StartError} If no server ever could: the host is not one of this machine, or the port is reserved for the
+ * administrator.
  */
 export function isPortFree(host: string, port: number): boolean {
   try {

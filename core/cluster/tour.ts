@@ -1,6 +1,6 @@
 /**
- * The tour: plays the whole story on a cluster on this machine, and holds each act to what the
- * client's rows have to show. The rows are real probes; nothing here knows what comes but the acts.
+ * The tour: plays the whole story on a cluster on this machine, and compares the client's rows with what each act has
+ * to show. The rows are real probes.
  */
 import { delay } from "@std/async/delay";
 import { Prober, type Row } from "../client/probe.ts";
@@ -17,15 +17,15 @@ export interface TourOptions {
   readonly cluster: Omit<ClusterOptions, "beforeCreate">;
   readonly placement: PlacementName;
   readonly onEvent: (event: TourEvent) => void;
-  /** An abort ends the tour; it throws the reason. */
+  /** An abort ends the tour, which throws the reason. */
   readonly signal: AbortSignal;
 }
 
-/** What happens in a tour, to be shown. */
+/** What a tour shows. */
 export type TourEvent =
   | { readonly kind: "act"; readonly number: number; readonly of: number; readonly act: Act }
   | {
-    /** Another client: its command line and the lines that it prints first. */
+    /** A new client: its command line and the lines that it prints first. */
     readonly kind: "client";
     readonly command: string;
     readonly header: readonly string[];
@@ -33,14 +33,14 @@ export type TourEvent =
   | { readonly kind: "row"; readonly row: Row }
   | { readonly kind: "passed"; readonly number: number }
   | {
-    /** A command that was run to its end: what it printed, and what it said on stderr. */
+    /** A command that was run to its end: what it printed on stdout, and on stderr. */
     readonly kind: "command";
     readonly command: string;
     readonly output: readonly string[];
     readonly notes: readonly string[];
   };
 
-/** Thrown when an act does not come out as it should; the message has the act, the step, the rows. */
+/** Thrown if an act does not come out as it should; the message tells the act, the step and the last rows. */
 export class TourError extends KvsError {}
 
 /** Time from row to row (milliseconds). */
@@ -49,13 +49,13 @@ const ROW_INTERVAL_MS = 500;
 /** How long one probe may take (milliseconds). */
 const PROBE_TIMEOUT_MS = 1000;
 
-/** How long a step may take until its rows have been seen (milliseconds). */
+/** How long a step may take until its rows were seen (milliseconds). */
 const STEP_TIMEOUT_MS = 20_000;
 
 /** How many of the last rows a failure shows. */
 const ROWS_IN_FAILURE = 8;
 
-/** A tour. After {@link play}, however it ended, its cluster has to be stopped. */
+/** A tour. Its cluster has to be stopped after {@link play}, however that ended. */
 export class Tour {
   readonly #options: TourOptions;
   readonly #gate = new Gate();
@@ -104,18 +104,18 @@ export class Tour {
       throw new TourError([
         `The tour failed in the act "${act.title}": ${what}`,
         `  expected ${step.rows} rows of ${step.shows}, the last rows were`,
-        ...rows.slice(-ROWS_IN_FAILURE).map((row) => `           ${" ".repeat(9)}${row}`),
+        ...rows.slice(-ROWS_IN_FAILURE).map((row) => `                    ${row}`),
       ].join("\n"));
     };
     for (const step of act.steps) {
-      const doing = new Doing(step.does?.(this.#stage));
+      const work = new StepWork(step.does?.(this.#stage));
       const end = performance.now() + STEP_TIMEOUT_MS;
-      for (let seen = 0; seen < step.rows || !doing.done;) {
+      for (let seen = 0; seen < step.rows || !work.done;) {
         this.#options.signal.throwIfAborted();
         const row = await client.nextRow();
         this.#options.onEvent({ kind: "row", row });
         rows.push(row.statuses);
-        if (doing.failure !== undefined) fail(step, doing.failure);
+        if (work.failure !== undefined) fail(step, work.failure);
         const wrong = histories.add(row.statuses);
         if (wrong !== undefined) fail(step, wrong);
         seen = row.statuses === step.shows ? seen + 1 : 0;
@@ -138,7 +138,8 @@ export class Tour {
 
   async #rebalance(asIs: number, toBe: number): Promise<void> {
     const { placement, onEvent, signal } = this.#options;
-    const args = ["rebalance", this.#list(asIs), this.#list(toBe), "--prune"];
+    const lists = [this.cluster.serverList(asIs), this.cluster.serverList(toBe)];
+    const args = ["rebalance", ...lists, "--prune"];
     if (placement !== "modulo") args.push("--placement", placement);
     const { status, stdout, stderr } = await runProgram(
       args,
@@ -151,13 +152,9 @@ export class Tour {
       throw new TourError(`kvs rebalance ended with ${status.code}: ${stderr.join("; ")}`);
     }
   }
-
-  #list(servers: number): string {
-    return this.cluster.servers(servers).map(({ name }) => name).join(",");
-  }
 }
 
-/** The client of an act, as `kvs client` is, row by row. */
+/** The client of an act, like `kvs client`. */
 class Client {
   readonly command: string;
   readonly header: readonly string[];
@@ -166,26 +163,25 @@ class Client {
   #next = 0;
 
   constructor(act: Act, cluster: Cluster, placement: PlacementName) {
-    const servers = cluster.servers(act.servers);
     this.#act = act;
     this.#prober = new Prober({
-      servers,
+      servers: cluster.servers(act.servers),
       placement: PLACEMENTS[placement],
       readonly: act.readonly,
       timeoutMs: PROBE_TIMEOUT_MS,
       access: cluster.access,
     });
-    const list = servers.map(({ name }) => name).join(",");
-    this.command = `kvs client ${list}${act.readonly ? " readonly" : ""}`;
+    const mode = act.readonly ? " readonly" : "";
+    this.command = `kvs client ${cluster.serverList(act.servers)}${mode}`;
     this.header = formatHeader((letter) => this.#prober.ownerOf(letter));
   }
 
-  /** Whether an act has the same client. */
+  /** Whether `act` has the same client. */
   isFor({ servers, readonly }: Act): boolean {
     return servers === this.#act.servers && readonly === this.#act.readonly;
   }
 
-  /** The next row, when it is time for it. */
+  /** Waits until the next row is due, and probes it. */
   async nextRow(): Promise<Row> {
     await delay(Math.max(0, this.#next - performance.now()));
     this.#next = performance.now() + ROW_INTERVAL_MS;
@@ -197,32 +193,32 @@ class Client {
   }
 }
 
-/** What a step does, going on while rows are probed. */
-class Doing {
+/** What a step does while rows are probed: whether it is done, or why it failed. */
+class StepWork {
   done = false;
   failure: string | undefined;
 
-  constructor(doing: Promise<void> | void) {
-    if (doing === undefined) this.done = true;
-    else {
-      doing.then(() => this.done = true, (error) => this.failure = messageOf(error));
-    }
+  constructor(work: Promise<void> | void) {
+    Promise.resolve(work).then(
+      () => this.done = true,
+      (error) => this.failure = messageOf(error),
+    );
   }
 }
 
-/** Lets as many Pods be created as were admitted; the others wait. */
+/** Holds Pods back before they are created: each waits until it is admitted. */
 export class Gate {
   #admitted = 0;
   readonly #waiting: (() => void)[] = [];
 
-  /** Lets one more pass, now or when it comes. */
+  /** Admits one Pod, which may already wait or may come later. */
   admit(): void {
     const next = this.#waiting.shift();
     if (next === undefined) this.#admitted++;
     else next();
   }
 
-  /** Resolves when the caller may pass. */
+  /** Resolves when a Pod may be created. */
   async pass(): Promise<void> {
     if (this.#admitted > 0) {
       this.#admitted--;

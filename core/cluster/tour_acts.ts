@@ -1,6 +1,6 @@
 /**
- * The acts of the tour: what is done, what the client's rows have to show step by step, and how the
- * status of each letter may change from row to row. Pure data but for what each step does.
+ * The acts of the tour: what each step does, what the client's rows have to show then, and how the status of each
+ * letter may change from row to row.
  */
 import { type Placement } from "../placement.ts";
 import { LETTERS } from "../client/probe.ts";
@@ -18,23 +18,23 @@ export interface Stage {
   deleteAll(): void;
   /** Runs `kvs rebalance` from the first `asIs` servers to the first `toBe`. */
   rebalance(asIs: number, toBe: number): Promise<void>;
-  /** Resolves when all servers that there should be are ready and no others are left. */
+  /** Resolves when all wanted servers are ready and no others run. */
   settled(): Promise<void>;
 }
 
-/** One thing that is done, and the rows it leads to. */
+/** What is done, and the rows that come of it. */
 export interface Step {
   readonly does?: (stage: Stage) => Promise<void> | void;
-  /** The 26 statuses that the rows come to. */
+  /** The 26 statuses of the rows at the end of the step. */
   readonly shows: string;
-  /** In how many rows, one after the other, they have to be seen. */
+  /** How many such rows, one after the other, end the step. */
   readonly rows: number;
 }
 
 /** An act of the tour. */
 export interface Act {
   readonly title: string;
-  /** What it is on Kubernetes, and what the rows are going to show. */
+  /** Lines that tell the same act on Kubernetes, and what the rows are going to show. */
   readonly text: readonly string[];
   /** How many servers are on the client's list. */
   readonly servers: number;
@@ -48,12 +48,12 @@ export const TOUR_REPLICAS = 3;
 
 const ALL_HIT = "h".repeat(LETTERS.length);
 
-/** A letter that comes back from disk: 503 also while the marker of the last stop is still there. */
+/** A letter whose server goes and comes back with its disk; the server answers 503 while an old marker is there. */
 const DELETED: AllowedHistories = ["h5.h", "h5.5h"];
 
 /** Returns the acts in order. */
 export function tourActs(placement: Placement): readonly Act[] {
-  /** The row in which each letter shows what stands for its server of three. */
+  /** The row in which each letter shows the status of its server, for three servers. */
   const byServer = (statuses: string) =>
     LETTERS.map((letter) => statuses.charAt(placement(letter, TOUR_REPLICAS))).join("");
   const stays = (letter: string) => placement(letter, 2) === placement(letter, 3);
@@ -64,8 +64,8 @@ export function tourActs(placement: Placement): readonly Act[] {
     {
       title: "a client and no servers",
       text: [
-        "The client knows three servers by name and asks each for its letters every moment.",
-        "None is there: . means that nobody can be reached.",
+        "The client knows three servers by name and asks each of them for its letters, row by row.",
+        "No server is there: . means that the server cannot be reached.",
       ],
       servers: 3,
       readonly: false,
@@ -76,7 +76,7 @@ export function tourActs(placement: Placement): readonly Act[] {
       title: "the servers come up in order",
       text: [
         "kubectl apply -f server-disk.yaml: a StatefulSet creates server-0, waits until it is ready,",
-        "then server-1, then server-2. Each brings its third of the letters: w is written, h is a hit.",
+        "then server-1, then server-2. Each serves a third of the letters: w means written, h means hit.",
       ],
       servers: 3,
       readonly: false,
@@ -98,7 +98,7 @@ export function tourActs(placement: Placement): readonly Act[] {
     },
     {
       title: "everything hits",
-      text: ["All servers are ready, each letter is found where it belongs: 26 hits."],
+      text: ["All servers are ready, and each letter is found where it belongs: 26 hits."],
       servers: 3,
       readonly: false,
       allowed: () => ["h"],
@@ -107,9 +107,9 @@ export function tourActs(placement: Placement): readonly Act[] {
     {
       title: "a server is deleted and comes back",
       text: [
-        "kubectl delete pod server-1: prestop hook, SIGTERM, and 503 to everything (5) while it drains;",
-        "then nobody (.) until the StatefulSet puts a new server-1 in its place. Same name, same volume:",
-        "its letters hit at once, none is missing and none is written again.",
+        "kubectl delete pod server-1: after prestop hook and SIGTERM it answers 503 (5) while it drains.",
+        "Then it is gone (.) until the StatefulSet creates a new server-1 with the same name and volume.",
+        "Its letters hit at once: none is missing, and none is written again.",
       ],
       servers: 3,
       readonly: false,
@@ -131,9 +131,9 @@ export function tourActs(placement: Placement): readonly Act[] {
     {
       title: "rebalance from 3 to 2 servers, then scale down",
       text: [
-        "A client that only reads is told of two servers: what server-2 alone has is a miss (m), and so",
-        "is what will live on the other one. kvs rebalance moves it, m turns into h, and then",
-        "kubectl scale --replicas=2 takes server-2 away without anybody noticing.",
+        "A client that only reads gets a list of two servers. A letter is a miss (m) if its new owner",
+        "does not hold it yet. kvs rebalance moves such letters, and m turns into h. Then",
+        "kubectl scale --replicas=2 takes server-2 away, and the client sees no change.",
       ],
       servers: 2,
       readonly: true,
@@ -154,8 +154,8 @@ export function tourActs(placement: Placement): readonly Act[] {
     {
       title: "scale up to 3 servers, then rebalance",
       text: [
-        "A client that only reads is told of three servers: server-2 is not there (.), and when it is,",
-        "it has nothing (m). kvs rebalance moves to each server what is now its own: h again.",
+        "A client that only reads gets a list of three servers. First server-2 is not there (.), then",
+        "it is there and empty (m). kvs rebalance moves each letter to its new owner: h again.",
       ],
       servers: 3,
       readonly: true,
@@ -183,8 +183,8 @@ export function tourActs(placement: Placement): readonly Act[] {
     {
       title: "the whole set is deleted and comes back from disk",
       text: [
-        "kubectl delete statefulset server, then apply again: all servers shut down at once (5), none",
-        "is left (.), then they come up in order. The volumes stayed: h at once, no m, no w, no x.",
+        "kubectl delete statefulset server, then apply again: all servers shut down at once (5) and are",
+        "gone (.), then they come up in order. The volumes stayed: h at once, no m, no w, no x.",
       ],
       servers: 3,
       readonly: false,

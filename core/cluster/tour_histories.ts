@@ -1,15 +1,15 @@
-/** What the rows of one act have to show: how the status of each letter may change, row by row. */
+/** How the status of each letter may change from row to row in one act. */
 import { LETTERS } from "../client/probe.ts";
 
 /**
- * The ways in which the status of one letter may change, repetitions left out: `["h5.h"]` is some
- * rows of `h`, some of `5`, some of `.`, some of `h`, and nothing else.
+ * The ways in which the status of one letter may change, without repetitions: `["h5.h"]` is some rows of `h`, then some
+ * of `5`, some of `.` and some of `h`.
  */
 export type AllowedHistories = readonly string[];
 
 /**
- * The histories of all letters, kept while the rows of an act come in. A single row may be caught in
- * the middle of a change, with one letter before and another after it; a history may not.
+ * Keeps the history of each letter while the rows of an act come in. A row cannot be compared as a whole, because some
+ * of its letters may be probed before a change and others after it.
  */
 export class Histories {
   readonly #letters: readonly { readonly letter: string; readonly allowed: AllowedHistories }[];
@@ -20,7 +20,7 @@ export class Histories {
     this.#seen = LETTERS.map(() => "");
   }
 
-  /** Takes the statuses of a row; returns what is wrong with them, `undefined` if nothing is. */
+  /** Adds the statuses of a row; returns what is wrong with them, `undefined` if they are allowed. */
   add(statuses: string): string | undefined {
     for (const [index, { letter, allowed }] of this.#letters.entries()) {
       const before = this.#seen[index] ?? "";
@@ -34,7 +34,7 @@ export class Histories {
     return undefined;
   }
 
-  /** What is still missing at the end of an act, `undefined` if nothing is. */
+  /** Returns which history is incomplete at the end of an act, `undefined` if none is. */
   missing(): string | undefined {
     for (const [index, { letter, allowed }] of this.#letters.entries()) {
       const seen = this.#seen[index] ?? "";

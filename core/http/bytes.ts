@@ -77,11 +77,6 @@ export function equalsName(bytes: Uint8Array, start: number, end: number, name: 
 /** Text of bytes that are all ASCII. Which way is the fastest depends on the length. */
 export function asciiText(bytes: Uint8Array, start: number, end: number): string {
   const size = end - start;
-  if (size <= 12) {
-    let text = "";
-    for (let at = start; at < end; at++) text += String.fromCharCode(bytes[at] ?? 0);
-    return text;
-  }
   return size <= 64
     ? Reflect.apply(String.fromCharCode, undefined, bytes.subarray(start, end))
     : latin1.decode(bytes.subarray(start, end));

@@ -1,8 +1,8 @@
 /** One connection: reads requests, calls the handler, and sends the answers in the same order. */
 import { SocketBody } from "./body.ts";
-import { ParsedRequest, RequestHead } from "./head.ts";
+import { HeadState, ParsedRequest, RequestHead } from "./head.ts";
 import { HttpOutput } from "./output.ts";
-import { HeadState, parseHead } from "./parser.ts";
+import { parseHead } from "./parser.ts";
 import { Responder, type ResponderContext } from "./responder.ts";
 import { HttpSocket, isClientGone, type SocketLimits } from "./socket.ts";
 import { type HttpConn, type HttpHandler, type HttpLimits, type HttpResponse } from "./types.ts";
@@ -197,7 +197,7 @@ export class Connection {
 
   #body(): SocketBody | undefined {
     const { contentLength, chunked } = this.#head;
-    if (!chunked && (contentLength === undefined || contentLength === 0)) return undefined;
+    if (!chunked && (contentLength ?? 0) === 0) return undefined;
     return new SocketBody(this.#socket, this.#out, this.#head, this.#context.limits);
   }
 

@@ -3,15 +3,15 @@
  * could read in two ways (request smuggling) is refused here.
  */
 import { decimalNumber, equalsName, isHost, latin1Text } from "./bytes.ts";
-import { type Refusal, type RequestHead } from "./head.ts";
+import { HeadState, type RequestHead } from "./head.ts";
 
 /**
  * Reads the headers that tell the length of the body and whether the connection goes on, and notes
  * them in `head`.
  *
- * @returns Why the request is refused; `undefined` if it is not.
+ * @returns `complete` if the headers are good, else `refused`.
  */
-export function checkFraming(bytes: Uint8Array, head: RequestHead): Refusal | undefined {
+export function checkFraming(bytes: Uint8Array, head: RequestHead): HeadState {
   const { positions } = head;
   const last = head.headerCount * 4;
   let hosts = 0;
@@ -30,20 +30,20 @@ export function checkFraming(bytes: Uint8Array, head: RequestHead): Refusal | un
     // Many requests have these two, so no text is made of them.
     if (name === "host") {
       hosts++;
-      if (!isHost(bytes, from, to)) return refusal(400, "Bad Host header");
+      if (!isHost(bytes, from, to)) return head.refuse(400, "Bad Host header");
       continue;
     }
     if (name === "content-length") {
       lengths++;
       head.contentLength = decimalNumber(bytes, from, to);
-      if (head.contentLength === undefined) return refusal(400, "Bad Content-Length header");
+      if (head.contentLength === undefined) return head.refuse(400, "Bad Content-Length header");
       continue;
     }
     const value = latin1Text(bytes, from, to).toLowerCase();
     switch (name) {
       case "expect":
         if (value !== "100-continue") {
-          return refusal(417, "Expectation failed: only 100-continue is known");
+          return head.refuse(417, "Expectation failed: only 100-continue is known");
         }
         head.expectsContinue = true;
         break;
@@ -61,19 +61,19 @@ export function checkFraming(bytes: Uint8Array, head: RequestHead): Refusal | un
   }
 
   if (hosts > 1 || (hosts === 0 && !head.http10)) {
-    return refusal(400, "Host header required, once");
+    return head.refuse(400, "Host header required, once");
   }
-  if (lengths > 1) return refusal(400, "Content-Length given more than once");
+  if (lengths > 1) return head.refuse(400, "Content-Length given more than once");
   // RFC 9112 section 6.1: both at once are a sign of smuggling; HTTP/1.0 has no Transfer-Encoding.
   if (encodings > 0 && (lengths > 0 || head.http10)) {
-    return refusal(400, "Transfer-Encoding cannot stand here");
+    return head.refuse(400, "Transfer-Encoding cannot stand here");
   }
   if (encodings > 1 || (encodings === 1 && !head.chunked)) {
-    return refusal(501, "Transfer-Encoding not supported: only chunked is");
+    return head.refuse(501, "Transfer-Encoding not supported: only chunked is");
   }
   head.keepAlive = head.http10 ? keeps && !closes : !closes;
   if (head.http10) head.expectsContinue = false;
-  return undefined;
+  return HeadState.complete;
 }
 
 type FramingName = "host" | "expect" | "connection" | "content-length" | "transfer-encoding";
@@ -91,8 +91,4 @@ const FRAMING_NAMES: Readonly<Record<number, FramingName>> = {
 function framingName(bytes: Uint8Array, from: number, to: number): FramingName | undefined {
   const name = FRAMING_NAMES[to - from];
   return name !== undefined && equalsName(bytes, from, to, name) ? name : undefined;
-}
-
-function refusal(status: number, detail: string): Refusal {
-  return { status, detail };
 }

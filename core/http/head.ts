@@ -2,6 +2,12 @@
 import { equalsName, latin1Text } from "./bytes.ts";
 import { type HttpBody, type HttpRequest } from "./types.ts";
 
+/** The result of parsing a head. */
+export const HeadState = { incomplete: 0, complete: 1, refused: 2 } as const;
+
+/** One of {@link HeadState}. */
+export type HeadState = typeof HeadState[keyof typeof HeadState];
+
 /** A parsed head. A connection has one, which `parseHead` fills anew for each request. */
 export class RequestHead {
   method = "";
@@ -25,6 +31,13 @@ export class RequestHead {
    */
   readonly positions: number[] = [];
   headerCount = 0;
+
+  /** Notes why the request is refused. */
+  refuse(status: number, detail: string): HeadState {
+    this.status = status;
+    this.detail = detail;
+    return HeadState.refused;
+  }
 }
 
 /** The value of the header `name`, which is in lower case; several values are joined by `, `. */
@@ -75,10 +88,4 @@ export class ParsedRequest implements HttpRequest {
   end(): void {
     this.#head = undefined;
   }
-}
-
-/** Why a request is refused: a status and one line. */
-export interface Refusal {
-  readonly status: number;
-  readonly detail: string;
 }

@@ -15,7 +15,6 @@ export interface HeaderBlock {
   readonly contentLength: number | undefined;
 }
 
-const NOTHING = new Uint8Array();
 const NAME = /^[!#$%&'*+.^_`|~0-9a-z-]+$/;
 // RFC 9110 section 5.5: visible characters, obs-text, and blanks between them.
 const BAD_VALUE = /[^\t\x20-\x7e\x80-\xff]|^[ \t]|[ \t]$/;
@@ -30,7 +29,9 @@ function statusLineOf(status: number | string, text: string): string {
 }
 
 /**
- * The first line of an answer. @throws {RangeError} If `status` is not an integer from 200 to 599.
+ * The first line of an answer.
+ *
+ * @throws {RangeError} If `status` is not an integer from 200 to 599.
  */
 export function statusLine(status: number): string {
   if (!Number.isInteger(status) || status < 200 || status > 599) {
@@ -69,19 +70,15 @@ function isServersOwn(name: string): boolean {
 }
 
 /** Headers that many answers share. Checking and formatting is done once, not for each answer. */
-export class SharedHeaders implements HeaderBlock {
-  readonly text: string;
-  readonly close: boolean;
-  readonly contentLength: number | undefined;
-  #prefix: Uint8Array<ArrayBuffer> = NOTHING;
+export class SharedHeaders {
+  readonly block: HeaderBlock;
+  #prefix = new Uint8Array();
   #status = 0;
   #dateLine = "";
 
   /** @throws {TypeError} If a header cannot be sent. */
   constructor(headers: HeaderRecord) {
-    ({ text: this.text, close: this.close, contentLength: this.contentLength } = formatHeaders(
-      headers,
-    ));
+    this.block = formatHeaders(headers);
   }
 
   /**
@@ -92,7 +89,7 @@ export class SharedHeaders implements HeaderBlock {
   prefix(status: number, dateLine: string): Uint8Array<ArrayBuffer> {
     if (status !== this.#status || dateLine !== this.#dateLine) {
       const length = isBodyless(status) ? "" : "content-length: ";
-      const text = statusLine(status) + this.text + dateLine + length;
+      const text = statusLine(status) + this.block.text + dateLine + length;
       this.#prefix = encodeLatin1(text);
       this.#status = status;
       this.#dateLine = dateLine;
@@ -112,10 +109,9 @@ export interface ResponseHeaders {
 
 /** The headers of an answer as lines. @throws {TypeError} If one cannot be sent. */
 export function headersOf({ headers = NO_HEADERS, etag = "" }: ResponseHeaders): HeaderBlock {
-  const block = headers instanceof SharedHeaders ? headers : formatHeaders(headers);
+  const block = headers instanceof SharedHeaders ? headers.block : formatHeaders(headers);
   if (etag === "") return block;
-  const { close, contentLength } = block;
-  return { text: block.text + formatHeaders({ etag }).text, close, contentLength };
+  return { ...block, text: block.text + formatHeaders({ etag }).text };
 }
 
 /** Whether answers with `status` never have a body: RFC 9112 section 6.3. */

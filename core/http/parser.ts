@@ -7,14 +7,8 @@
  */
 import { asciiText, BYTE, isField, isToken, latin1Text, utf8Text } from "./bytes.ts";
 import { checkFraming } from "./framing.ts";
-import { type Refusal, type RequestHead } from "./head.ts";
+import { HeadState, type RequestHead } from "./head.ts";
 import { type HttpLimits } from "./types.ts";
-
-/** The result of {@link parseHead}. */
-export const HeadState = { incomplete: 0, complete: 1, refused: 2 } as const;
-
-/** One of {@link HeadState}. */
-export type HeadState = typeof HeadState[keyof typeof HeadState];
 
 /** The most headers in one request. */
 export const MAX_HEADERS = 100;
@@ -45,18 +39,18 @@ export function parseHead(
   // RFC 9112 section 2.2: one empty line before a request is ignored.
   if (bytes[at] === BYTE.CR) {
     if (end - at < 2) return incomplete;
-    if (bytes[at + 1] !== BYTE.LF) return refuse(head, 400, "Bad request line: bare CR");
+    if (bytes[at + 1] !== BYTE.LF) return head.refuse(400, "Bad request line: bare CR");
     at += 2;
   }
 
   const methodStart = at;
   while (at < end && isToken(bytes[at])) at++;
   if (at - methodStart > MAX_METHOD_BYTES) {
-    return refuse(head, 400, "Bad request line: the method is too long");
+    return head.refuse(400, "Bad request line: the method is too long");
   }
   if (at === end) return incomplete;
   if (at === methodStart || bytes[at] !== BYTE.SPACE) {
-    return refuse(head, 400, "Bad request line: the method is not one");
+    return head.refuse(400, "Bad request line: the method is not one");
   }
   head.method = methodOf(bytes, methodStart, at);
 
@@ -70,11 +64,11 @@ export function parseHead(
   if (at - targetStart > limits.maxTargetBytes) {
     // The beginning is enough to tell which routes the client wanted.
     head.path = latin1Text(bytes, targetStart, targetStart + SHOWN_PATH_BYTES);
-    return refuse(head, 414, `Target too long: at most ${limits.maxTargetBytes} bytes`);
+    return head.refuse(414, `Target too long: at most ${limits.maxTargetBytes} bytes`);
   }
   if (at === end) return incomplete;
   if (at === targetStart || bytes[at] !== BYTE.SPACE) {
-    return refuse(head, 400, "Bad request line: the target holds what must be escaped");
+    return head.refuse(400, "Bad request line: the target holds what must be escaped");
   }
   const targetEnd = at++;
 
@@ -83,28 +77,26 @@ export function parseHead(
     if (bytes[at + i] === VERSION_1[i]) continue;
     // `HTTP/` is there, so the line names a version that the server does not speak.
     return i < 5
-      ? refuse(head, 400, "Bad request line: no HTTP version")
-      : refuse(head, 505, "HTTP version not supported: 1.0 and 1.1 are");
+      ? head.refuse(400, "Bad request line: no HTTP version")
+      : head.refuse(505, "HTTP version not supported: 1.0 and 1.1 are");
   }
   at += VERSION_1.length;
   if (end - at < 3) return incomplete;
   head.http10 = bytes[at] === BYTE.ZERO;
   if (!head.http10 && bytes[at] !== BYTE.ONE) {
-    return refuse(head, 505, "HTTP version not supported: 1.0 and 1.1 are");
+    return head.refuse(505, "HTTP version not supported: 1.0 and 1.1 are");
   }
   if (bytes[at + 1] !== BYTE.CR || bytes[at + 2] !== BYTE.LF) {
-    return refuse(head, 400, "Bad request line: it must end with CR LF");
+    return head.refuse(400, "Bad request line: it must end with CR LF");
   }
   at += 3;
 
   // Making text of the target is slow, so the rest of the line is checked before.
-  const problem = parseTarget(head, bytes, targetStart, targetEnd, all > 0x7f);
-  if (problem !== undefined) return refuse(head, problem.status, problem.detail);
+  const target = parseTarget(head, bytes, targetStart, targetEnd, all > 0x7f);
+  if (target !== HeadState.complete) return target;
 
   const state = parseHeaders(bytes, at, end, limits, head);
-  if (state !== HeadState.complete) return state;
-  const fault = checkFraming(bytes, head);
-  return fault === undefined ? state : refuse(head, fault.status, fault.detail);
+  return state === HeadState.complete ? checkFraming(bytes, head) : state;
 }
 
 /** Parses the header lines, and notes their positions in `head`. */
@@ -125,14 +117,14 @@ function parseHeaders(
     if (at === end) break;
     if (at === nameStart && bytes[at] === BYTE.CR) {
       if (end - at < 2) return HeadState.incomplete;
-      if (bytes[at + 1] !== BYTE.LF) return refuse(head, 400, "Bad header: bare CR");
+      if (bytes[at + 1] !== BYTE.LF) return head.refuse(400, "Bad header: bare CR");
       head.headerCount = count;
       head.end = at + 2;
       return HeadState.complete;
     }
     // A folded line, or a blank before the colon, ends here: RFC 9112 section 5.
     if (at === nameStart || bytes[at] !== BYTE.COLON) {
-      return refuse(head, 400, "Bad header: the name is not one");
+      return head.refuse(400, "Bad header: the name is not one");
     }
     const nameEnd = at++;
     while (at < end && isBlank(bytes[at])) at++;
@@ -174,18 +166,12 @@ function isBlank(byte: number | undefined): boolean {
 }
 
 function refuseValue(head: RequestHead): HeadState {
-  return refuse(head, 400, "Bad header: the value holds a control character or a bare CR or LF");
+  return head.refuse(400, "Bad header: the value holds a control character or a bare CR or LF");
 }
 
 function refuseSize(head: RequestHead, maxBytes: number): HeadState {
   const detail = `Headers too large: at most ${maxBytes} bytes in ${MAX_HEADERS} lines`;
-  return refuse(head, 431, detail);
-}
-
-function refuse(head: RequestHead, status: number, detail: string): HeadState {
-  head.status = status;
-  head.detail = detail;
-  return HeadState.refused;
+  return head.refuse(431, detail);
 }
 
 const ABSOLUTE = /^https?:\/\/[A-Za-z0-9\-._~%!$&'()*+,;=:@\[\]]+(?=[/?]|$)/i;
@@ -195,7 +181,7 @@ const ABSOLUTE = /^https?:\/\/[A-Za-z0-9\-._~%!$&'()*+,;=:@\[\]]+(?=[/?]|$)/i;
  * proxy gets it, is reduced to its path.
  *
  * @param beyondAscii Whether the target has bytes over 0x7f, which must be UTF-8.
- * @returns Why the target is refused; `undefined` if it is not.
+ * @returns `complete` if the target is good, else `refused`.
  */
 function parseTarget(
   head: RequestHead,
@@ -203,16 +189,16 @@ function parseTarget(
   start: number,
   end: number,
   beyondAscii: boolean,
-): Refusal | undefined {
+): HeadState {
   let target = beyondAscii ? utf8Text(bytes, start, end) : asciiText(bytes, start, end);
   if (target === undefined) {
-    return { status: 400, detail: "Bad request line: the target is not UTF-8" };
+    return head.refuse(400, "Bad request line: the target is not UTF-8");
   }
-  if (head.method === "CONNECT") return { status: 501, detail: "CONNECT is not supported" };
+  if (head.method === "CONNECT") return head.refuse(501, "CONNECT is not supported");
   if (!target.startsWith("/") && !(target === "*" && head.method === "OPTIONS")) {
     const [origin] = ABSOLUTE.exec(target) ?? [];
     if (origin === undefined) {
-      return { status: 400, detail: "Bad request line: the target is no path" };
+      return head.refuse(400, "Bad request line: the target is no path");
     }
     target = target.slice(origin.length);
     if (!target.startsWith("/")) target = "/" + target;
@@ -220,5 +206,5 @@ function parseTarget(
   const mark = target.indexOf("?");
   head.path = mark < 0 ? target : target.slice(0, mark);
   head.query = mark < 0 ? "" : target.slice(mark + 1);
-  return undefined;
+  return HeadState.complete;
 }

@@ -63,7 +63,7 @@ export function addCommonResponse(
   { status, headers = NO_HEADERS, etag = "", body = "", close }: HttpResponse,
   dateLine: string,
 ): boolean {
-  if (!(headers instanceof SharedHeaders) || headers.close || close === true) return false;
+  if (!(headers instanceof SharedHeaders) || headers.block.close || close === true) return false;
   const bodyless = status === 204;
   if (!bodyless && status !== 200 && status !== 201 && status !== 404) return false;
   if (body instanceof ReadableStream) return false;

@@ -1,16 +1,17 @@
-/** A server of another make as rebalance speaks to it: over the three book routes, key by key. */
-import { compareKeys, toSegment } from "../key.ts";
-import { type CopyFacts } from "./batch_requests.ts";
+/** A server that speaks only the three book routes, as one of another make does: a request for each key. */
+import { isDotSegment } from "../client/dot_keys.ts";
+import { type Copy, equalBytes, type Remote } from "../client/remote.ts";
+import { bytesToSegment, compareKeys, toSegment } from "../key.ts";
+import { DEFAULT_CONTENT_TYPE, KEY_NOT_FOUND, TEXT_TYPE } from "../protocol.ts";
+import { Value } from "../value.ts";
+import { type CopyFacts } from "./copy.ts";
 import { type Endpoint, type Loaded, type Replacement, type Saved } from "./endpoint.ts";
 import { type Patience } from "./pace.ts";
-import { type Copy, equalBytes, type Remote } from "../client/remote.ts";
-import { Value } from "../value.ts";
-import { DEFAULT_CONTENT_TYPE, KEY_NOT_FOUND, TEXT_TYPE } from "../protocol.ts";
 
-/** The longest path that is sent to a server of another make, in bytes; most take 64 KiB at most. */
+/** The longest path that is sent (bytes): servers of other makes commonly take 64 KiB. */
 const MAX_BOOK_PATH = 60 * 1024;
 
-/** A server that speaks the book routes only: one request a key. */
+/** A server of another make, or one of ours that is spoken to as if it were. */
 export class BookEndpoint implements Endpoint {
   readonly native = false;
   readonly knowsMoves = false;
@@ -40,8 +41,8 @@ export class BookEndpoint implements Endpoint {
     return bytes === undefined ? undefined : { bytes, contentType: undefined, etag: undefined };
   }
 
-  whyRefused(key: string, { bytes, contentType }: Copy): string | undefined {
-    return bookRefusal(key, bytes, contentType);
+  whyRefused(key: string, copy: Copy): string | undefined {
+    return whyNoBookValue(key, copy);
   }
 
   beginMove(): Promise<void> {
@@ -94,12 +95,9 @@ const utf8 = new TextDecoder("utf-8", { fatal: true });
 const SENTINEL = encoder.encode(KEY_NOT_FOUND);
 
 /** Why the book routes cannot carry a value, as the end of a sentence. */
-function bookRefusal(
-  key: string,
-  bytes: Uint8Array,
-  contentType: string | undefined,
-): string | undefined {
+function whyNoBookValue(key: string, { bytes, contentType }: Copy): string | undefined {
   const only = "it speaks only the book routes, and the value";
+  if (isDotSegment(key)) return "it speaks only the book routes, whose paths cannot hold the key";
   if (
     contentType !== undefined && contentType !== DEFAULT_CONTENT_TYPE && contentType !== TEXT_TYPE
   ) {
@@ -107,19 +105,12 @@ function bookRefusal(
   }
   if (equalBytes(bytes, SENTINEL)) return `${only} is the text for "no such key"`;
   try {
-    utf8.decode(bytes);
+    if (isDotSegment(utf8.decode(bytes))) return `${only} is one that no path can hold`;
   } catch {
     return `${only} is not UTF-8 text`;
   }
-  // A byte takes up to three in a path; where all of them fit nothing needs to be counted.
-  if (toSegment(key).length + 3 * bytes.length + 7 <= MAX_BOOK_PATH) return undefined;
-  let length = toSegment(key).length + 7;
-  for (const byte of bytes) length += UNRESERVED.has(byte) ? 1 : 3;
+  const length = "/save//".length + toSegment(key).length + bytesToSegment(bytes).length;
   return length <= MAX_BOOK_PATH
     ? undefined
     : `${only} makes a path of ${length} bytes, over ${MAX_BOOK_PATH}`;
 }
-
-const UNRESERVED = new Set(
-  encoder.encode("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"),
-);

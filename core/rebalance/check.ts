@@ -1,109 +1,145 @@
 /**
- * What clients did while keys were moved. They are to be stopped first; this is for when they were
- * not: a value that changed on its owner behind its copy is copied again, and what does not come to
- * rest is told by name, so that nothing is lost in silence.
+ * The phase that looks for what clients did while keys were moved. Clients are to be stopped before a run; this phase
+ * is for clients that were not. A value that changed on its owner after it was copied is copied again. A key that
+ * does not come to rest is told by name, so that nothing is lost in silence.
  *
- * Whether there is anything to look for, servers tell by their number of writes. Where these do not
- * add up, or are not told, all keys that move are compared once more, by ETag and size where servers
- * know them, and pass after pass until nothing changes any more.
+ * Servers tell their number of writes. If that number is what the run itself wrote, nothing is looked at. If it is
+ * not, or is not told, all keys that move are compared, in pass after pass, until nothing changes any more.
  */
-import { type CopyFacts } from "./batch_requests.ts";
-import { type Endpoint, type ServerStats } from "./endpoint.ts";
-import { type RestlessEvent } from "./events.ts";
-import { type BatchOutcome, type Move, type Mover } from "./move.ts";
-import { type Decision } from "./plan.ts";
-import { mapInOrder, type MapOptions } from "./map_in_order.ts";
+import { RebalanceError } from "../errors.ts";
 import { LARGE_VALUE_BYTES } from "../protocol.ts";
+import { type CopyFacts } from "./copy.ts";
+import { isAtRest, type RestlessEvent } from "./events.ts";
+import { mapInOrder } from "./map_in_order.ts";
+import { type BatchOutcome, type Move, type Mover } from "./mover.ts";
+import { type RunContext } from "./run_context.ts";
+import { type Survey } from "./survey.ts";
 
-/** At which change of a key it is told instead of copied again. */
+/** A key that changes so many times is told instead of copied again. */
 const MOST_CHANGES = 3;
 
-/** After so many passes what still changes is told, however seldom each key did. */
+/** After so many passes each key that still changes is told. */
 const MOST_PASSES = 8;
 
-/** After so many passes that found nothing it is told that clients write, whatever they write. */
+/** After so many passes that found nothing, it is told that clients write, whatever they write. */
 const MOST_CLEAN_PASSES = 3;
 
-/** What a check works with. */
-export interface CheckOptions {
-  readonly mover: Mover;
-  readonly pool: MapOptions;
-  /**
-   * The keys to be moved, in batches, by a listing made anew; calls back for each key that its owner
-   * has lost since the survey.
-   */
-  readonly batches: (onDeleted: (decision: Decision) => void) => AsyncIterable<readonly Move[]>;
-  /**
-   * Whether nobody but this run wrote to the as-is servers, and no server started anew, since it
-   * was last called; `undefined` where they do not tell.
-   */
-  readonly isQuiet: () => Promise<boolean | undefined>;
-  readonly nameOf: (server: number) => string;
-  readonly onRecopied: (batch: BatchOutcome) => void;
-  readonly onChecked: (keys: number) => void;
+/**
+ * Looks for changes, and tells the servers if clients go by the new list from now on.
+ *
+ * @throws {RebalanceError} If so many keys have gone that a server must have lost its data, or a key cannot be moved.
+ */
+export async function checkChanges(run: RunContext, survey: Survey): Promise<void> {
+  const { options, summary } = run;
+  const isQuiet = run.watch.look(await run.stats());
+  summary.gone += summary.left;
+  summary.left = 0;
+  summary.keys -= summary.gone;
+  // A server that lost its data lists nothing: that must not pass for a complete run.
+  if (summary.gone > 0 && summary.gone >= survey.planned / 2) {
+    throw new RebalanceError(
+      `${summary.gone} keys have gone from their servers since the run began`,
+    );
+  }
+  // If clients go by the new list, what others write by the old list never comes to rest.
+  if (!(isQuiet && summary.gone === 0) && summary.newer === 0) await untilAtRest(run, survey);
+  if (options.signal.aborted || !(isAtRest(summary) || summary.newer > 0)) return;
+  await Promise.all(options.endpoints.map((endpoint) => endpoint.completeMove()));
 }
 
-/** What a check came to. */
-export interface Checked {
-  /** The keys that did not come to rest. */
-  readonly restless: readonly RestlessEvent[];
-  /** Whether clients still wrote at the end; what they wrote last may be anything. */
-  readonly isBusy: boolean;
-}
-
-/** Looks again at all keys that move until they have come to rest, or patience ends. */
-export async function checkAgain(options: CheckOptions): Promise<Checked> {
-  const { pool, isQuiet, nameOf } = options;
-  const changes = new Map<string, number>();
-  const changing = new Map<string, RestlessEvent>();
-  /** Keys that their targets keep, and that have been told. */
-  const kept = new Set<string>();
+/** Compares all keys that move, pass after pass, until they have come to rest or a limit is reached. */
+async function untilAtRest(run: RunContext, survey: Survey): Promise<void> {
+  const { summary } = run;
+  const recheck = new Recheck(run, survey);
   let cleanPasses = 0;
-  for (let pass = 1;; pass++) {
-    await isQuiet();
-    const deleted: RestlessEvent[] = [];
-    const batches = options.batches(({ key, owner, target }) => {
-      deleted.push({ kind: "deleted", key, owner: nameOf(owner), target: nameOf(target) });
+  for (let passes = 1;; passes++) {
+    run.watch.look(await run.stats());
+    const isClean = await recheck.run(passes >= MOST_PASSES);
+    cleanPasses = isClean ? cleanPasses + 1 : 0;
+    // What clients wrote behind a pass is for the next pass.
+    const isQuiet = run.watch.look(await run.stats());
+    summary.busy = isQuiet === false;
+    const isOver = summary.busy
+      ? cleanPasses >= MOST_CLEAN_PASSES || passes >= MOST_PASSES
+      : isClean || isQuiet;
+    if (isOver || run.pool.signal.aborted) break;
+  }
+  for (const event of recheck.restless()) {
+    summary[event.kind]++;
+    run.options.onEvent(event);
+  }
+}
+
+/** Passes over all keys that move, and what they found. */
+class Recheck {
+  readonly #run: RunContext;
+  readonly #survey: Survey;
+  readonly #changes = new Map<string, number>();
+  readonly #changing = new Map<string, RestlessEvent>();
+  /** Keys that their targets keep, and that have been told. */
+  readonly #kept = new Set<string>();
+  /** Keys that their owners have lost since the survey, by the last pass. */
+  #deleted: RestlessEvent[] = [];
+  #checked = 0;
+
+  constructor(run: RunContext, survey: Survey) {
+    this.#run = run;
+    this.#survey = survey;
+  }
+
+  /** The keys that did not come to rest. */
+  restless(): readonly RestlessEvent[] {
+    return [...this.#changing.values(), ...this.#deleted];
+  }
+
+  /** Copies again what changed; the last pass only tells it. Resolves to whether nothing was copied. */
+  async run(isLast: boolean): Promise<boolean> {
+    const run = this.#run;
+    this.#deleted = [];
+    const batches = run.batches(({ key, verdict, owner, target }) => {
+      if (verdict !== "unclear" || this.#survey.wasUnclear(key)) return;
+      const names = { owner: run.endpoint(owner).name, target: run.endpoint(target).name };
+      this.#deleted.push({ kind: "deleted", key, ...names });
     });
-    let isDone = true;
-    const work = async (batch: readonly Move[]) => ({
-      keys: batch.length,
-      changed: await changedOf(batch, options.mover),
+    const work = async (moves: readonly Move[]) => ({
+      keys: moves.length,
+      changed: await changedOf(moves, run.mover),
     });
-    for await (const { keys, changed } of mapInOrder(batches, work, pool)) {
-      options.onChecked(keys);
-      const again: Move[] = [];
-      for (const move of changed) {
-        if (kept.has(move.key)) continue;
-        const count = (changes.get(move.key) ?? 0) + 1;
-        changes.set(move.key, count);
-        if (count < MOST_CHANGES && pass < MOST_PASSES) {
-          again.push({ ...move, mayBeThere: true });
-        } else {
-          const { key, from, to } = move;
-          changing.set(key, { kind: "changing", key, owner: from.name, target: to.name });
-        }
-      }
-      if (again.length === 0) continue;
-      isDone = false;
+    let isClean = true;
+    for await (const { keys, changed } of mapInOrder(batches, work, run.pool)) {
+      run.progress("check", this.#checked += keys);
+      const again = changed.filter((move) => this.#isToBeCopied(move, isLast));
+      if (again.length > 0) isClean = false;
       for (const group of Map.groupBy(again, ({ from }) => from).values()) {
-        const batch = await options.mover.moveMany(group);
-        for (const outcome of batch.outcomes) {
-          if (typeof outcome !== "string" && outcome.kind === "newer") kept.add(outcome.key);
-        }
-        options.onRecopied(batch);
+        this.#count(await run.mover.moveMany(group));
       }
     }
-    cleanPasses = isDone ? cleanPasses + 1 : 0;
-    // A pass takes its time: what was written behind its look is for the next one.
-    const quiet = await isQuiet();
-    const isBusy = quiet === false;
-    const isOver = isBusy
-      ? cleanPasses >= MOST_CLEAN_PASSES || pass >= MOST_PASSES
-      : isDone || quiet;
-    if (isOver || pool.signal.aborted) {
-      return { restless: [...changing.values(), ...deleted], isBusy };
+    return isClean;
+  }
+
+  /** Whether a key that changed is copied again. If not, and its target does not keep it, it is told at the end. */
+  #isToBeCopied({ key, from, to }: Move, isLast: boolean): boolean {
+    if (this.#kept.has(key)) return false;
+    const changes = (this.#changes.get(key) ?? 0) + 1;
+    this.#changes.set(key, changes);
+    if (changes < MOST_CHANGES && !isLast) return true;
+    this.#changing.set(key, { kind: "changing", key, owner: from.name, target: to.name });
+    return false;
+  }
+
+  #count({ outcomes, failure }: BatchOutcome): void {
+    const { options, summary } = this.#run;
+    for (const outcome of outcomes) {
+      if (typeof outcome === "string") continue;
+      if (outcome.kind === "newer") {
+        this.#kept.add(outcome.key);
+        summary.newer++;
+      } else {
+        summary.recopied++;
+      }
+      options.onEvent(outcome);
     }
+    if (failure !== undefined) throw failure.error;
   }
 }
 
@@ -111,20 +147,21 @@ export async function checkAgain(options: CheckOptions): Promise<Checked> {
 async function changedOf(moves: readonly Move[], mover: Mover): Promise<Move[]> {
   const from = moves[0]?.from;
   if (from === undefined) return [];
-  const changed: Move[] = [];
-  const targets = Map.groupBy(moves, ({ to }) => to);
   const owned = from.factsMany(moves.map(({ key }) => key));
-  const held = [...targets].map(async ([to, group]) => {
+  const held = [...Map.groupBy(moves, ({ to }) => to)].map(async ([to, group]) => {
     const facts = await to.factsMany(group.map(({ key }) => key));
     return group.map((move, index): [string, CopyFacts | undefined] => [move.key, facts[index]]);
   });
   const [sources, ...others] = await Promise.all([owned, ...held]);
   const there = new Map(others.flat());
+  const changed: Move[] = [];
   for (const [index, move] of moves.entries()) {
     const source = sources[index];
-    // Deleted just now: the next listing tells, if there is a copy to tell of.
+    // The key was deleted just now: the next listing tells whether its target has a copy.
     if (source === undefined) continue;
-    if (!await isSame(source, there.get(move.key), { move, mover })) changed.push(move);
+    if (!await isSame(source, there.get(move.key), { move, mover })) {
+      changed.push({ ...move, mayBeThere: true });
+    }
   }
   return changed;
 }
@@ -137,68 +174,8 @@ async function isSame(
   if (target === undefined || source.size !== target.size) return false;
   const isNative = move.from.native && move.to.native;
   if (isNative && source.contentType !== target.contentType) return false;
-  // The ETag of a large value is that of its file, which is another one on each server.
+  // The ETag of a large value is that of its file, which differs from server to server.
   return source.size > LARGE_VALUE_BYTES && isNative
     ? await mover.isSame(move)
     : source.etag === target.etag;
-}
-
-/**
- * Compares what servers say of their writes with what this run wrote to them, and which start of them
- * it is: one that lost its disk may be back before anybody misses it.
- */
-export class QuietWatch {
-  readonly #servers: readonly Endpoint[];
-  readonly #asIs: ReadonlySet<number>;
-  #before: readonly Count[] | undefined;
-
-  /**
-   * @param servers Those of both lists.
-   * @param asIs Which of them clients write to. Writes to the others do not matter: there is nothing
-   * that the owners hold to be copied after them.
-   */
-  constructor(servers: readonly Endpoint[], asIs: readonly number[]) {
-    this.#servers = servers;
-    this.#asIs = new Set(asIs);
-  }
-
-  /**
-   * Whether nobody but this run wrote to the as-is servers, and no server started anew, since the
-   * call before; `undefined` if servers do not tell.
-   */
-  async isQuiet(): Promise<boolean | undefined> {
-    const stats = await Promise.all(this.#servers.map((server) => server.stats()));
-    return this.compare(stats);
-  }
-
-  /** As {@link isQuiet}, with what the servers say already at hand. */
-  compare(stats: readonly (ServerStats | undefined)[]): boolean | undefined {
-    const now = this.#servers.map(({ ownWrites }, index): Count => {
-      const { start, writes } = stats[index] ?? {};
-      if (!this.#asIs.has(index)) return { start, others: 0 };
-      const others = writes === undefined || ownWrites === undefined
-        ? undefined
-        : writes - ownWrites;
-      return { start, others };
-    });
-    const before = this.#before;
-    this.#before = now;
-    // What a server held before it started anew may be gone, whatever it tells of its writes.
-    const isAnew = ({ start }: Count, index: number) => {
-      const old = before?.[index]?.start;
-      return start !== undefined && old !== undefined && start !== old;
-    };
-    if (now.some(isAnew)) return false;
-    if (now.some(({ start, others }) => start === undefined || others === undefined)) {
-      return undefined;
-    }
-    return before !== undefined &&
-      now.every(({ others }, index) => before[index]?.others === others);
-  }
-}
-
-/** The writes of others to one start of a server. */
-interface Count {
-  readonly start: string | undefined;
-  readonly others: number | undefined;
 }

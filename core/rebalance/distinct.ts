@@ -1,14 +1,11 @@
-/**
- * Whether the names of a run are as many servers. Two names of one server (`localhost` and `127.0.0.1`,
- * a short and a full name, a Service and a Pod behind it) would be taken for an owner and a target that
- * both hold the key: pruning one copy would delete both.
- */
+/** Whether the names of a run are as many servers. */
 import { RebalanceError } from "../errors.ts";
 import { type Endpoint, type ServerStats } from "./endpoint.ts";
 
 /**
- * Compares which start of a server each name reaches. Servers that speak only the book routes do not
- * tell, and cannot delete.
+ * Compares which start of a server each name reaches. Two names of one server (`localhost` and `127.0.0.1`, a
+ * Service and a Pod behind it) would pass for an owner and a target that both hold a key, and pruning one copy would
+ * delete both. A server that speaks only the book routes does not tell its start; it cannot delete either.
  *
  * @param stats What the servers tell of themselves now, in the order of `endpoints`.
  * @throws {RebalanceError} If two names reach one server.
@@ -28,28 +25,5 @@ export function checkDistinct(
       );
     }
     names.set(start, name);
-  }
-}
-
-/**
- * Makes sure that copies may be deleted.
- *
- * @throws {RebalanceError} If a server cannot delete, or does not tell which start of it this is.
- */
-export function checkPrunable(
-  endpoints: readonly Endpoint[],
-  stats: readonly (ServerStats | undefined)[],
-): void {
-  for (const [index, { name, native }] of endpoints.entries()) {
-    if (!native) {
-      throw new RebalanceError(
-        `Cannot prune: ${name} speaks only the book routes, which cannot delete`,
-      );
-    }
-    if (stats[index]?.start === undefined) {
-      throw new RebalanceError(
-        `Cannot prune: ${name} does not tell which start of a server it is, so it may be another one by name`,
-      );
-    }
   }
 }

@@ -1,18 +1,18 @@
-/** What a rebalance tells whoever started it, while it runs and at its end. */
+/** What a run tells its caller: events on the way, and a summary at the end. */
 import { type Copy } from "../client/remote.ts";
 
 /**
- * The parts of a run, in order: `survey` lists every server and decides on every key; `read` loads
- * values ahead of the move where that is needed; `room` asks for sizes where disks may be too small;
- * `move` copies and reads back; `check` looks for what changed meanwhile; `prune` deletes.
+ * The phases of a run, in order. `survey` lists every server and decides on every key. `read` loads values ahead of
+ * the move if that is needed. `room` asks for sizes if disks may be too small. `move` copies and reads back. `check`
+ * looks for what changed meanwhile. `prune` deletes.
  */
 export type RunPhase = "survey" | "read" | "room" | "move" | "check" | "prune";
 
 /** One event of a run. Servers are named as the user wrote them. */
 export type RebalanceEvent =
-  /** How far a phase is, after each key; `total` where that is known. */
+  /** How far a phase is, in keys; `total` if it is known. */
   | { readonly kind: "progress"; readonly phase: RunPhase; readonly done: number; total?: number }
-  /** A server of the to-be list, or of the as-is list, speaks only the book routes. */
+  /** A server speaks only the book routes. */
   | { readonly kind: "book"; readonly server: string }
   /** A server does not tell what room its disk has. */
   | { readonly kind: "unchecked"; readonly server: string }
@@ -44,9 +44,9 @@ export type RebalanceEvent =
   | { readonly kind: "pruned"; readonly key: string; readonly server: string };
 
 /**
- * A copy that is not its key's owner's; told once for each copy. `stale`: the owner holds the key, and
- * this server will not. `unclear`: the owner does not hold the key, but the server that will own it
- * does; `orphan`: neither does. The last two are never touched.
+ * A copy on a server that does not own its key; told once for each copy. `stale`: the owner holds the key, and this
+ * server will not own it. `unclear`: the target holds the key, but not the owner. `orphan`: neither of them does.
+ * Unclear copies and orphans are never touched.
  */
 export interface StaleCopyEvent {
   readonly kind: "stale" | "unclear" | "orphan";
@@ -60,17 +60,17 @@ export interface MovedEvent {
   readonly kind: "moved";
   readonly key: string;
   readonly copy: Copy;
-  /** Of the value. */
+  /** Size of the value. */
   readonly bytes: number;
   readonly from: string;
   readonly to: string;
-  /** What the target said, where it has words. */
+  /** What the target said, if it has words. */
   readonly answer: string | undefined;
 }
 
 /**
- * A key that its target keeps as it is: a client has written or deleted it there since the move began,
- * which may have been in an earlier run, or may have done so.
+ * A key that its target keeps as it is, because a client has written or deleted it there since the move first began,
+ * or may have done so.
  */
 export interface NewerEvent {
   readonly kind: "newer";
@@ -80,9 +80,8 @@ export interface NewerEvent {
 }
 
 /**
- * A key that clients went on writing while it was moved. `changing`: its owner by the as-is list has
- * another value than its target, although it was copied again; `deleted`: its owner holds it no more,
- * and its target still does.
+ * A key that clients went on writing while it was moved. `changing`: the owner has another value than the target,
+ * although the key was copied again. `deleted`: the owner no longer holds the key, and the target still does.
  */
 export interface RestlessEvent {
   readonly kind: "changing" | "deleted";
@@ -100,7 +99,7 @@ export function emptySummary(): Summary {
   };
 }
 
-/** Whether clients left the keys alone, so that what the targets hold is what counts. */
+/** Whether clients left the keys alone, so that the copies on the targets count from now on. */
 export function isAtRest({ newer, changing, deleted, gone, busy }: Summary): boolean {
   return newer + changing + deleted + gone === 0 && !busy;
 }
@@ -109,15 +108,15 @@ export function isAtRest({ newer, changing, deleted, gone, busy }: Summary): boo
 export interface Summary {
   /** Distinct keys on all servers: `moved` + `inPlace` + `newer` + `left` + `unclear` + `orphans`. */
   keys: number;
-  /** Keys saved on their target and verified; in a dry run those that would be. */
+  /** Keys saved on their target and verified; in a dry run the keys that would be. */
   moved: number;
   /** Keys whose value was on its target already. */
   inPlace: number;
-  /** Keys that have yet to be moved; not 0 only where the run was interrupted. */
+  /** Keys that have yet to be moved; 0 unless the run was interrupted. */
   left: number;
-  /** Copies that remain on servers which will not own them: what `--prune` deletes. */
+  /** Copies that remain on servers that will not own them: what `--prune` deletes. */
   stale: number;
-  /** Of those, copies that an earlier run or an older list left behind. */
+  /** Of the stale copies at the start, those that an earlier move left behind. */
   leftOver: number;
   /** Copies deleted. */
   pruned: number;
@@ -125,22 +124,22 @@ export interface Summary {
   unclear: number;
   /** Keys that neither the target nor the owner holds. */
   orphans: number;
-  /** Copies that were made again, because the value changed on its owner meanwhile. */
+  /** Copies made again, because the value changed on its owner meanwhile. */
   recopied: number;
   /** Keys that their targets keep, because clients wrote them there. */
   newer: number;
-  /** Keys that went on changing: their targets do not have the newest value. */
+  /** Keys that went on changing: their targets may not have the newest value. */
   changing: number;
   /** Keys that were deleted on their owner during the run, and whose copy the target still has. */
   deleted: number;
   /** Keys that went from their owner during the run before they were moved. */
   gone: number;
-  /** Bytes of the values moved. */
+  /** Size of all values moved. */
   bytes: number;
   seconds: number;
   /** Seconds of each phase. */
   readonly phases: Partial<Record<RunPhase, number>>;
-  /** Whether clients still wrote to the as-is servers, or servers still started anew, at its end. */
+  /** Whether, at the end, clients still wrote to the as-is servers, or servers still started anew. */
   busy: boolean;
   /** Whether the user stopped it. */
   interrupted: boolean;

@@ -1,17 +1,19 @@
-/** How {@link mapInOrder} works. */
+/** Works on a stream of items, several at once, and keeps their order. */
+
+/** The limits of {@link mapInOrder}. */
 export interface MapOptions {
   /** The most calls under way at once. */
   readonly concurrency: number;
-  /** When it fires, no further item is taken; calls under way end and are yielded. */
+  /** After an abort no further item is taken; the results of calls under way are still yielded. */
   readonly signal: AbortSignal;
 }
 
 /**
- * Calls `work` for each item, several at once, and yields the results in the order of the items. Takes
- * a further item only when there is room, so a slow reader or a slow server slows the source.
+ * Calls `work` for each item, several at once, and yields the results in the order of the items. It takes a further
+ * item only when fewer than `concurrency` calls are under way, so a slow reader or a slow server slows the source.
  *
- * When a call or the source fails, no further item is taken, what the calls under way did is still
- * yielded, and then the first error is thrown: afterwards nothing is under way.
+ * If a call or the source fails, no further item is taken. The results of the calls under way are still yielded, and
+ * then the first error is thrown, when nothing is under way any more.
  */
 export async function* mapInOrder<T, R>(
   items: AsyncIterable<T>,
@@ -31,12 +33,11 @@ export async function* mapInOrder<T, R>(
   try {
     while (true) {
       while (more && underWay.length < concurrency) {
-        // Nothing more is started once a call has failed or the user wants to stop.
         if (failure !== undefined || signal.aborted) break;
         try {
           const item = await source.next();
           if (item.done === true) more = false;
-          // The signal may have fired while the listing was waited for.
+          // The abort may have come during the wait for the item.
           else if (!signal.aborted) underWay.push(work(item.value).then(succeeded, failed));
         } catch (error) {
           failed(error);

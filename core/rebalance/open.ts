@@ -1,16 +1,16 @@
-/** Finding out what servers speak, at the start of a rebalance. */
+/** Opens the servers of a run, by the routes that each of them speaks. */
+import { Remote } from "../client/remote.ts";
+import { type ServerAddress } from "../client/server_list.ts";
 import { KvsError, RebalanceError, RemoteError } from "../errors.ts";
 import { BookEndpoint } from "./book.ts";
 import { type Endpoint, type EndpointOptions } from "./endpoint.ts";
 import { NativeEndpoint } from "./native.ts";
 import { Patience } from "./pace.ts";
-import { Remote } from "../client/remote.ts";
-import { type ServerAddress } from "../client/server_list.ts";
 
 /**
- * Finds out what each server speaks. All of them are asked at once; changes nothing.
+ * Asks all servers at once which routes they speak; changes nothing.
  *
- * @throws {RebalanceError} If a server cannot be reached or is shutting down: the first one in the list.
+ * @throws {RebalanceError} If servers cannot be reached or are shutting down. It names the first of them in the list.
  */
 export async function openEndpoints(
   servers: readonly ServerAddress[],
@@ -28,15 +28,13 @@ export async function openEndpoints(
 }
 
 async function openEndpoint(remote: Remote, patience: Patience): Promise<Endpoint> {
-  // Twice, since one connection that was cut must not cost every value its content type.
+  // Twice: over the book routes, which one cut connection must not lead to, values lose their content types.
   for (let attempt = 0; attempt < 2; attempt++) {
     try {
-      if (await remote.page(undefined, 1) !== undefined) {
-        return new NativeEndpoint(remote, patience);
-      }
-      break;
+      await remote.page(undefined, 1);
+      return new NativeEndpoint(remote, patience);
     } catch (error) {
-      // Whatever else a server makes of a route that it does not know, the book routes decide.
+      // A server may answer anything on a route that it does not know, so the book routes decide.
       if (!(error instanceof RemoteError) || error.timedOut) throw error;
     }
   }

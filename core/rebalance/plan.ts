@@ -1,17 +1,17 @@
 /**
- * What rebalance decides for one key: pure functions of the two server lists, the placement and the
- * set of servers that hold a copy. Everything that makes a move safe is decided here.
+ * What rebalance decides for one key: pure functions of both lists, the placement and the servers that hold a copy.
+ * Everything that makes a move safe is decided here.
  *
- * - Only the copy on the key's owner by the as-is list counts, because that is where clients write.
- * - A copy on a server that is neither the owner nor the target is a left-over of an earlier move. It
- *   never wins, whatever it holds.
- * - A key that its owner does not hold is not moved and not deleted: nothing here can tell whether an
- *   earlier run pruned it after moving it, or a client deleted it and a left-over remained.
+ * - Only the copy on the owner by the as-is list counts, because clients write there.
+ * - A copy on a server that is neither the owner nor the target is stale: an earlier move left it behind. It never
+ *   wins, whatever it holds.
+ * - A key that its owner does not hold is neither moved nor deleted. Either an earlier run moved it and pruned it, or
+ *   a client deleted it and a stale copy remained; a listing does not tell which.
  */
 import { type Holding } from "../client/merge_listings.ts";
 import { type Placement, PLACEMENTS } from "../placement.ts";
 
-/** The two lists as indices into one list of distinct servers, and the placement that both use. */
+/** Both lists, as indices into one list of distinct servers, and the placement that both use. */
 export interface Layout {
   readonly asIs: readonly number[];
   readonly toBe: readonly number[];
@@ -19,9 +19,8 @@ export interface Layout {
 }
 
 /**
- * What follows for a key: `stay`: its owner holds it and will go on owning it; `move`: its owner holds
- * it and the target has to; `unclear`: only the target holds it, perhaps others, but not the owner;
- * `orphan`: neither the owner nor the target holds it.
+ * What becomes of a key. `stay`: the owner holds the key and will own it. `move`: the owner holds the key, and the
+ * target will own it. `unclear`: the target holds the key, but not the owner. `orphan`: neither of them does.
  */
 export type Verdict = "stay" | "move" | "unclear" | "orphan";
 
@@ -33,7 +32,7 @@ export interface Decision {
   readonly owner: number;
   /** The server that will own it by the to-be list. */
   readonly target: number;
-  /** Servers whose copy is a left-over that `--prune` may delete; none if there is any doubt. */
+  /** Servers with a stale copy that `--prune` may delete; none if there is any doubt. */
   readonly stale: readonly number[];
   /** All servers that list the key. */
   readonly holders: readonly number[];
@@ -66,16 +65,17 @@ export function decide(layout: Layout, { key, holders }: Holding): Decision {
 }
 
 /**
- * What a move calls itself on one server: its places in both lists, as `modulo 0/2 0/3`, whichever names
- * lead to it. The next move of a server has another name, unless no key comes to it in either.
+ * The name of a move on one server: the places of the server in both lists, for example `modulo 0/2 0/3`, so the
+ * names by which users know the server do not matter. Two moves in a row have different names on a server that keys
+ * come to.
  */
 export function moveName({ asIs, toBe, placement }: Layout, server: number): string {
-  const known = Object.entries(PLACEMENTS).find(([, one]) => one === placement);
+  const name = Object.entries(PLACEMENTS).find(([, one]) => one === placement)?.[0] ?? "other";
   const places = [asIs, toBe].map((list) => {
     const at = list.indexOf(server);
     return `${at < 0 ? "-" : at}/${list.length}`;
   });
-  return [known?.[0] ?? "other", ...places].join(" ");
+  return [name, ...places].join(" ");
 }
 
 function pick(servers: readonly number[], placement: Placement, key: string): number {

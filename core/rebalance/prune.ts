@@ -1,36 +1,65 @@
 /**
- * Pruning: deletes copies on servers that will not own them, once the server that will holds the
- * value. First the left-overs of earlier runs, then, when none of these is left, the owners' copies:
- * as long as there is a left-over its owner is there to outrank it, so a run that is killed at any
- * moment leaves nothing that a further run could take for something else.
+ * The phase that deletes copies on servers that will not own them, once the target holds the value. It deletes the
+ * stale copies of earlier moves first. The owners' copies go only when none of these remains: as long as the owner
+ * holds the key, a stale copy does not count. So a run that is killed leaves nothing that the next run mistakes.
  */
+import { type Copy } from "../client/remote.ts";
 import { RebalanceError } from "../errors.ts";
 import { displayKey } from "../key.ts";
-import { BY_ITSELF } from "./batch_requests.ts";
-import { type Endpoint, type Loaded, sameCopy } from "./endpoint.ts";
-import { type Decision } from "./plan.ts";
+import { sameCopy } from "./copy.ts";
+import { checkDistinct } from "./distinct.ts";
+import { type Endpoint, type KeyedCopy, type ServerStats } from "./endpoint.ts";
+import { isAtRest } from "./events.ts";
 import { mapInOrder } from "./map_in_order.ts";
-import { type RunContext } from "./work.ts";
-import { type Copy } from "../client/remote.ts";
+import { type Mover } from "./mover.ts";
+import { type Decision } from "./plan.ts";
+import { type RunContext } from "./run_context.ts";
 
-/** A copy that was deleted. */
-export interface Pruned {
-  readonly key: string;
-  readonly server: Endpoint;
+/**
+ * Makes sure that copies may be deleted.
+ *
+ * @throws {RebalanceError} If a server cannot delete, or does not tell which start of a server it is.
+ */
+export function checkPrunable(
+  endpoints: readonly Endpoint[],
+  stats: readonly (ServerStats | undefined)[],
+): void {
+  for (const [index, { name, native }] of endpoints.entries()) {
+    if (!native) {
+      throw new RebalanceError(
+        `Cannot prune: ${name} speaks only the book routes, which cannot delete`,
+      );
+    }
+    if (stats[index]?.start === undefined) {
+      throw new RebalanceError(
+        `Cannot prune: ${name} does not tell which start of a server it is, so it may be another one by name`,
+      );
+    }
+  }
 }
 
 /**
- * Deletes and yields each copy deleted. No two endpoints may be one server.
+ * Deletes the copies, if the run was asked to and clients left the keys alone.
  *
- * @throws {RebalanceError} If a value changed since it was moved.
+ * @throws {RebalanceError} If two names are one server, or a value changed since it was moved.
  */
-export async function* prune(work: RunContext): AsyncGenerator<Pruned> {
-  const pruner = new Pruner(work);
-  for (const pass of ["left-overs", "owners"] as const) {
-    const batches = batchesOf(work, pass);
-    const results = mapInOrder(batches, (batch) => pruner.prune(batch), work.pool);
-    for await (const pruned of results) yield* pruned;
-    if (work.pool.signal.aborted) return;
+export async function prune(run: RunContext): Promise<void> {
+  const { summary, options } = run;
+  if (!options.prune || !isAtRest(summary)) return;
+  // Once more: a name that reaches one of several servers may have reached another one before.
+  checkDistinct(options.endpoints, await run.stats());
+  const total = summary.stale;
+  for (const pass of ["stale", "owners"] as const) {
+    const work = (jobs: readonly Job[]) => pruneBatch(jobs, run.mover);
+    for await (const pruned of mapInOrder(batchesOf(run, pass), work, run.pool)) {
+      for (const { key, server } of pruned) {
+        summary.pruned++;
+        summary.stale--;
+        options.onEvent({ kind: "pruned", key, server: server.name });
+        run.progress("prune", summary.pruned, total);
+      }
+    }
+    if (run.pool.signal.aborted) return;
   }
 }
 
@@ -39,29 +68,26 @@ interface Job {
   readonly key: string;
   readonly owner: Endpoint;
   readonly target: Endpoint;
-  readonly servers: readonly Endpoint[];
+  readonly losers: readonly Endpoint[];
 }
 
 /** A copy that a server is to lose. */
-interface Loss {
-  readonly key: string;
-  readonly copy: Copy;
+interface Loss extends KeyedCopy {
   readonly server: Endpoint;
 }
 
 async function* batchesOf(
-  work: RunContext,
-  pass: "left-overs" | "owners",
+  run: RunContext,
+  pass: "stale" | "owners",
 ): AsyncGenerator<readonly Job[]> {
   let batch: Job[] = [];
-  for await (const decisions of work.decisions()) {
+  for await (const decisions of run.decisions()) {
     for (const decision of decisions) {
-      const servers = losersOf(decision, pass);
-      if (servers.length === 0) continue;
-      const [owner, target] = [work.endpoint(decision.owner), work.endpoint(decision.target)];
-      const losers = servers.map((server) => work.endpoint(server));
-      batch.push({ key: decision.key, owner, target, servers: losers });
-      if (batch.length < work.batcher.mostKeys) continue;
+      const losers = losersOf(decision, pass).map((server) => run.endpoint(server));
+      if (losers.length === 0) continue;
+      const [owner, target] = [run.endpoint(decision.owner), run.endpoint(decision.target)];
+      batch.push({ key: decision.key, owner, target, losers });
+      if (batch.length < run.batcher.mostKeys) continue;
       yield batch;
       batch = [];
     }
@@ -69,90 +95,63 @@ async function* batchesOf(
   if (batch.length > 0) yield batch;
 }
 
-function losersOf(decision: Decision, pass: "left-overs" | "owners"): readonly number[] {
-  if (pass === "left-overs") return decision.stale;
+function losersOf(decision: Decision, pass: "stale" | "owners"): readonly number[] {
+  if (pass === "stale") return decision.stale;
   return decision.verdict === "move" ? [decision.owner] : [];
 }
 
-class Pruner {
-  readonly #work: RunContext;
-
-  constructor(work: RunContext) {
-    this.#work = work;
-  }
-
-  async prune(jobs: readonly Job[]): Promise<readonly Pruned[]> {
-    const counts = await this.#verified(jobs);
-    const losses: Loss[] = [];
-    const leftOvers: [Endpoint, Job][] = [];
-    for (const job of jobs) {
-      for (const server of job.servers) {
-        const copy = counts.get(job);
-        if (server !== job.owner) leftOvers.push([server, job]);
-        else if (copy !== undefined) losses.push({ key: job.key, copy, server });
-      }
+/** Deletes the losers' copies and returns those that were deleted. */
+async function pruneBatch(jobs: readonly Job[], mover: Mover): Promise<readonly Loss[]> {
+  const owned = await verify(jobs, mover);
+  const losses: Loss[] = [];
+  const stale: { readonly key: string; readonly server: Endpoint }[] = [];
+  for (const { key, owner, losers } of jobs) {
+    for (const server of losers) {
+      const copy = owned.get(key);
+      if (server !== owner) stale.push({ key, server });
+      else if (copy !== undefined) losses.push({ key, copy, server });
     }
-    for (const [server, group] of Map.groupBy(leftOvers, ([server]) => server)) {
-      const copies = await this.#load(server, group.map(([, job]) => job));
-      for (const [job, copy] of copies) {
-        if (copy !== undefined) losses.push({ key: job.key, copy, server });
-      }
-    }
-    const groups = Map.groupBy(losses, ({ server }) => server).values();
-    return (await Promise.all([...groups].map(deleteMany))).flat();
   }
-
-  /** The owners' copies. @throws {RebalanceError} Unless the targets hold the very same values. */
-  async #verified(jobs: readonly Job[]): Promise<ReadonlyMap<Job, Copy>> {
-    const counts = new Map<Job, Copy>();
-    for (const [owner, owned] of Map.groupBy(jobs, ({ owner }) => owner)) {
-      const copies = await this.#load(owner, owned);
-      for (const [target, group] of Map.groupBy(owned, ({ target }) => target)) {
-        const held = owner === target ? copies : await this.#load(target, group);
-        for (const job of group) {
-          const copy = copies.get(job);
-          if (copy === undefined || !sameCopy(copy, held.get(job))) {
-            throw new RebalanceError(
-              `"${
-                displayKey(job.key)
-              }" changed during the run: ${owner.name} and ${target.name} do not hold ` +
-                "the same",
-            );
-          }
-          counts.set(job, copy);
-        }
-      }
+  for (const [server, group] of Map.groupBy(stale, ({ server }) => server)) {
+    for (const [key, copy] of await mover.load(server, group.map(({ key }) => key))) {
+      if (copy !== undefined) losses.push({ key, copy, server });
     }
-    return counts;
   }
-
-  async #load(
-    server: Endpoint,
-    jobs: readonly Job[],
-  ): Promise<ReadonlyMap<Job, Copy | undefined>> {
-    const loaded: readonly Loaded[] = await server.loadMany(jobs.map(({ key }) => key));
-    const copies = new Map<Job, Copy | undefined>();
-    for (const [index, job] of jobs.entries()) {
-      const copy = loaded[index];
-      const isLarge = copy === BY_ITSELF;
-      copies.set(job, isLarge ? await this.#work.mover.loadAlone(server, job.key) : copy);
-    }
-    return copies;
-  }
+  const groups = Map.groupBy(losses, ({ server }) => server);
+  return (await Promise.all([...groups].map(deleteFrom))).flat();
 }
 
-/** Deletes copies of one server. */
-async function deleteMany(losses: readonly Loss[]): Promise<readonly Pruned[]> {
-  const server = losses[0]?.server;
-  if (server === undefined) return [];
+/** The owners' copies. @throws {RebalanceError} Unless the targets hold the very same values. */
+async function verify(jobs: readonly Job[], mover: Mover): Promise<ReadonlyMap<string, Copy>> {
+  const verified = new Map<string, Copy>();
+  for (const [owner, owned] of Map.groupBy(jobs, ({ owner }) => owner)) {
+    const copies = await mover.load(owner, owned.map(({ key }) => key));
+    for (const [target, group] of Map.groupBy(owned, ({ target }) => target)) {
+      const held = owner === target
+        ? copies
+        : await mover.load(target, group.map(({ key }) => key));
+      for (const { key } of group) {
+        const copy = copies.get(key);
+        if (copy === undefined || !sameCopy(copy, held.get(key))) {
+          const names = `${owner.name} and ${target.name}`;
+          throw new RebalanceError(
+            `"${displayKey(key)}" changed during the run: ${names} do not hold the same`,
+          );
+        }
+        verified.set(key, copy);
+      }
+    }
+  }
+  return verified;
+}
+
+/** Deletes copies of one server and returns those that were deleted. */
+async function deleteFrom([server, losses]: [Endpoint, readonly Loss[]]): Promise<readonly Loss[]> {
   const deleted = await server.deleteMany(losses);
-  const pruned: Pruned[] = [];
   for (const [index, { key }] of losses.entries()) {
-    if (deleted[index]) {
-      pruned.push({ key, server });
-    } else if (await server.load(key) !== undefined) {
+    if (!deleted[index] && await server.load(key) !== undefined) {
       throw new RebalanceError(`"${displayKey(key)}" on ${server.name} changed during the run`);
     }
   }
-  return pruned;
+  return losses.filter((_, index) => deleted[index]);
 }

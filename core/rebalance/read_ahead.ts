@@ -1,16 +1,16 @@
 /**
- * Loads values before anything is changed: all of them for the details, those that move for a dry
- * run, and those for which it is not certain that their target can take them.
+ * The phase that loads values before anything is changed: all values for the details, those that move for a dry run,
+ * and those that their target may not take.
  */
+import { type Copy } from "../client/remote.ts";
 import { RebalanceError } from "../errors.ts";
 import { displayKey } from "../key.ts";
-import { BY_ITSELF } from "./batch_requests.ts";
-import { type Endpoint, sameCopy } from "./endpoint.ts";
-import { checkFits, type Move, sizeOf } from "./move.ts";
-import { mapInOrder } from "./map_in_order.ts";
-import { type RunContext } from "./work.ts";
-import { type Copy } from "../client/remote.ts";
 import { KEY_NOT_FOUND } from "../protocol.ts";
+import { sameCopy, sizeOf } from "./copy.ts";
+import { type Endpoint } from "./endpoint.ts";
+import { mapInOrder } from "./map_in_order.ts";
+import { checkFits, type Move } from "./mover.ts";
+import { type RunContext } from "./run_context.ts";
 
 const SENTINEL = new TextEncoder().encode(KEY_NOT_FOUND);
 
@@ -26,31 +26,31 @@ interface Found {
   readonly move: Move;
   readonly copy: Copy | undefined;
   readonly bytes: number;
-  /** Whether the target has it already; asked in a dry run only. */
-  readonly there: boolean;
+  /** Whether the target has the value already; known in a dry run only. */
+  readonly isThere: boolean;
 }
 
-/** Loads what has to be known ahead; tells details and plans. */
-export async function readAhead(work: RunContext): Promise<void> {
-  const { details, dryRun, layout, onEvent, signal } = work.options;
+/** Loads what has to be known ahead; tells details and plans. @throws {RebalanceError} If a value cannot be moved. */
+export async function readAhead(run: RunContext): Promise<void> {
+  const { details, dryRun, endpoints, layout, onEvent, signal } = run.options;
+  if (!details && !dryRun && endpoints.every(({ native }) => native)) return;
   const plans = new Map<string, Plan>();
-  const needed = ({ from, to }: Move) =>
+  const wanted = ({ from, to }: Move) =>
     details || (from !== to && (dryRun || !from.native || !to.native));
-  const look = (moves: readonly Move[]) => inspect(moves, work);
-  if (!details && !dryRun && work.options.endpoints.every(({ native }) => native)) return;
+  const work = (moves: readonly Move[]) => inspect(moves, run);
   let done = 0;
   for (const server of new Set(layout.asIs)) {
-    if (details) await tellListing(work, work.endpoint(server));
-    for await (const found of mapInOrder(work.batchesFrom(server, needed), look, work.pool)) {
-      work.batcher.learn(found.length, found.reduce((sum, { bytes }) => sum + bytes, 0));
-      for (const { move, copy, bytes, there } of found) {
-        work.progress("read", ++done);
+    if (details) await tellListing(run, run.endpoint(server));
+    for await (const found of mapInOrder(run.batchesFrom(server, wanted), work, run.pool)) {
+      run.batcher.learn(found.length, found.reduce((sum, { bytes }) => sum + bytes, 0));
+      for (const { move, copy, bytes, isThere } of found) {
+        run.progress("read", ++done);
         const { key, from, to } = move;
         if (details) {
           const value = copy?.bytes ?? SENTINEL;
           onEvent({ kind: "found", key, value, from: from.name, to: to.name });
         }
-        if (dryRun && copy !== undefined && from !== to) plan(work, plans, { move, bytes, there });
+        if (dryRun && copy !== undefined && from !== to) plan(run, plans, { move, bytes, isThere });
       }
     }
     if (signal.aborted) return;
@@ -60,13 +60,14 @@ export async function readAhead(work: RunContext): Promise<void> {
   }
 }
 
+/** Adds a key to the plan of a dry run. */
 function plan(
   { summary }: RunContext,
   plans: Map<string, Plan>,
-  { move, bytes, there }: Omit<Found, "copy">,
+  { move, bytes, isThere }: Omit<Found, "copy">,
 ): void {
   summary.left--;
-  if (there) {
+  if (isThere) {
     summary.inPlace++;
     return;
   }
@@ -79,47 +80,44 @@ function plan(
   summary.bytes += bytes;
 }
 
-async function tellListing(work: RunContext, endpoint: Endpoint): Promise<void> {
-  const { onEvent } = work.options;
+async function tellListing(run: RunContext, endpoint: Endpoint): Promise<void> {
+  const { onEvent } = run.options;
   for await (const keys of endpoint.keys()) {
     onEvent({ kind: "listing", server: endpoint.name, keys });
   }
   onEvent({ kind: "listed", server: endpoint.name });
 }
 
-/** Loads the owner's copies and, in a dry run, compares the targets'. */
-async function inspect(moves: readonly Move[], work: RunContext): Promise<Found[]> {
-  const copies = await load(moves, ({ from }) => from, work);
-  const away = work.options.dryRun ? moves.filter(({ from, to }) => from !== to) : [];
-  const held = await load(away, ({ to }) => to, work);
+/** Loads copies of one owner and, in a dry run, compares the targets' copies. */
+async function inspect(moves: readonly Move[], run: RunContext): Promise<Found[]> {
+  const copies = await load(moves, ({ from }) => from, run);
+  const away = run.options.dryRun ? moves.filter(({ from, to }) => from !== to) : [];
+  const held = await load(away, ({ to }) => to, run);
   return moves.map((move) => {
     const { key, from, to } = move;
-    const copy = copies.get(move);
+    const copy = copies.get(key);
     if (from !== to && copy === undefined && !from.native) {
       throw new RebalanceError(
-        `Cannot move "${
-          displayKey(key)
-        }": ${from.name} lists it but answers ${KEY_NOT_FOUND}, which is its ` +
-          "value or tells that it is gone: the book routes cannot tell these apart",
+        `Cannot move "${displayKey(key)}": ${from.name} lists it but answers ${KEY_NOT_FOUND}, ` +
+          "which is its value or tells that it is gone: the book routes cannot tell these apart",
       );
     }
     if (from !== to && copy !== undefined) checkFits(move, copy);
-    const there = copy !== undefined && sameCopy(copy, held.get(move));
-    return { move, copy, there, bytes: copy === undefined ? 0 : sizeOf(copy) };
+    const isThere = copy !== undefined && sameCopy(copy, held.get(key));
+    return { move, copy, isThere, bytes: copy === undefined ? 0 : sizeOf(copy) };
   });
 }
 
+/** The copies of the keys on the server that `serverOf` picks for each key. */
 async function load(
   moves: readonly Move[],
   serverOf: (move: Move) => Endpoint,
   { mover }: RunContext,
-): Promise<ReadonlyMap<Move, Copy | undefined>> {
-  const copies = new Map<Move, Copy | undefined>();
+): Promise<ReadonlyMap<string, Copy | undefined>> {
+  const copies = new Map<string, Copy | undefined>();
   for (const [server, group] of Map.groupBy(moves, serverOf)) {
-    const loaded = await server.loadMany(group.map(({ key }) => key));
-    for (const [index, move] of group.entries()) {
-      const copy = loaded[index];
-      copies.set(move, copy === BY_ITSELF ? await mover.loadAlone(server, move.key) : copy);
+    for (const [key, copy] of await mover.load(server, group.map(({ key }) => key))) {
+      copies.set(key, copy);
     }
   }
   return copies;

@@ -1,36 +1,53 @@
-/** Whether targets have room for what they will get, asked before anything is moved. */
+/** The phase that asks whether the disks of the targets have room for what they will get. */
 import { format } from "@std/fmt/bytes";
 import { RebalanceError } from "../errors.ts";
-import { MoveBatcher } from "./work.ts";
 import { type ServerStats } from "./endpoint.ts";
-import { type Move } from "./move.ts";
 import { mapInOrder } from "./map_in_order.ts";
-import { type Pair } from "./survey.ts";
-import { type RunContext } from "./work.ts";
+import { MoveBatcher } from "./move_batcher.ts";
+import { type Move } from "./mover.ts";
+import { type RunContext } from "./run_context.ts";
+import { type Pair, type Survey } from "./survey.ts";
 
-/** What the journal of a server that does not tell takes at most besides the files (bytes). */
+/** The size (bytes) that a journal may grow to, if its server does not tell. */
 const JOURNAL_BYTES = 256 * 1024 * 1024;
 
-/** What a value takes in the journal besides its bytes, about (bytes). */
+/** What a record of the journal takes besides the value, about (bytes). */
 const RECORD_BYTES = 300;
 
-/** How many sizes are asked for at once: so many reads a slow disk can do within a time-out. */
+/** How many sizes one request asks for. A server on a slow disk can read so many values within a time-out. */
 const MOST_SIZES = 100;
 
+/**
+ * Compares what will move with the room of the targets. Asks for the sizes of values only if it has to.
+ *
+ * @throws {RebalanceError} If a target has no room.
+ */
+export async function checkRoom(run: RunContext, { pairs, stats }: Survey): Promise<void> {
+  const demands: Demand[] = [];
+  for (const [target, group] of Map.groupBy(pairs.values(), ({ target }) => target)) {
+    const { name } = run.endpoint(target);
+    const room = stats[target];
+    if (room === undefined) run.options.onEvent({ kind: "unchecked", server: name });
+    else demands.push({ target, name, room, pairs: group });
+  }
+  const open = Disk.group(demands).filter((disk) => !disk.isCertain(stats));
+  if (open.length > 0) await measureRoom(run, open);
+}
+
 /** What a target will get, and what its disk has. */
-export interface Demand {
+interface Demand {
   readonly target: number;
   readonly name: string;
-  /** Of the target. */
+  /** What the target tells of its disk. */
   readonly room: ServerStats;
-  /** What goes there from each server. */
+  /** What comes to the target from each server. */
   readonly pairs: readonly Pair[];
 }
 
 /** Targets on one file system, which share what is free there. */
-export class Disk {
+class Disk {
   readonly demands: readonly Demand[];
-  /** The least that one of them was told of what is free (bytes). */
+  /** The least that one of the targets tells (bytes). */
   readonly freeBytes: number;
   readonly #names: string;
 
@@ -40,23 +57,23 @@ export class Disk {
     this.#names = demands.map(({ name }) => name).join(" and ");
   }
 
-  /** Puts those targets together that tell of the same file system; the others are by themselves. */
+  /** Puts the targets together that tell the same file system; each other target is by itself. */
   static group(demands: readonly Demand[]): Disk[] {
     const groups = Map.groupBy(demands, (demand) => demand.room.fileSystem ?? demand);
     return [...groups.values()].map((group) => new Disk(group));
   }
 
   /**
-   * Whether the room is certain without a look at the values: all that the servers have on their disks
-   * would fit.
+   * Whether the room is certain without a look at the values, because all that the owners have on their disks would
+   * fit.
    *
    * @throws {RebalanceError} If the files alone are too many.
    */
-  isCertain(statsOf: (server: number) => ServerStats | undefined): boolean {
+  isCertain(statsOf: readonly (ServerStats | undefined)[]): boolean {
     const freeFiles = Math.min(...this.demands.map(({ room }) => room.freeFiles ?? Infinity));
     let files = 0;
     let bytes = 0;
-    // Servers on one disk tell of the same files.
+    // Servers on one disk tell the same used bytes.
     const disks = new Map<string | number, number>();
     let isTold = true;
     for (const { room, pairs } of this.demands) {
@@ -64,9 +81,9 @@ export class Disk {
       for (const { owner, newKeys } of pairs) {
         if (newKeys === 0) continue;
         files += newKeys;
-        // A value in the source's journal takes less there than the block that its file will take.
+        // A value in the owner's journal takes less there than its file will take.
         bytes += newKeys * room.blockBytes;
-        const stats = statsOf(owner);
+        const stats = statsOf[owner];
         if (stats?.usedBytes === undefined) isTold = false;
         else disks.set(stats.fileSystem ?? owner, stats.usedBytes);
       }
@@ -107,7 +124,7 @@ export class Disk {
   }
 }
 
-/** What values take on a disk, as they are added up. */
+/** What values take on the disk of one target. */
 class Need {
   files = 0;
   readonly #room: ServerStats;
@@ -118,7 +135,7 @@ class Need {
     this.#room = room;
   }
 
-  /** Counts a value of `size` bytes in. */
+  /** Adds a value of `size` bytes. */
   add(size: number): void {
     const { blockBytes } = this.#room;
     this.files++;
@@ -126,21 +143,21 @@ class Need {
     this.#journalBytes += size + RECORD_BYTES;
   }
 
-  /** Bytes: whole blocks of the files, and the journal meanwhile. */
+  /** What the values take (bytes): their files in whole blocks, and the journal besides. */
   get bytes(): number {
     return this.#fileBytes + Math.min(this.#journalBytes, this.#room.journalBytes ?? JOURNAL_BYTES);
   }
 }
 
 /**
- * Adds up what the values that are new to the targets on these disks take.
+ * Adds up what the values that are new to the targets of these disks take.
  *
- * @throws {RebalanceError} If one of them has less room than that.
+ * @throws {RebalanceError} If one of the disks has less room than that.
  */
-export async function measureRoom(work: RunContext, disks: readonly Disk[]): Promise<void> {
+async function measureRoom(run: RunContext, disks: readonly Disk[]): Promise<void> {
   const demands = disks.flatMap((disk) => disk.demands);
   const needs = new Map(
-    demands.map(({ target, room }) => [work.endpoint(target), new Need(room)]),
+    demands.map(({ target, room }) => [run.endpoint(target), new Need(room)]),
   );
   const measure = async (moves: readonly Move[]) => {
     const wanted = moves.filter(({ to, mayBeThere }) => !mayBeThere && needs.has(to));
@@ -150,12 +167,11 @@ export async function measureRoom(work: RunContext, disks: readonly Disk[]): Pro
     for (const [index, { to }] of wanted.entries()) needs.get(to)?.add(facts[index]?.size ?? 0);
     return moves.length;
   };
-  // Sizes take little room, however large the values are; but the server reads these to tell.
-  const batcher = new MoveBatcher(Math.min(work.options.batchKeys ?? Infinity, MOST_SIZES), 0);
+  const batcher = new MoveBatcher(Math.min(run.options.batchKeys ?? Infinity, MOST_SIZES), 0);
   let done = 0;
-  for await (const keys of mapInOrder(work.batches(undefined, batcher), measure, work.pool)) {
-    work.progress("room", done += keys);
+  for await (const keys of mapInOrder(run.batches(undefined, batcher), measure, run.pool)) {
+    run.progress("room", done += keys);
   }
-  if (work.options.signal.aborted) return;
-  for (const disk of disks) disk.check((target) => needs.get(work.endpoint(target)));
+  if (run.options.signal.aborted) return;
+  for (const disk of disks) disk.check((target) => needs.get(run.endpoint(target)));
 }

@@ -1,119 +1,115 @@
-/** What the survey finds: counts, what is planned between servers, and whether placement fits. */
-import { RebalanceError } from "../errors.ts";
-import { type PlacementName, PLACEMENTS } from "../placement.ts";
-import { type Decision, type Layout } from "./plan.ts";
+/** The phase that lists all servers and decides on every key. It tells the servers the name of the move. */
+import { checkDistinct } from "./distinct.ts";
+import { type ServerStats } from "./endpoint.ts";
+import { type StaleCopyEvent } from "./events.ts";
+import { PlacementFit } from "./placement_fit.ts";
+import { type Decision, moveName } from "./plan.ts";
+import { checkPrunable } from "./prune.ts";
+import { type RunContext } from "./run_context.ts";
 
-/** With fewer keys than this nothing is said about placement. */
-const LEAST_KEYS = 20;
-
-/** How many keys are tried with the other placements. */
-const SAMPLE_KEYS = 1000;
-
-/** Which share of the sample has to be where a placement puts it for this to be the one meant. */
-const FITS_SHARE = 0.95;
-
-/** With a smaller share a placement does not fit where another one does. */
-const MISFIT_SHARE = 0.75;
-
-/** How many keys without a copy on their owner are remembered by name; bounds memory. */
+/** How many unclear keys are remembered by name; bounds memory. */
 const MOST_REMEMBERED = 50_000;
 
-/** Keys to be moved from one server to another. */
+/** Keys that move from one server to another. */
 export interface Pair {
   readonly owner: number;
   readonly target: number;
   keys: number;
-  /** Of those, keys that the target does not list. */
+  /** Of those, the keys that the target does not list. */
   newKeys: number;
 }
 
-/** Gathers what the decisions on all keys come to. */
+/** What the later phases have to know of a survey. */
 export class Survey {
-  /** Pairs of servers between which keys are to be moved. */
+  /** What the servers told of themselves before anything was changed. */
+  stats: readonly (ServerStats | undefined)[] = [];
+  /** Pairs of servers between which keys move. */
   readonly pairs = new Map<string, Pair>();
-  #keys = 0;
-  #astray = 0;
-  #orphans = 0;
-  #sampled = 0;
-  readonly #fits = new Map<PlacementName, number>();
-  readonly #unclear = new Set<string>();
-  readonly #layout: Layout;
-
-  constructor(layout: Layout) {
-    this.#layout = layout;
-  }
-
   /** Keys whose target is another server than their owner. */
-  get planned(): number {
-    let planned = 0;
-    for (const { keys } of this.pairs.values()) planned += keys;
-    return planned;
-  }
+  planned = 0;
+  readonly #unclear = new Set<string>();
 
-  /** Counts a key in. */
-  add(decision: Decision): void {
-    const { key, verdict, owner, target, holders } = decision;
-    this.#keys++;
-    if (verdict === "move") {
-      const name = `${owner} ${target}`;
-      const pair = this.pairs.get(name) ?? { owner, target, keys: 0, newKeys: 0 };
-      pair.keys++;
-      if (!holders.includes(target)) pair.newKeys++;
-      this.pairs.set(name, pair);
-    }
-    if (verdict === "unclear" || verdict === "orphan") this.#astray++;
-    if (verdict === "orphan") this.#orphans++;
+  /** Takes the decision on one key. */
+  add({ key, verdict, owner, target, holders }: Decision): void {
     if (verdict === "unclear" && this.#unclear.size <= MOST_REMEMBERED) this.#unclear.add(key);
-    if (this.#sampled < SAMPLE_KEYS) this.#sample(decision);
+    if (verdict !== "move") return;
+    const name = `${owner} ${target}`;
+    const pair = this.pairs.get(name) ?? { owner, target, keys: 0, newKeys: 0 };
+    pair.keys++;
+    if (!holders.includes(target)) pair.newKeys++;
+    this.pairs.set(name, pair);
+    this.planned++;
   }
 
-  /** Whether `key` was unclear then already; also `true` where there were too many to remember. */
+  /** Whether `key` was unclear at the survey; also `true` if there were too many unclear keys to remember. */
   wasUnclear(key: string): boolean {
     return this.#unclear.size > MOST_REMEMBERED || this.#unclear.has(key);
   }
+}
 
-  /**
-   * Notices that the data was placed in another way: most keys are not on their owner, and not where
-   * a run that was completed and pruned would have left them either; or another placement fits, and
-   * this one does not. Of two servers half of the keys are on their owner by any placement.
-   *
-   * @throws {RebalanceError} With the question which placement was meant.
-   */
-  checkPlacement(): void {
-    if (this.#keys < LEAST_KEYS) return;
-    const other = this.#otherThatFits();
-    const isAstray = this.#astray > this.#keys / 2 && this.#orphans > this.#keys / 10;
-    if (!isAstray && other === undefined) return;
-    const fits = other === undefined
-      ? [...this.#fits.keys()].filter((name) => this.#shareOf(name) > 0.5)
-      : [other];
-    const named = fits.map((name) => `--placement ${name}`).join(" or ");
-    throw new RebalanceError(
-      `${this.#astray} of ${this.#keys} keys are not on the server that owns them by this list and ` +
-        `placement: which placement was meant` +
-        (named === "" ? ", and which list?" : `? ${named} fits.`) + " --force goes on",
+/**
+ * Fills `survey`, counts all keys, and tells of each copy that an earlier move left behind.
+ *
+ * @throws {RebalanceError} If two names are one server, copies cannot be deleted although they are to be pruned,
+ * or another placement was meant.
+ */
+export async function takeSurvey(run: RunContext, survey: Survey): Promise<void> {
+  const { dryRun, endpoints, force, layout, onEvent, overwrite = false, signal } = run.options;
+  survey.stats = await run.stats();
+  checkDistinct(endpoints, survey.stats);
+  if (run.options.prune) checkPrunable(endpoints, survey.stats);
+  for (const { name, native } of endpoints) {
+    if (!native) onEvent({ kind: "book", server: name });
+  }
+  if (!dryRun) {
+    // Before the listing: a client's write from now on is newer than what is listed.
+    await Promise.all(
+      endpoints.map((endpoint, index) => endpoint.beginMove(moveName(layout, index), overwrite)),
     );
   }
-
-  #otherThatFits(): PlacementName | undefined {
-    const names = [...this.#fits.keys()];
-    const isMeant = (name: PlacementName) => PLACEMENTS[name] === this.#layout.placement;
-    if (names.some((name) => isMeant(name) && this.#shareOf(name) >= MISFIT_SHARE)) {
-      return undefined;
+  run.watch.look(survey.stats);
+  const { summary } = run;
+  const fit = new PlacementFit(layout);
+  for await (const decisions of run.decisions()) {
+    if (signal.aborted) return;
+    for (const decision of decisions) {
+      survey.add(decision);
+      fit.add(decision);
+      count(run, decision);
     }
-    return names.find((name) => !isMeant(name) && this.#shareOf(name) >= FITS_SHARE);
+    run.progress("survey", summary.keys);
   }
+  run.progress("survey", summary.keys, summary.keys);
+  summary.left = survey.planned;
+  if (!force) fit.check();
+}
 
-  #shareOf(name: PlacementName): number {
-    return (this.#fits.get(name) ?? 0) / this.#sampled;
-  }
-
-  #sample({ key, holders }: Decision): void {
-    this.#sampled++;
-    for (const name of ["modulo", "jump"] as const) {
-      const owner = this.#layout.asIs[PLACEMENTS[name](key, this.#layout.asIs.length)];
-      if (owner === undefined || !holders.includes(owner)) continue;
-      this.#fits.set(name, (this.#fits.get(name) ?? 0) + 1);
+function count(run: RunContext, { key, verdict, owner, stale, holders }: Decision): void {
+  const { summary } = run;
+  const tell = (kind: StaleCopyEvent["kind"], servers: readonly number[]) => {
+    for (const server of servers) {
+      const names = { server: run.endpoint(server).name, owner: run.endpoint(owner).name };
+      run.options.onEvent({ kind, key, ...names });
     }
+  };
+  summary.keys++;
+  summary.leftOver += stale.length;
+  summary.stale += stale.length;
+  tell("stale", stale);
+  switch (verdict) {
+    case "stay":
+      summary.inPlace++;
+      break;
+    case "move":
+      // The copy of the owner is one more that will be in the wrong place.
+      summary.stale++;
+      break;
+    case "unclear":
+      summary.unclear++;
+      tell("unclear", holders);
+      break;
+    case "orphan":
+      summary.orphans++;
+      tell("orphan", holders);
   }
 }

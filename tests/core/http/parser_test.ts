@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import fc from "fast-check";
-import { findHeader, RequestHead } from "../../../core/http/head.ts";
-import { HeadState, MAX_HEADERS, parseHead } from "../../../core/http/parser.ts";
+import { findHeader, HeadState, RequestHead } from "../../../core/http/head.ts";
+import { MAX_HEADERS, parseHead } from "../../../core/http/parser.ts";
 import { latin1, RELAXED } from "./testing.ts";
 
 /** Stands before and behind each request, and must not matter. */

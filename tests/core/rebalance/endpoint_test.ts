@@ -115,7 +115,7 @@ Deno.test("a book listing keeps the server's order, or is sorted with each key o
   assertEquals(await gather(endpoint.sortedKeys()), [[",", "100%", "a", "b"]]);
 });
 
-Deno.test("refusal() tells what the book routes cannot carry", async () => {
+Deno.test("whyRefused() tells what the book routes cannot carry", async () => {
   await using server = serve((target) =>
     target === "/allKeys" ? new Response("") : new Response("", { status: 404 })
   );

@@ -2,7 +2,7 @@
 import { compareKeys } from "../../../core/key.ts";
 import { type PlacementName, PLACEMENTS } from "../../../core/placement.ts";
 import { rebalance } from "../../../core/rebalance/rebalance.ts";
-import { type CopyFacts } from "../../../core/rebalance/batch_requests.ts";
+import { type CopyFacts } from "../../../core/rebalance/copy.ts";
 import {
   type Endpoint,
   type KeyedCopy,

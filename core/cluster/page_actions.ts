@@ -1,13 +1,13 @@
 /**
- * Changes to a cluster on one machine that take several steps in the right order, one at a time.
+ * The buttons of the live page: changes to a cluster that take several steps in the right order, one change at a time.
  *
- * Keys are placed for some number of servers, which is the list that the client uses, and there may
- * be more servers than that. Growing: servers first, then the keys move. Shrinking: the keys move
- * first, then servers go. While they move the client only reads, with the list as it will be.
+ * Keys are placed for a number of servers, which is the list that the client uses. More servers than that may run. To
+ * grow, servers come first and the keys move then. To shrink, the keys move first and servers go then. While keys
+ * move, the client only reads, by the list as it will be.
  */
 import { deadline } from "@std/async/deadline";
 import { type Cluster } from "./cluster.ts";
-import { type ClusterClient } from "./client.ts";
+import { type PageClient } from "./page_client.ts";
 import { KvsError, messageOf, UsageError } from "../errors.ts";
 import { NotNowError, type PageActions } from "../page/handler.ts";
 import { type PageControls, type Tone } from "../page/model.ts";
@@ -17,11 +17,11 @@ import { accessVariables, Child } from "./child.ts";
 /** How long a move waits for servers that are not ready (milliseconds). */
 const SETTLE_MS = 5000;
 
-/** What a {@link ClusterControl} is made with. */
-export interface ClusterControlOptions {
+/** What a {@link ClusterActions} is made with. */
+export interface ClusterActionsOptions {
   readonly cluster: Cluster;
   readonly placement: PlacementName;
-  /** For how many servers keys are placed at the start. */
+  /** The number of servers for which keys are placed at the start. */
   readonly placed: number;
   /** The most servers there can be. */
   readonly most: number;
@@ -29,19 +29,19 @@ export interface ClusterControlOptions {
   readonly signal: AbortSignal;
   /** Told of each step, and of what went wrong. */
   readonly onNote: (text: string, tone: Tone) => void;
-  /** Called when {@link ClusterControl.controls} may be others. */
+  /** Called when {@link ClusterActions.controls} may have changed. */
   readonly onChange: () => void;
 }
 
-/** The changes that the page can ask for. */
-export class ClusterControl implements PageActions {
-  readonly #options: ClusterControlOptions;
-  readonly #client: ClusterClient;
+/** The changes that the page can ask for. Each method throws a NotNowError if another change is under way. */
+export class ClusterActions implements PageActions {
+  readonly #options: ClusterActionsOptions;
+  readonly #client: PageClient;
   #placed: number;
   #pending: PageControls["pending"] = null;
   #busy: string | null = null;
 
-  constructor(client: ClusterClient, options: ClusterControlOptions) {
+  constructor(client: PageClient, options: ClusterActionsOptions) {
     this.#client = client;
     this.#options = options;
     this.#placed = options.placed;
@@ -95,7 +95,7 @@ export class ClusterControl implements PageActions {
     cluster.delete(server).catch((error) => onNote(messageOf(error), "bad"));
   }
 
-  /** Does `steps`, which nobody waits for, unless something else is being done. */
+  /** Begins `steps`, which nobody waits for. @throws {NotNowError} If another change is under way. */
   #begin(servers: number, steps: () => Promise<void>): void {
     const { most, onNote } = this.#options;
     if (servers < 1 || servers > most) {
@@ -110,7 +110,7 @@ export class ClusterControl implements PageActions {
     }).finally(() => this.#say(null));
   }
 
-  /** Half of the keys may be where a move that failed wanted them: only the same move completes it. */
+  /** After a move that failed, keys may be in both places, and only the same move completes it. */
   #refuseOtherMove(servers: number): void {
     const pending = this.#pending;
     if (pending !== null && pending.to !== servers) {
@@ -144,7 +144,7 @@ export class ClusterControl implements PageActions {
   async #moveTo(servers: number): Promise<void> {
     const { cluster, onNote } = this.#options;
     const from = this.#placed;
-    // A server that was just deleted would stop the move; one that does not come back does.
+    // A server that was just deleted may come back. If it does not, the move fails and tells so.
     this.#say("Waiting until all servers are ready");
     await deadline(cluster.settled(), SETTLE_MS).catch(() => {});
     const moving = `Moving keys from ${from} to ${counted(servers)}`;
@@ -161,25 +161,21 @@ export class ClusterControl implements PageActions {
 
   /** Runs `kvs rebalance` to its end; resolves to its last line. @throws {KvsError} If it failed. */
   async #rebalance(from: number, to: number): Promise<string> {
-    const { placement, signal } = this.#options;
-    const lists = [this.#list(from), this.#list(to)];
+    const { cluster, placement, signal } = this.#options;
+    const lists = [cluster.serverList(from), cluster.serverList(to)];
     const options = ["--prune", "--output", "progress", "--placement", placement];
     let last = "";
     const child = new Child(["rebalance", ...lists, ...options], {
       onLine: (line) => last = line,
-      env: accessVariables(this.#options.cluster.access),
+      env: accessVariables(cluster.access),
     });
     const end = () => child.signal("SIGTERM");
     signal.addEventListener("abort", end);
     const { success } = await child.ended;
     signal.removeEventListener("abort", end);
     if (!success) throw new KvsError(`The keys were not moved: ${last}`);
-    // Counts come first, then bytes and rates, which nobody watches on the page.
+    // The counts of the summary; bytes and rates behind them do not matter on the page.
     return `Keys moved: ${last.split(";")[0]}`;
-  }
-
-  #list(count: number): string {
-    return this.#options.cluster.servers(count).map(({ name }) => name).join(",");
   }
 }
 

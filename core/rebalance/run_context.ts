@@ -1,15 +1,17 @@
-/** What the phases of a run share: the servers, the keys in batches, the pace, and the counts. */
+/** What the phases of a run share: servers, keys in batches, limits, and counts. */
 import { mergeListings } from "../client/merge_listings.ts";
-import { type Endpoint } from "./endpoint.ts";
+import { type Endpoint, type ServerStats } from "./endpoint.ts";
 import { emptySummary, type RebalanceEvent, type RunPhase, type Summary } from "./events.ts";
 import { type MapOptions } from "./map_in_order.ts";
-import { type Move, Mover } from "./move.ts";
+import { MoveBatcher } from "./move_batcher.ts";
+import { type Move, Mover } from "./mover.ts";
 import { Pace } from "./pace.ts";
 import { decide, type Decision, type Layout, ownerOf, targetOf } from "./plan.ts";
+import { QuietWatch } from "./quiet_watch.ts";
 
 /**
- * Keys under way at once where a server knows only the book routes: such servers have accept queues
- * as small as 5, and the kernel tries a connection that found the queue full again after a second.
+ * The most keys under way at once if one server speaks only the book routes. Such a server may accept as few as 5
+ * connections at once, and the system tries a refused connection again only after a second.
  */
 const BOOK_CONCURRENCY = 4;
 
@@ -24,7 +26,7 @@ export interface RebalanceOptions {
   readonly dryRun: boolean;
   /** Whether to tell each server's keys, and each key's value, before anything moves. */
   readonly details: boolean;
-  /** Whether to go on where the keys look as if they were placed in another way. */
+  /** Whether to go on if the keys look as if they were placed in another way. */
   readonly force: boolean;
   /** Whether to replace also what clients wrote on the targets since the same move began. */
   readonly overwrite?: boolean;
@@ -34,7 +36,7 @@ export interface RebalanceOptions {
   readonly keysPerSecond?: number;
   /** The most keys of a batch, besides the limits that values and pace set. */
   readonly batchKeys?: number;
-  /** When it fires, the run stops between batches. */
+  /** An abort stops the run between batches. */
   readonly signal: AbortSignal;
   readonly onEvent: (event: RebalanceEvent) => void;
 }
@@ -45,17 +47,18 @@ export class RunContext {
   readonly pool: MapOptions;
   readonly summary: Summary = emptySummary();
   readonly mover: Mover;
-  /** To be told what batches came to. */
   readonly batcher: MoveBatcher;
+  readonly watch: QuietWatch;
 
   constructor(options: RebalanceOptions) {
     this.options = options;
-    const { endpoints, concurrency, keysPerSecond, signal } = options;
-    const bound = endpoints.every(({ native }) => native) ? concurrency : BOOK_CONCURRENCY;
+    const { endpoints, layout, concurrency, keysPerSecond, signal } = options;
+    const bound = endpoints.every(({ native }) => native) ? Infinity : BOOK_CONCURRENCY;
     this.pool = { concurrency: Math.min(concurrency, bound), signal };
     const pace = new Pace(keysPerSecond, signal);
     this.mover = new Mover(pace);
     this.batcher = new MoveBatcher(Math.min(options.batchKeys ?? Infinity, pace.mostAtOnce));
+    this.watch = new QuietWatch(endpoints, layout.asIs);
   }
 
   /** The server that the lists name by `index`. */
@@ -65,13 +68,18 @@ export class RunContext {
     return endpoint;
   }
 
+  /** What all servers tell of themselves now, in the order of the endpoints. */
+  stats(): Promise<readonly (ServerStats | undefined)[]> {
+    return Promise.all(this.options.endpoints.map((endpoint) => endpoint.stats()));
+  }
+
   /** Tells how far a phase is. */
   progress(phase: RunPhase, done: number, total?: number): void {
     const known = total === undefined ? {} : { total };
     this.options.onEvent({ kind: "progress", phase, done, ...known });
   }
 
-  /** The decision on every key of all servers, in order, by a listing made anew. */
+  /** Lists all servers anew and yields the decision on every key, in the order of the keys. */
   async *decisions(): AsyncGenerator<readonly Decision[]> {
     const { endpoints, layout } = this.options;
     const listings = endpoints.map((endpoint) => endpoint.sortedKeys());
@@ -81,10 +89,10 @@ export class RunContext {
   }
 
   /**
-   * The keys that have to be moved, in batches of one owner each.
+   * Lists all servers anew and yields the keys that have to move, in batches of one owner each.
    *
    * @param onOther Called for each other key.
-   * @param batcher What gathers them.
+   * @param batcher What gathers the keys.
    */
   async *batches(
     onOther: (decision: Decision) => void = () => {},
@@ -106,7 +114,7 @@ export class RunContext {
     yield* batcher.takeRest();
   }
 
-  /** The keys that as-is server `server` lists and owns, as far as wanted, in its own order. */
+  /** The keys that the as-is server of this index lists and owns and that `wanted` picks, in the server's order. */
   async *batchesFrom(
     server: number,
     wanted: (move: Move) => boolean,
@@ -119,73 +127,12 @@ export class RunContext {
         const to = this.endpoint(targetOf(layout, key));
         const move = { key, from, to, mayBeThere: true };
         if (!wanted(move)) continue;
-        // Keeps the order, where one of the targets takes keys one by one.
-        if (!move.to.native) yield* this.batcher.takeRest();
+        // Keeps the order: a key for a book server is a batch by itself.
+        if (!to.native) yield* this.batcher.takeRest();
         const batch = this.batcher.add(move);
         if (batch !== undefined) yield batch;
       }
     }
     yield* this.batcher.takeRest();
-  }
-}
-
-/**
- * The most keys of a batch: its answer then fits into what the runtime frees soon; an object over
- * 128 KiB stays until all of the heap is gone through.
- */
-const MOST_KEYS = 300;
-
-/** What the values of a batch come to, about, in bytes. */
-const BATCH_BYTES = 64 * 1024;
-
-/** What a value is taken to have (bytes) before any was seen. */
-const FIRST_GUESS_BYTES = 4096;
-
-/** Gathers moves by the server that they come from. */
-export class MoveBatcher {
-  readonly #waiting = new Map<unknown, Move[]>();
-  readonly #mostKeys: number;
-  #averageBytes: number;
-
-  /**
-   * @param mostKeys A limit besides the one that values set.
-   * @param guessBytes What a value is taken to have before any was seen; 0 where none is carried.
-   */
-  constructor(mostKeys: number, guessBytes = FIRST_GUESS_BYTES) {
-    this.#mostKeys = Math.min(mostKeys, MOST_KEYS);
-    this.#averageBytes = guessBytes;
-  }
-
-  /** The most keys of a batch, by the values seen so far. */
-  get mostKeys(): number {
-    return Math.min(this.#mostKeys, Math.ceil(BATCH_BYTES / this.#averageBytes));
-  }
-
-  /** Takes a move; returns the batch that is full with it. */
-  add(move: Move): readonly Move[] | undefined {
-    const { from, to } = move;
-    // The book routes take a key a request, so there is nothing to be gained.
-    if (!from.native || !to.native) return [move];
-    let batch = this.#waiting.get(from);
-    if (batch === undefined) {
-      batch = [];
-      this.#waiting.set(from, batch);
-    }
-    batch.push(move);
-    if (batch.length < this.mostKeys) return undefined;
-    this.#waiting.delete(from);
-    return batch;
-  }
-
-  /** Returns what has not come to a full batch, and begins anew. */
-  takeRest(): (readonly Move[])[] {
-    const rest = [...this.#waiting.values()];
-    this.#waiting.clear();
-    return rest;
-  }
-
-  /** To be told what batches came to: later ones have as many keys as fit. */
-  learn(keys: number, bytes: number): void {
-    if (keys > 0) this.#averageBytes = (this.#averageBytes + bytes / keys + 1) / 2;
   }
 }

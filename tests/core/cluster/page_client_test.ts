@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { type ClientList, ClusterClient } from "../../../core/cluster/client.ts";
+import { type ClientList, PageClient } from "../../../core/cluster/page_client.ts";
 import { modulo } from "../../../core/placement.ts";
 import { parseServerList } from "../../../core/client/server_list.ts";
 
@@ -16,7 +16,7 @@ Deno.test("a cluster's client that was told of another list has done with the ol
     "list",
   );
   const rows: [ClientList, string][] = [];
-  const client = new ClusterClient({ count: 3, readonly: false }, {
+  const client = new PageClient({ count: 3, readonly: false }, {
     placement: modulo,
     intervalMs: 20,
     probe: { timeoutMs: 5000 },

@@ -1,47 +1,42 @@
-/** The client of a cluster on one machine: probes round by round, with a list that may change. */
+/** The client whose rows the live page shows: it probes round by round, and its server list may change. */
 import { delay } from "@std/async/delay";
 import { type Placement } from "../placement.ts";
 import { type ProbeOptions, Prober, type Row } from "../client/probe.ts";
 import { type ServerAddress } from "../client/server_list.ts";
 
-/** Which servers a client knows, and whether it writes. */
+/** The servers that a client knows, and whether it only reads. */
 export interface ClientList {
-  /** The first so many servers. */
+  /** How many servers are on the list, from server-0 on. */
   readonly count: number;
   readonly readonly: boolean;
 }
 
-/** What a {@link ClusterClient} is made with. */
-export interface ClusterClientOptions {
+/** What a {@link PageClient} is made with. */
+export interface PageClientOptions {
   readonly placement: Placement;
   readonly intervalMs: number;
-  /** Everything else about how servers are asked. */
+  /** How servers are asked, besides. */
   readonly probe: Omit<ProbeOptions, "servers" | "placement" | "readonly">;
   /** The first `count` servers, whether they run or not. */
   readonly servers: (count: number) => readonly ServerAddress[];
   readonly onRow: (row: Row, list: ClientList) => void;
 }
 
-/** A client that goes on until it is stopped. */
-export class ClusterClient {
-  readonly #options: ClusterClientOptions;
+/** A client like `kvs client`, until it is stopped. */
+export class PageClient {
+  readonly #options: PageClientOptions;
   #list: ClientList;
   #changed = Promise.withResolvers<void>();
   #wake = new AbortController();
 
-  constructor(list: ClientList, options: ClusterClientOptions) {
+  constructor(list: ClientList, options: PageClientOptions) {
     this.#list = list;
     this.#options = options;
   }
 
-  /** What is used now, or from the next round on. */
-  get list(): ClientList {
-    return this.#list;
-  }
-
   /**
-   * Uses another list. Resolves after the first round with it, so that no write with the old one is
-   * under way any more; or when the client is stopped.
+   * Uses another list. Resolves after the first round with the new list, when no write by the old list is under way
+   * any more; or when the client is stopped.
    */
   async use(list: ClientList): Promise<void> {
     this.#list = list;
@@ -49,7 +44,7 @@ export class ClusterClient {
     await this.#changed.promise;
   }
 
-  /** Probes until `signal`. */
+  /** Probes until an abort. */
   async run(signal: AbortSignal): Promise<void> {
     const { placement, intervalMs, probe, servers, onRow } = this.#options;
     while (!signal.aborted) {

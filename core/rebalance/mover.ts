@@ -1,0 +1,201 @@
+/** Moves batches of keys: load, compare, save, read back, compare. */
+import { type Copy } from "../client/remote.ts";
+import { RebalanceError } from "../errors.ts";
+import { displayKey } from "../key.ts";
+import { sameCopy, sizeOf } from "./copy.ts";
+import { BY_ITSELF, type Endpoint, type Loaded, type Replacement, type Saved } from "./endpoint.ts";
+import { type MovedEvent, type NewerEvent } from "./events.ts";
+import { type Pace } from "./pace.ts";
+
+/** A key on its way from its owner to its target. */
+export interface Move {
+  readonly key: string;
+  readonly from: Endpoint;
+  readonly to: Endpoint;
+  /** Whether the target may hold the value already. */
+  readonly mayBeThere: boolean;
+}
+
+/**
+ * What came of a move: an event if the value was saved or the target keeps its own; `there` if the target had the
+ * value already; `gone` if the owner has lost it.
+ */
+export type Outcome = MovedEvent | NewerEvent | "there" | "gone";
+
+/** What came of a batch. */
+export interface BatchOutcome {
+  /** One for each move that was done, in the order of the moves. */
+  readonly outcomes: readonly Outcome[];
+  /** Why the other moves were not done. */
+  readonly failure: { readonly error: unknown } | undefined;
+}
+
+/** Moves keys at the pace that is allowed. Only one value that is too large for a batch is in memory at a time. */
+export class Mover {
+  readonly #pace: Pace;
+  #large: Promise<unknown> = Promise.resolve();
+
+  constructor(pace: Pace) {
+    this.#pace = pace;
+  }
+
+  /** Brings keys of one server to their targets. Never rejects: what was done before a failure counts. */
+  async moveMany(moves: readonly Move[]): Promise<BatchOutcome> {
+    const outcomes = new Map<Move, Outcome>();
+    let failure: BatchOutcome["failure"];
+    try {
+      const from = moves[0]?.from;
+      const copies = await loadMany(from, moves.map(({ key }) => key));
+      const results = await Promise.allSettled(
+        [...Map.groupBy(moves, ({ to }) => to)].map(([to, group]) =>
+          this.#moveTo(to, group, { copies, outcomes })
+        ),
+      );
+      for (const result of results) {
+        if (result.status === "rejected") failure ??= { error: result.reason };
+      }
+    } catch (error) {
+      failure = { error };
+    }
+    const done = moves.map((move) => outcomes.get(move));
+    return { outcomes: done.filter((outcome) => outcome !== undefined), failure };
+  }
+
+  /** Loads the values of `keys`, however large they are; `undefined` if the server holds none. */
+  async load(
+    server: Endpoint,
+    keys: readonly string[],
+  ): Promise<ReadonlyMap<string, Copy | undefined>> {
+    const copies = new Map<string, Copy | undefined>();
+    for (const [key, copy] of await loadMany(server, keys)) {
+      copies.set(key, copy === BY_ITSELF ? await this.#alone(() => server.load(key)) : copy);
+    }
+    return copies;
+  }
+
+  /** Whether both servers hold the same value, however large it is; also if the owner holds none any more. */
+  isSame({ key, from, to }: Move): Promise<boolean> {
+    return this.#alone(async () => {
+      const copy = await from.load(key);
+      return copy === undefined || sameCopy(copy, await to.load(key));
+    });
+  }
+
+  async #moveTo(
+    to: Endpoint,
+    moves: readonly Move[],
+    { copies, outcomes }: {
+      readonly copies: ReadonlyMap<string, Loaded>;
+      readonly outcomes: Map<Move, Outcome>;
+    },
+  ): Promise<void> {
+    const candidates = moves.filter((move) => move.mayBeThere).map(({ key }) => key);
+    const there = await loadMany(to, candidates);
+    const entries: (Replacement & { readonly move: Move })[] = [];
+    const alone: Move[] = [];
+    for (const move of moves) {
+      const { key } = move;
+      const copy = copies.get(key);
+      const seen = there.get(key);
+      if (copy === undefined) {
+        outcomes.set(move, "gone");
+      } else if (copy === BY_ITSELF || seen === BY_ITSELF) {
+        alone.push(move);
+      } else if (sameCopy(copy, seen)) {
+        outcomes.set(move, "there");
+      } else {
+        // Again, because clients may have saved the value since it was checked.
+        checkFits(move, copy);
+        entries.push({ key, copy, seen, move });
+      }
+    }
+    await this.#pace.take(entries.length);
+    const saved = entries.length === 0 ? [] : await to.saveMany(entries);
+    for (const [index, { move, copy }] of entries.entries()) {
+      outcomes.set(move, await outcomeOf(move, copy, saved[index]));
+    }
+    for (const move of alone) {
+      outcomes.set(move, await this.#alone(() => this.#moveKey(move)));
+    }
+  }
+
+  /** Moves one key, whatever its size. @throws {RebalanceError} If it cannot be moved. */
+  async #moveKey(move: Move): Promise<Outcome> {
+    const { key, from, to } = move;
+    const copy = await from.load(key);
+    if (copy === undefined) return "gone";
+    const seen = move.mayBeThere ? await to.load(key) : undefined;
+    if (sameCopy(copy, seen)) return "there";
+    checkFits(move, copy);
+    await this.#pace.take(1);
+    return await outcomeOf(move, copy, await to.save({ key, copy, seen }));
+  }
+
+  #alone<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#large.then(work);
+    this.#large = result.catch(() => {});
+    return result;
+  }
+}
+
+async function loadMany(
+  server: Endpoint | undefined,
+  keys: readonly string[],
+): Promise<ReadonlyMap<string, Loaded>> {
+  if (server === undefined || keys.length === 0) return new Map();
+  const copies = await server.loadMany(keys);
+  return new Map(keys.map((key, index) => [key, copies[index]]));
+}
+
+/**
+ * What a save came to. If the target took the value but holds another one, a client may have written it in between.
+ * A second save tells: the target refuses it in that case.
+ *
+ * @throws {RebalanceError} If the target took the value, and holds another one for no such reason.
+ */
+async function outcomeOf(move: Move, copy: Copy, saved: Saved | undefined): Promise<Outcome> {
+  const { key, to } = move;
+  let held = saved?.held;
+  let outcome = judge(move, copy, saved);
+  if (outcome === undefined && to.knowsMoves) {
+    const seen = held === BY_ITSELF ? await to.load(key) : held;
+    const again = await to.save({ key, copy, seen });
+    held = again.held;
+    outcome = judge(move, copy, again);
+  }
+  if (outcome === undefined) throw changedError(move, held);
+  return outcome;
+}
+
+/** The outcome of one save; `undefined` if the target took the value, and holds another one. */
+function judge(move: Move, copy: Copy, saved: Saved | undefined): Outcome | undefined {
+  const { key, from, to } = move;
+  const held = saved?.held;
+  // Also after a refusal: the request may have been repeated, or another run was there first.
+  if (held !== BY_ITSELF && sameCopy(copy, held)) {
+    const answer = saved?.answer;
+    return { kind: "moved", key, copy, bytes: sizeOf(copy), from: from.name, to: to.name, answer };
+  }
+  return saved?.isRefused === true
+    ? { kind: "newer", key, owner: from.name, target: to.name }
+    : undefined;
+}
+
+function changedError({ key, to }: Move, held: Loaded): RebalanceError {
+  const what = held === undefined
+    ? "nothing"
+    : held === BY_ITSELF
+    ? "another value"
+    : `another value (${sizeOf(held)} bytes)`;
+  return new RebalanceError(
+    `"${displayKey(key)}" was saved on ${to.name}, but what ${to.name} then holds is ${what}`,
+  );
+}
+
+/** @throws {RebalanceError} If the target cannot take the value. */
+export function checkFits({ key, to }: Move, copy: Copy): void {
+  const refusal = to.whyRefused(key, copy);
+  if (refusal !== undefined) {
+    throw new RebalanceError(`Cannot move "${displayKey(key)}" to ${to.name}: ${refusal}`);
+  }
+}
