@@ -73,21 +73,20 @@ Deno.test({
       folders: new Set(["0700"]),
       files: new Set(["0600"]),
     });
-    for (
-      const [before, folders, files] of [
-        [0o755, ["0755", "0700"], ["0600"]],
-        // A volume with fsGroup.
-        [0o2775, ["2775", "2770"], ["0660"]],
-        [0o777, ["0777", "0770"], ["0660"]],
-      ] as const
-    ) {
+    const table = [
+      [0o755, ["0755", "0700"], ["0600"]],
+      // A volume with fsGroup.
+      [0o2775, ["2775", "2770"], ["0660"]],
+      [0o777, ["0777", "0770"], ["0660"]],
+    ] as const;
+    await Promise.all(table.map(async ([before, folders, files]) => {
       const folder = temp.join(`there-${before}`);
       await Deno.mkdir(folder);
       await Deno.chmod(folder, before);
       await makeFiles(folder);
       const modes = await modesIn(folder);
       assertEquals(modes, { folders: new Set(folders), files: new Set(files) });
-    }
+    }));
   },
 });
 

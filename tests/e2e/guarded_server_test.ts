@@ -247,7 +247,7 @@ Deno.test("client and rebalance work with token and TLS, and say what is wrong w
 Deno.test("a cluster guards its servers with the token that it was given", async () => {
   await using dir = new TempDir();
   await using cluster = new Running(
-    ["cluster", "--port", "0", "--replicas", "2", "--data", dir.path, "--client"],
+    ["cluster", "--port", "0", "--replicas", "2", "--data", dir.path, "--client", "--drain", "0"],
     { env: { KVS_TOKEN: "secret" } },
   );
   await cluster.line(/ hhhhhhhhhhhhhhhhhhhhhhhhhh /);

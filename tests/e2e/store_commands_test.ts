@@ -2,22 +2,27 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import { modulo } from "../../core/placement.ts";
 import { KVS, kvs, Server, TempDir } from "./program.ts";
 
-/** Three servers, and how commands are run on them. */
+/** Servers, and how commands are run on them. */
 class Cluster implements AsyncDisposable {
-  readonly #dir = new TempDir();
-  readonly servers: Server[] = [];
+  readonly #dir: TempDir;
+  readonly servers: readonly Server[];
 
-  static async start(...args: string[]): Promise<Cluster> {
-    const cluster = new Cluster();
-    try {
-      for (const name of ["0", "1", "2"]) {
-        cluster.servers.push(await Server.start(cluster.#dir.join(name), args));
-      }
-      return cluster;
-    } catch (error) {
-      await cluster[Symbol.asyncDispose]();
-      throw error;
-    }
+  private constructor(dir: TempDir, servers: readonly Server[]) {
+    this.#dir = dir;
+    this.servers = servers;
+  }
+
+  /** Starts `count` servers at the same time, with options of their own. */
+  static async start(count: number, ...args: string[]): Promise<Cluster> {
+    const dir = new TempDir();
+    const names = Array.from({ length: count }, (_, index) => String(index));
+    const starts = names.map((name) => Server.start(dir.join(name), args));
+    const started = await Promise.allSettled(starts);
+    const servers = started.flatMap((start) => start.status === "fulfilled" ? [start.value] : []);
+    const cluster = new Cluster(dir, servers);
+    if (servers.length < count) await cluster[Symbol.asyncDispose]();
+    await Promise.all(starts);
+    return cluster;
   }
 
   get list(): string {
@@ -61,7 +66,7 @@ class Cluster implements AsyncDisposable {
 const decode = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 
 Deno.test("put, get, delete: values as they were given, exit codes for scripts", async () => {
-  await using cluster = await Cluster.start("--max-value", "1MiB");
+  await using cluster = await Cluster.start(3, "--max-value", "1MiB");
   for (const [key, value] of [["a", "hello"], ["b", ""], ["c/ü%", "007"], ["..", "1e3"]] as const) {
     assertEquals(await cluster.ok("put", key, value), "");
     assertEquals(await cluster.ok("get", key), value);
@@ -92,7 +97,7 @@ Deno.test("put, get, delete: values as they were given, exit codes for scripts",
 });
 
 Deno.test("put takes a file or standard input, get gives it back byte for byte", async () => {
-  await using cluster = await Cluster.start("--max-value", "32MiB");
+  await using cluster = await Cluster.start(3, "--max-value", "32MiB");
   // Small, as a stream that can be sent again, and over what is kept of standard input.
   for (const size of [1000, 3 * 1024 ** 2, 17 * 1024 ** 2]) {
     const bytes = new Uint8Array(size).map((_, at) => (at * 7919) >> 5);
@@ -125,7 +130,7 @@ Deno.test("put takes a file or standard input, get gives it back byte for byte",
 });
 
 Deno.test("put takes - for standard input, and nothing for nothing only if told to", async () => {
-  await using cluster = await Cluster.start();
+  await using cluster = await Cluster.start(1);
   const bytes = new TextEncoder().encode("from stdin");
   for (const args of [["-"], ["--file", "-"], []]) {
     await cluster.ok("put", "k", "before");
@@ -144,7 +149,7 @@ Deno.test("put takes - for standard input, and nothing for nothing only if told 
 });
 
 Deno.test("a key cannot send a terminal escapes, whatever names it", async () => {
-  await using cluster = await Cluster.start();
+  await using cluster = await Cluster.start(1);
   const key = "a\x1b]0;title\x07\x9b2J\n";
   const shown = "a%1B]0;title%07%C2%9B2J%0A";
   const absent = `No such key: ${shown}\n`;
@@ -175,7 +180,7 @@ async function shell(script: string, env: Record<string, string> = {}) {
 }
 
 Deno.test("an output that cannot be written is its own line and exit code 2; a reader that goes is quiet", async () => {
-  await using cluster = await Cluster.start();
+  await using cluster = await Cluster.start(1);
   await cluster.run(["put", "k"], new Uint8Array(300_000));
   const line = "Cannot write the output: No space left on device (os error 28)\n";
   const env = { KVS_SERVERS: cluster.list, DIR: cluster.path(".") };
@@ -199,7 +204,7 @@ Deno.test("an output that cannot be written is its own line and exit code 2; a r
   await cluster.run(["put", "k"], new Uint8Array(300_000));
   for (const command of commands) {
     // `true` may read nothing at all, so the command may meet no reader at its first byte.
-    const gone = await shell(`{ sleep 0.3; "$KVS" ${command}; echo $? >&2; } | true`, env);
+    const gone = await shell(`{ sleep 0.1; "$KVS" ${command}; echo $? >&2; } | true`, env);
     assertEquals([command, gone.stderr], [command, "0\n"]);
   }
   const untold = await shell(`"$KVS" get absent 2> /dev/full`, env);
@@ -207,7 +212,7 @@ Deno.test("an output that cannot be written is its own line and exit code 2; a r
 });
 
 Deno.test("put and --token-file take files below /dev and /proc, also by a link, or say why not", async () => {
-  await using cluster = await Cluster.start();
+  await using cluster = await Cluster.start(1);
   const env = { KVS_SERVERS: cluster.list, DIR: cluster.path(".") };
   await Deno.writeTextFile(cluster.path("value"), "value");
   await Deno.symlink("/dev/fd/3", cluster.path("link"));
@@ -241,7 +246,7 @@ Deno.test("put and --token-file take files below /dev and /proc, also by a link,
 });
 
 Deno.test("--json tells what there is to know", async () => {
-  await using cluster = await Cluster.start();
+  await using cluster = await Cluster.start(3);
   const server = cluster.servers[modulo("k", 3)]?.address;
   const put = JSON.parse(await cluster.ok("put", "k", "text", "--json"));
   assertEquals([put.key, put.server, put.created], ["k", server, true]);
@@ -262,7 +267,7 @@ Deno.test("--json tells what there is to know", async () => {
 });
 
 Deno.test("keys lists what owners hold, in order, not the copies that moves left behind", async () => {
-  await using cluster = await Cluster.start();
+  await using cluster = await Cluster.start(3);
   const [first, second] = cluster.servers;
   const expected: string[] = [];
   for (let n = 0; n < 1500; n++) expected.push(`key-${String(n).padStart(4, "0")}`);
@@ -290,7 +295,7 @@ Deno.test("keys lists what owners hold, in order, not the copies that moves left
 });
 
 Deno.test("a command tries again while its server is away, and says when it gives up", async () => {
-  await using cluster = await Cluster.start();
+  await using cluster = await Cluster.start(3);
   await cluster.ok("put", "k", "v");
   const owner = cluster.servers[modulo("k", 3)];
   assert(owner !== undefined);

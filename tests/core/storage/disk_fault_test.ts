@@ -3,10 +3,9 @@ import { StorageFailedError } from "../../../core/errors.ts";
 import { Value } from "../../../core/value.ts";
 import { Random } from "../system/random.ts";
 import { type Fault, type Operation, SimulatedDisk } from "../system/simulated_disk.ts";
+import { faultyOperations, SEEDS } from "../../crash/cases.ts";
 import { openOn, Workload } from "../../crash/workload.ts";
 
-// A short run by default; more with the variable, for `deno task test:crash`.
-const SEEDS = Number(Deno.env.get("KVS_CRASH_SEEDS") ?? 4);
 const JOURNALS = [1_000_000, 700];
 const WRITES = 25;
 const RESERVE_BYTES = 100;
@@ -21,7 +20,7 @@ const opens = ({ kind, path }: Operation) => {
 };
 const FOLDERS = new Set(["/data", "/data/.kvs"]);
 
-/** Calls `run` with each number of an operation that `counts`, for each seed and journal. */
+/** Calls `run` with numbers of operations that `counts`, for each seed and journal. */
 async function forEachOperation(
   counts: (operation: Operation) => boolean,
   run: (position: number, seed: number, journalBytes: number) => Promise<void>,
@@ -40,7 +39,7 @@ async function forEachOperation(
       const { store } = await openOn(disk, journalBytes);
       await new Workload(random).run(store, WRITES);
       await store.close();
-      for (let position = 0; position < positions; position++) {
+      for (const position of faultyOperations(positions, seed)) {
         await run(position, seed, journalBytes);
         cases++;
       }

@@ -83,7 +83,7 @@ Deno.test("kvs cluster --tour plays every act as it should", async () => {
 
 Deno.test("kvs cluster --tour fails, and says where, when an act does not come out", async () => {
   await using temp = new TempDir();
-  await using tour = startTour(temp);
+  await using tour = startTour(temp, ["--drain", "0"]);
   await untilPrinted(tour, /^Act 3 /);
   const [, owner] = /^\$ kvs client \S+?,(\S+?),/m.exec(tour.stdout.join("\n")) ?? [];
   // From now on the client finds another value than the letter: x, which no act allows.
