@@ -249,7 +249,8 @@ async function wholeBody(remote: Remote, response: Response, watch: SilenceTimer
   }
   const chunks: Bytes[] = [];
   for await (const chunk of watchedBody(remote, response, watch)) chunks.push(chunk);
-  return await new Blob(chunks).bytes();
+  const [only] = chunks;
+  return chunks.length === 1 && only !== undefined ? only : await new Blob(chunks).bytes();
 }
 
 function cutOff({ server: { name } }: Remote, cause: unknown): RemoteError {

@@ -107,8 +107,3 @@ export function utf8Text(bytes: Uint8Array, start: number, end: number): string 
     return undefined;
   }
 }
-
-/** The bytes of Latin-1 text: one a character. */
-export function encodeLatin1(text: string): Uint8Array<ArrayBuffer> {
-  return Uint8Array.from(text, (character) => character.charCodeAt(0));
-}

@@ -1,6 +1,5 @@
 /** Response headers as they go over the wire, checked so that no value can start a line of its own. */
 import { STATUS_TEXT } from "@std/http/status";
-import { encodeLatin1 } from "./bytes.ts";
 
 /** Names in lower case; the server itself sets Date, Connection, and Transfer-Encoding. */
 export type HeaderRecord = Readonly<Record<string, string>>;
@@ -90,7 +89,8 @@ export class SharedHeaders implements HeaderBlock {
     if (status !== this.#status || dateLine !== this.#dateLine) {
       const length = isBodyless(status) ? "" : "content-length: ";
       const text = statusLine(status) + this.text + dateLine + length;
-      this.#prefix = encodeLatin1(text);
+      // Latin-1, as the text is: one byte a character.
+      this.#prefix = Uint8Array.from(text, (character) => character.charCodeAt(0));
       this.#status = status;
       this.#dateLine = dateLine;
     }

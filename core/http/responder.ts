@@ -1,7 +1,6 @@
 /** The answers of one connection, from what a handler gives to what is sent. */
-import { TEXT_HEADERS } from "./answers.ts";
-import { encodeLatin1 } from "./bytes.ts";
 import { type RequestHead } from "./head.ts";
+import { SharedHeaders } from "./headers.ts";
 import { type HttpOutput } from "./output.ts";
 import {
   addCommonResponse,
@@ -9,6 +8,7 @@ import {
   type AnswerMode,
   checkResponse,
   encodeBody,
+  encodeLatin1,
   formatHead,
   formatStreamHead,
   type PreparedResponse,
@@ -31,7 +31,7 @@ export interface ResponderContext {
 
 const FAILED: HttpResponse = {
   status: 500,
-  headers: TEXT_HEADERS,
+  headers: new SharedHeaders({ "content-type": "text/plain; charset=utf-8" }),
   body: "Internal error: the server's log tells more",
 };
 

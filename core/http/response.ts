@@ -133,3 +133,8 @@ export function encodeBody(body: string | Uint8Array): Uint8Array {
   if (typeof body !== "string") return body;
   return body === "" ? NOTHING : encoder.encode(body);
 }
+
+/** The bytes of Latin-1 text: one a character. */
+export function encodeLatin1(text: string): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from(text, (character) => character.charCodeAt(0));
+}

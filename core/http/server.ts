@@ -5,7 +5,7 @@
  * falls silent holds its connection for ever; and it costs less a request.
  */
 import { Connection, type ConnectionContext } from "./connection.ts";
-import { TEXT_HEADERS } from "./answers.ts";
+import { SharedHeaders } from "./headers.ts";
 import { endSockets } from "./end_sockets.ts";
 import {
   type HttpConn,
@@ -65,6 +65,8 @@ const ACCEPT_RETRY_MS = 100;
 
 /** What accept(2) says where this side is to blame; all else is about the one connection. */
 const SHORTAGES = new Set(["EMFILE", "ENFILE", "ENOMEM", "ENOBUFS"]);
+
+const TEXT = new SharedHeaders({ "content-type": "text/plain; charset=utf-8" });
 
 /**
  * Serves what `listener` accepts, which from now on is the server's to close.
@@ -300,5 +302,5 @@ function dateLineOf(date: Date): string {
 }
 
 function plainRefusal(status: number, detail: string): HttpResponse {
-  return { status, headers: TEXT_HEADERS, body: detail };
+  return { status, headers: TEXT, body: detail };
 }
