@@ -186,7 +186,7 @@ export class CommitQueue {
     this.#change = undefined;
   }
 
-  /** Begins if nothing is under way, together with all writes of this turn of the event loop. */
+  /** Begins if nothing is under way. A moment later, so that all writes of this turn of the event loop take part. */
   #wake(): void {
     if (this.#isRunning) return;
     this.#isRunning = true;

@@ -73,8 +73,9 @@ export class Overlay {
   readonly #bySegment = new Map<number, OverlayEntry[]>();
   #bytes = 0;
   #puts = 0;
-  #current: OverlayEntry[] = [];
+  /** The segment that is put to now: its number, its entries and their bytes. */
   #currentSegment = -1;
+  #current: OverlayEntry[] = [];
   #currentBytes = 0;
 
   constructor(cache: ValueCache) {
