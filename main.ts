@@ -76,7 +76,9 @@ async function tellFailure(error: unknown, command: Command | undefined): Promis
   if (error instanceof Deno.errors.BrokenPipe) return 0;
   const known = error instanceof KvsError;
   const usage = error instanceof UsageError && command !== undefined ? [usageLine(command)] : [];
-  const lines = known ? error.message.split("\n") : [`Internal error: ${messageOf(error)}`];
+  const text = known ? error.message : `Internal error: ${messageOf(error)}`;
+  // What a user typed stays on one line, whatever is in it.
+  const lines = error instanceof UsageError ? [text] : text.split("\n");
   await printLast(...lines, ...usage);
   // Not the 1 of a key that is not there.
   return error instanceof OutputError ? 2 : 1;

@@ -14,11 +14,17 @@ const TOKEN = /^[A-Za-z0-9._~+/-]+=*$/;
 
 /** Access to the servers of a cluster; one for all servers that a role talks to. */
 export class Access {
+  /** As in {@link AccessOptions}. */
   readonly token: string | undefined;
+  /** As in {@link AccessOptions}. */
   readonly caCerts: readonly string[];
   #client: Deno.HttpClient | undefined;
 
-  /** @throws {UsageError} If the token cannot be one, or an authority's certificate cannot be read. */
+  /**
+   * Makes an access, which may be shared.
+   *
+   * @throws {UsageError} If the token cannot be one, or an authority's certificate cannot be read.
+   */
   constructor({ token, caCerts = [] }: AccessOptions = {}) {
     if (token !== undefined) checkToken(token);
     this.token = token;

@@ -5,6 +5,7 @@
 
 /** Base of all errors whose message is meant for the user as it stands. */
 export class KvsError extends Error {
+  /** The name of its class. */
   override get name(): string {
     return this.constructor.name;
   }
@@ -89,6 +90,11 @@ export class RemoteError extends KvsError {
   /** How long the server asked to be left alone (ms), where it did. */
   readonly retryAfterMs: number | undefined;
 
+  /**
+   * Makes an error of what `server` did.
+   *
+   * @param options `retryAfterMs` becomes the property of that name.
+   */
   constructor(
     server: string,
     status: number | undefined,

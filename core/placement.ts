@@ -10,10 +10,10 @@ import { createHash } from "node:crypto";
 export type Placement = (key: string, servers: number) => number;
 
 /** The placements by the name that `--placement` takes. */
-export const PLACEMENTS = { modulo, jump } as const;
+export const PLACEMENTS: Readonly<Record<PlacementName, Placement>> = { modulo, jump };
 
 /** A name that `--placement` takes. */
-export type PlacementName = keyof typeof PLACEMENTS;
+export type PlacementName = "modulo" | "jump";
 
 /**
  * Polynomial hash with base 31 over the code points of `key`, unsigned 32 bit. For a key of one

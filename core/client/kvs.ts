@@ -1,8 +1,8 @@
 /**
- * kvs as a library: a store of keys and values that is many servers, for any TypeScript program.
+ * kvs as a library for TypeScript programs: one store of keys and values, kept by many servers.
  *
  * ```ts
- * import { Kvs } from "./core/kvs.ts";
+ * import { Kvs } from "@kvs/kvs";
  *
  * const store = await Kvs.open("server-{0..2}.server", { placement: "jump" });
  * await store.put("greeting", "hello");
@@ -10,38 +10,30 @@
  * for await (const key of store.keys({ prefix: "gr" })) console.log(key);
  * ```
  *
- * It imports nothing but its own files, so it needs no import map. It finds the server of each key,
- * and tries again what may succeed the next time: a server that cannot be connected to, does not
- * answer in time, cuts its answer off, or says 503, as all of them do while a StatefulSet restarts.
- * After three failures a server is left alone for a growing while, then probed by one request.
+ * The library imports only its own files, so it needs no import map. It asks the server that owns a key.
+ * A request that may succeed the next time is tried again: if there is no connection, no answer in
+ * time, an answer that is cut off, or the status 429, 502, 503 or 504. A server that failed three times
+ * is left alone for a growing while, and then probed by one request.
  *
- * What trying again means for writes:
+ * For writes this means:
  *
- * - A put or delete without condition does the same however often it is carried out, so it is simply
- *   repeated. One that fails for good may have been carried out all the same; so may, late, an attempt
- *   that was given up after a time-out. Writers that share a key should use conditions.
- * - A conditional write (`ifMatch`, `ifAbsent`) that is repeated after its answer was lost may find the
- *   condition broken by its own first attempt. An equal value proves nothing: two counters that both
- *   went from 5 to 6 are one lost count. So that is an UnknownOutcomeError, and the caller looks;
- *   unless the caller says that the value is `unique`, for example because it holds a random id: then
- *   finding it is the proof that the write was carried out.
+ * - A put or delete without a condition is repeated, since a repetition changes nothing. A write that
+ *   fails for good may have been carried out all the same. An attempt that was given up after a
+ *   time-out may be carried out late. Writers that share a key should use conditions.
+ * - A conditional write (`ifMatch`, `ifAbsent`) may find its condition broken by its own first attempt,
+ *   whose answer was lost. An equal value proves nothing: two counters that both went from 5 to 6 are
+ *   one lost count. So the write throws UnknownOutcomeError, and the caller looks.
+ * - A caller can say that a value is `unique`, for example because it holds a random id. Then finding the
+ *   value proves that the write was carried out.
  *
  * @module
  */
 import { KvsError, PreconditionFailedError, RemoteError, UnknownOutcomeError } from "../errors.ts";
-import { discoverServers } from "./discovery.ts";
 import { checkKey, displayKey } from "../key.ts";
+import { type PlacementName, PLACEMENTS } from "../placement.ts";
+import { DEFAULT_CONTENT_TYPE } from "../protocol.ts";
+import { discoverServers } from "./discovery.ts";
 import {
-  deleteKey,
-  type FetchedValue,
-  getValue,
-  listPage,
-  type PutRequest,
-  type PutResult,
-  putValue,
-} from "./key_requests.ts";
-import {
-  type CallOptions,
   type KvsOptions,
   type Owner,
   type PutContent,
@@ -49,18 +41,19 @@ import {
   StoredValue,
   type StreamedValue,
 } from "./kvs_types.ts";
-import { type PlacementName, PLACEMENTS } from "../placement.ts";
 import { mergeListings } from "./merge_listings.ts";
-import { equalBytes, type Remote } from "./remote.ts";
+import { type CallOptions, equalBytes, type PutResult, type Remote } from "./remote.ts";
 import { parseServerList, type Scheme, type ServerAddress } from "./server_list.ts";
-import { Shards } from "./shards.ts";
-import { DEFAULT_CONTENT_TYPE } from "../protocol.ts";
+import { ServerSet } from "./server_set.ts";
 
-export { Access } from "../access.ts";
+export { Access, type AccessOptions } from "../access.ts";
 export { DiscoveryError, InvalidKeyError, UsageError } from "../errors.ts";
 export { KvsError, PreconditionFailedError, RemoteError, UnknownOutcomeError };
+export type { Clock } from "./clock.ts";
 export * from "./kvs_types.ts";
-export type { PlacementName, PutResult, Scheme, ServerAddress };
+export type { Bytes, RemoteOptions, WriteCondition } from "./remote.ts";
+export type { RetryOptions } from "./retry.ts";
+export type { CallOptions, PlacementName, PutResult, Scheme, ServerAddress };
 
 /** How long a server may be silent within a request, by default (ms). */
 export const DEFAULT_TIMEOUT_MS = 5000;
@@ -71,24 +64,30 @@ export const DEFAULT_PATIENCE_MS = 15_000;
 /** The largest value (bytes) of which {@link Kvs.getStream} has all before it begins. */
 const WHOLE_BYTES = 1024 ** 2;
 
+/** Keys in one page of a listing. */
+const PAGE_KEYS = 1000;
+
 const encoder = new TextEncoder();
 
 /**
- * The keys and values of a cluster. Nothing has to be closed; any number of calls may be under way.
+ * The keys and values of a cluster. Nothing has to be closed, and any number of calls may be under way.
  *
- * Every method that asks a server throws RemoteError when patience is at its end, or at once for a
- * status that no repetition changes (its `status`: 401, 413 value too large, 507 disk full, ...).
+ * Every method that asks a server throws RemoteError when patience is at its end. For a `status` that
+ * no repetition changes it throws at once: for example 401, 413 (value too large) or 507 (disk full).
+ * A value of the key `.` or `..` can have 64 KiB at most; with a larger one the status is 413.
  */
 export class Kvs {
-  readonly #shards: Shards;
-  readonly #timeoutMs: number;
+  readonly #servers: ServerSet;
 
-  /** @param servers In the order that placement goes by. */
+  /**
+   * Makes a store of servers that are known; {@link Kvs.open} reads them from a list.
+   *
+   * @param servers In the order that placement goes by.
+   */
   constructor(servers: readonly ServerAddress[], options: KvsOptions = {}) {
     const { placement = "modulo", timeoutMs = DEFAULT_TIMEOUT_MS } = options;
     const { patienceMs = DEFAULT_PATIENCE_MS, clock, random } = options;
-    this.#timeoutMs = timeoutMs;
-    this.#shards = new Shards({
+    this.#servers = new ServerSet({
       ...options,
       servers,
       placement: PLACEMENTS[placement],
@@ -102,7 +101,8 @@ export class Kvs {
   }
 
   /**
-   * Opens the servers of a list as `kvs --servers` takes it; asks only a name server, if that.
+   * Opens the servers of a list as `kvs --servers` takes it. Asks no server, and a name server only for
+   * `srv:` items.
    *
    * @throws {UsageError} If the list is not one.
    * @throws {DiscoveryError} If a `srv:` item cannot be resolved.
@@ -115,12 +115,12 @@ export class Kvs {
 
   /** The servers, in the order that placement goes by. */
   get servers(): readonly ServerAddress[] {
-    return this.#shards.servers;
+    return this.#servers.servers;
   }
 
-  /** Which server `key` belongs to, whether it is there or not. Asks nobody. */
+  /** The server that `key` belongs to, whether there is such a key or not. Asks no server. */
   ownerOf(key: string): Owner {
-    const index = this.#shards.ownerOf(key);
+    const index = this.#servers.ownerOf(key);
     const server = this.servers[index];
     if (server === undefined) throw new RangeError("Placement outside of the server list");
     return { server, index };
@@ -132,49 +132,50 @@ export class Kvs {
    * @throws {InvalidKeyError} If there can be no such key.
    */
   async get(key: string, options: CallOptions = {}): Promise<StoredValue | undefined> {
-    const found = await this.#get(key, Infinity, options);
-    if (found === undefined || found.content instanceof ReadableStream) return undefined;
-    return new StoredValue(found.content, found.contentType, found.etag ?? "");
+    const found = await this.#ask(key, options, (remote) => remote.get(key, options));
+    if (found === undefined) return undefined;
+    const { bytes, contentType = DEFAULT_CONTENT_TYPE, etag = "" } = found;
+    return new StoredValue(bytes, contentType, etag);
   }
 
   /**
-   * As {@link get}, for values that do not fit into memory: resolves as soon as a large value begins.
-   * Up to 1 MiB the value is here by then; a larger one that is cut off is an error of its stream,
-   * and not tried again.
+   * As {@link get}, for values that do not fit into memory. A value of at most 1 MiB is here when this
+   * resolves. A larger one is on its way; if it is cut off, its stream fails, and nothing is tried again.
+   *
+   * @throws {InvalidKeyError} If there can be no such key.
    */
   async getStream(key: string, options: CallOptions = {}): Promise<StreamedValue | undefined> {
-    const found = await this.#get(key, WHOLE_BYTES, options);
+    const found = await this.#ask(
+      key,
+      options,
+      (remote) => remote.getStream(key, WHOLE_BYTES, options),
+    );
     if (found === undefined) return undefined;
-    const { content, size, contentType, etag = "" } = found;
-    const body = content instanceof ReadableStream ? content : new Blob([content]).stream();
+    const { body, size, contentType = DEFAULT_CONTENT_TYPE, etag = "" } = found;
     return { body, size, contentType, etag };
   }
 
   /**
-   * Puts a value; resolves once it would survive a power cut. `created` is what the last attempt saw.
+   * Puts a value; resolves when it would survive a power cut. `created` tells what the last attempt saw.
    *
    * @throws {InvalidKeyError} If there can be no such key.
    * @throws {PreconditionFailedError} If the condition does not hold; nothing was changed.
    * @throws {UnknownOutcomeError} If the condition does not hold after an attempt without an answer.
+   * @throws Whatever a stream to be put fails with.
    */
   async put(key: string, content: PutContent, options: PutOptions = {}): Promise<PutResult> {
     const { contentType = DEFAULT_CONTENT_TYPE, ifMatch, ifAbsent, unique, signal } = options;
     const whole = typeof content === "string" ? encoder.encode(content) : content;
     const repeatable = !(whole instanceof ReadableStream);
     return await this.#ask(key, { signal, repeatable }, async (remote, uncertain) => {
-      const value: PutRequest = {
-        content: typeof whole === "function" ? await whole() : whole,
-        contentType,
-        ifMatch,
-        ifAbsent,
-      };
+      const bytes = typeof whole === "function" ? await whole() : whole;
       try {
-        return await putValue(remote, key, value, this.#timing(signal));
+        return await remote.put(key, { bytes, contentType }, { ifMatch, ifAbsent, signal });
       } catch (error) {
         if (!isPreconditionFailed(error)) throw error;
         if (uncertain && unique === true && whole instanceof Uint8Array) {
-          const there = await getValue(remote, key, this.#timing(signal, Infinity));
-          if (there?.content instanceof Uint8Array && equalBytes(there.content, whole)) {
+          const there = await remote.get(key, { signal });
+          if (there !== undefined && equalBytes(there.bytes, whole)) {
             return { created: ifAbsent === true, etag: there.etag };
           }
         }
@@ -184,12 +185,12 @@ export class Kvs {
   }
 
   /**
-   * Deletes a key; resolves to `false` if it was absent, to `true` also if it is gone after an attempt
-   * whose answer was lost.
+   * Deletes a key; resolves to `false` if it was absent. A key that is gone after an attempt whose answer
+   * was lost counts as deleted.
    *
    * @throws {InvalidKeyError} If there can be no such key.
    * @throws {PreconditionFailedError} If the value has another ETag; nothing was changed.
-   * @throws {UnknownOutcomeError} If it has after an attempt without an answer.
+   * @throws {UnknownOutcomeError} If the value has another ETag after an attempt without an answer.
    */
   async delete(
     key: string,
@@ -197,7 +198,7 @@ export class Kvs {
   ): Promise<boolean> {
     return await this.#ask(key, { signal }, async (remote, uncertain) => {
       try {
-        return await deleteKey(remote, key, { ifMatch }, this.#timing(signal)) || uncertain;
+        return await remote.delete(key, { ifMatch, signal }) || uncertain;
       } catch (error) {
         throw isPreconditionFailed(error) ? brokenCondition(key, uncertain) : error;
       }
@@ -205,9 +206,11 @@ export class Kvs {
   }
 
   /**
-   * All keys that start with `prefix`, those behind `after`, in the order of their UTF-8 bytes. Holds
-   * one page of each server in memory. Copies on servers that do not own the key are left out: they
-   * are what earlier moves left behind. A key saved or deleted meanwhile may or may not be there.
+   * The keys that start with `prefix` and come behind `after`, in the order of their UTF-8 bytes. Holds
+   * one page of each server in memory. Stale copies, which earlier moves left behind on servers that do
+   * not own the key, are left out. A key that is saved or deleted meanwhile may be listed or not.
+   *
+   * @throws {KvsError} If a server lists its keys out of order, so that they cannot be merged.
    */
   async *keys(
     { prefix = "", after, signal }: CallOptions & {
@@ -228,27 +231,15 @@ export class Kvs {
   ): AsyncGenerator<readonly string[]> {
     let from = after;
     do {
-      const range = { prefix, after: from };
-      const page = await this.#shards.ask(
+      const behind = from;
+      const page = await this.#servers.ask(
         index,
-        (remote) => listPage(remote, range, this.#timing(signal)),
+        (remote) => remote.page(behind, PAGE_KEYS, { prefix, signal }),
         { signal },
       );
-      yield page.keys.filter((key) => this.#shards.ownerOf(key) === index);
+      yield page.keys.filter((key) => this.#servers.ownerOf(key) === index);
       from = page.next;
     } while (from !== undefined);
-  }
-
-  async #get(
-    key: string,
-    wholeBytes: number,
-    { signal }: CallOptions,
-  ): Promise<FetchedValue | undefined> {
-    return await this.#ask(
-      key,
-      { signal },
-      (remote) => getValue(remote, key, this.#timing(signal, wholeBytes)),
-    );
   }
 
   async #ask<T>(
@@ -256,16 +247,12 @@ export class Kvs {
     options: CallOptions & { readonly repeatable?: boolean },
     send: (remote: Remote, uncertain: boolean) => Promise<T>,
   ): Promise<T> {
-    const index = this.#shards.ownerOf(checkKey(key));
-    return await this.#shards.ask(
+    const index = this.#servers.ownerOf(checkKey(key));
+    return await this.#servers.ask(
       index,
       (remote, { uncertain }) => send(remote, uncertain),
       options,
     );
-  }
-
-  #timing(signal: AbortSignal | undefined, wholeBytes = 0) {
-    return { timeoutMs: this.#timeoutMs, signal, wholeBytes };
   }
 }
 

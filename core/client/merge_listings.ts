@@ -1,5 +1,5 @@
-/** The streams under rebalance: sorted listings merged into one, and work done in order, in parallel. */
-import { RebalanceError } from "../errors.ts";
+/** Sorted listings of several servers, merged into one. */
+import { KvsError } from "../errors.ts";
 import { compareKeys } from "../key.ts";
 
 /** Pages of keys. */
@@ -13,7 +13,7 @@ const MOST_AT_ONCE = 1000;
  * the listings that hold it. Yields what the pages at hand come to, so that a key costs no promise;
  * holds one page of each listing in memory.
  *
- * @throws {RebalanceError} If a listing is out of order: what it merges to would be wrong.
+ * @throws {KvsError} If a listing is out of order: what it merges to would be wrong.
  */
 export async function* mergeListings(
   listings: readonly Listing[],
@@ -66,7 +66,7 @@ class Cursor {
     const next = this.#page[this.#at];
     if (next === undefined) return false;
     if (this.head !== undefined && compareKeys(this.head, next) >= 0) {
-      throw new RebalanceError(`Listing out of order: "${next}" comes after "${this.head}"`);
+      throw new KvsError(`Listing out of order: "${next}" comes after "${this.head}"`);
     }
     this.head = next;
     this.#at++;

@@ -8,7 +8,7 @@ import { RemoteError } from "../errors.ts";
 import { type Placement } from "../placement.ts";
 import { equalBytes, type RemoteOptions } from "./remote.ts";
 import { type ServerAddress } from "./server_list.ts";
-import { Shards } from "./shards.ts";
+import { ServerSet } from "./server_set.ts";
 
 /** The keys that are probed, in the order of a row. */
 export const LETTERS: readonly string[] = [..."abcdefghijklmnopqrstuvwxyz"];
@@ -26,7 +26,7 @@ export interface Row {
   readonly hits: number;
 }
 
-/** How the alphabet is probed; `timeoutMs` is how long one letter may take. */
+/** How the alphabet is probed; `timeoutMs` is how long one request may take. */
 export interface ProbeOptions extends Omit<RemoteOptions, "client"> {
   readonly servers: readonly ServerAddress[];
   readonly placement: Placement;
@@ -46,7 +46,7 @@ const encoder = new TextEncoder();
 /** Probes the alphabet, round by round. */
 export class Prober {
   readonly #options: ProbeOptions;
-  readonly #shards: Shards;
+  readonly #servers: ServerSet;
   readonly #client: Deno.HttpClient;
 
   constructor(options: ProbeOptions) {
@@ -54,12 +54,12 @@ export class Prober {
     // No connection is kept: each round finds the servers anew, as it is they that are watched.
     this.#client = (options.access ?? OPEN_ACCESS).createClient({ poolMaxIdlePerHost: 0 });
     // Without retries: what fails is what is to be seen.
-    this.#shards = new Shards({ ...options, client: this.#client });
+    this.#servers = new ServerSet({ ...options, client: this.#client });
   }
 
   /** The index of the server that owns `letter`. */
   ownerOf(letter: string): number {
-    return this.#shards.ownerOf(letter);
+    return this.#servers.ownerOf(letter);
   }
 
   /** Probes all letters at the same time, so that a dead server costs one timeout. Never throws. */
@@ -81,14 +81,19 @@ export class Prober {
     this.#client.close();
   }
 
+  /** Ends a request that takes too long even if the server is never silent: a row is waiting for it. */
+  #limit(): { readonly signal: AbortSignal } {
+    return { signal: AbortSignal.timeout(this.#options.timeoutMs) };
+  }
+
   async #probe(letter: string, owner: number, delayMs: number): Promise<string> {
     if (delayMs > 0) await delay(delayMs);
     const word = encoder.encode(letter);
     try {
-      const found = await this.#shards.ask(owner, (remote) => remote.load(letter));
+      const found = await this.#servers.ask(owner, (remote) => remote.load(letter, this.#limit()));
       if (found !== undefined) return equalBytes(found, word) ? "h" : "x";
       if (this.#options.readonly) return "m";
-      await this.#shards.ask(owner, (remote) => remote.save(letter, word));
+      await this.#servers.ask(owner, (remote) => remote.save(letter, word, this.#limit()));
       return "w";
     } catch (error) {
       if (error instanceof RemoteError) return statusLetter(error.status);

@@ -1,9 +1,6 @@
-/** One server as seen from afar, over fetch: the book routes, and the native ones where it has them. */
-import { type Access, OPEN_ACCESS } from "../access.ts";
-import { messageOf, RemoteError } from "../errors.ts";
+/** One server as its clients see it: the book routes, and the native ones if it has them. */
+import { RemoteError } from "../errors.ts";
 import { bytesToSegment, toSegment } from "../key.ts";
-import { hasDotSegment, rawRequest } from "./raw_http.ts";
-import { type ServerAddress } from "./server_list.ts";
 import {
   DEFAULT_CONTENT_TYPE,
   KEY_NOT_FOUND,
@@ -15,39 +12,60 @@ import {
   V1_MOVE,
   V1_STATS,
 } from "../protocol.ts";
+import { checkSegments, fromBatchLine, isDotSegment, toBatchLine } from "./dot_keys.ts";
+import { parseJson } from "./json.ts";
+import { type ServerAddress } from "./server_list.ts";
+import {
+  type Bytes,
+  type RemoteAnswer,
+  type RemoteOptions,
+  type RemoteRequest,
+  Transport,
+} from "./transport.ts";
 
-/** How a {@link Remote} asks. */
-export interface RemoteOptions {
-  /** How long one request may take, from name lookup to the last byte of the answer (ms). */
-  readonly timeoutMs: number;
-  /** What guarded servers are shown, and who vouches for them; by default nothing and the public authorities. */
-  readonly access?: Access;
-  /** Carries the requests; without it the client of `access` does. */
-  readonly client?: Deno.HttpClient;
-}
-
-/** What {@link Remote.request} sends. */
-export interface RemoteInit {
-  readonly method?: string;
-  readonly headers?: HeadersInit;
-  readonly body?: Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array<ArrayBuffer>>;
-  /** Ends the request wherever it is, instead of the time-out. */
-  readonly signal?: AbortSignal;
-}
+export type { Bytes, RemoteAnswer, RemoteOptions };
 
 /** A value as a server keeps it. What its routes do not tell is `undefined`. */
 export interface Copy {
-  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly bytes: Bytes;
   readonly contentType: string | undefined;
   readonly etag: string | undefined;
 }
 
+/** A value on its way from a server. */
+export interface CopyStream extends Omit<Copy, "bytes"> {
+  /** Fails with RemoteError if it is cut off. */
+  readonly body: ReadableStream<Bytes>;
+  /** Number of bytes, if the server told. */
+  readonly size: number | undefined;
+}
+
+/** How a single request is sent. */
+export interface CallOptions {
+  /** Gives the request up. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A write's condition (RFC 9110, 13.1). */
+export interface WriteCondition {
+  /** Only if the value has this ETag, quotes and all. */
+  readonly ifMatch?: string | undefined;
+  /** Only if there is no such key. */
+  readonly ifAbsent?: boolean | undefined;
+}
+
 /** How {@link Remote.put} puts. */
-export interface PutOptions {
+export interface PutRequest extends CallOptions, WriteCondition {
   /** The move that it is part of. */
   readonly move?: string | undefined;
-  /** Besides that of the content type. */
-  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** What a put did. */
+export interface PutResult {
+  /** Whether the key was absent before. */
+  readonly created: boolean;
+  /** ETag of the value now stored. */
+  readonly etag: string | undefined;
 }
 
 /** A page of a listing. */
@@ -57,254 +75,215 @@ export interface KeyPage {
   readonly next: string | undefined;
 }
 
-interface RemoteAnswer {
-  readonly status: number;
-  readonly headers: Headers;
-  readonly bytes: Uint8Array<ArrayBuffer>;
-}
-
 const encoder = new TextEncoder();
+const decoder = new TextDecoder();
 const KEY_NOT_FOUND_BYTES = encoder.encode(KEY_NOT_FOUND);
 
-/** How much of a server's own words a message repeats, in characters. */
-const MAX_DETAIL = 200;
-
-/** A server of a server list. Every method throws RemoteError: status where one was answered. */
+/**
+ * A server of a server list. Every method throws RemoteError if the server fails; its status is that of
+ * the answer, `undefined` if no whole answer came.
+ */
 export class Remote {
   readonly server: ServerAddress;
-  readonly #options: RemoteOptions;
+  readonly #transport: Transport;
 
   constructor(server: ServerAddress, options: RemoteOptions) {
     this.server = server;
-    this.#options = options;
+    this.#transport = new Transport(server, options);
   }
 
-  /** Loads over the book route: the bytes, or `undefined` if the key is absent. */
-  async load(key: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
-    const bytes = await this.#bytes(`/load/${toSegment(key)}`);
+  /**
+   * Loads over the book route: the bytes, or `undefined` if the key is absent.
+   *
+   * @throws {InvalidKeyError} If the key is `.` or `..`, which no path can hold.
+   */
+  async load(key: string, options: CallOptions = {}): Promise<Bytes | undefined> {
+    checkSegments(key);
+    const bytes = await this.#transport.bytes(`/load/${toSegment(key)}`, options);
     return equalBytes(bytes, KEY_NOT_FOUND_BYTES) ? undefined : bytes;
   }
 
-  /** Saves over the book route, which takes UTF-8 only; resolves to the server's answer. */
-  async save(key: string, word: Uint8Array): Promise<string> {
-    const path = `/save/${toSegment(key)}/${bytesToSegment(word)}`;
-    return new TextDecoder().decode(await this.#bytes(path));
+  /**
+   * Saves over the book route, which takes UTF-8 only; resolves to the server's answer.
+   *
+   * @throws {InvalidKeyError} If the key or the word is `.` or `..`, which no path can hold.
+   */
+  async save(key: string, word: Uint8Array, options: CallOptions = {}): Promise<string> {
+    const segment = bytesToSegment(word);
+    checkSegments(key, segment);
+    const path = `/save/${toSegment(key)}/${segment}`;
+    return decoder.decode(await this.#transport.bytes(path, options));
   }
 
   /** All keys, over the book route, in the order in which the server lists them. */
   async allKeys(): Promise<string[]> {
-    const list = new TextDecoder().decode(await this.#bytes("/allKeys"));
+    const list = decoder.decode(await this.#transport.bytes("/allKeys"));
     return list === "" ? [] : list.split(KEY_SEPARATOR).map(decodeListed);
   }
 
   /**
-   * One page of keys, over the native route: at most `limit`, in order, those behind `after`.
-   * Resolves to `undefined` if what the server answers is no page, that is if it is of another make.
+   * One page of keys, over the native route: at most `limit`, in order, those behind `after`. A server
+   * whose answer is no page, so one of another make, fails with status 200.
    */
-  async page(after: string | undefined, limit: number): Promise<KeyPage | undefined> {
-    const from = after === undefined ? "" : `&after=${toSegment(after)}`;
-    return parseKeyPage(new TextDecoder().decode(
-      await this.#bytes(`${V1_KEYS}?limit=${limit}${from}`),
-    ));
+  async page(
+    after: string | undefined,
+    limit: number,
+    { prefix = "", signal }: CallOptions & { readonly prefix?: string } = {},
+  ): Promise<KeyPage> {
+    const query = `limit=${limit}` + (prefix === "" ? "" : `&prefix=${toSegment(prefix)}`) +
+      (after === undefined ? "" : `&after=${toSegment(after)}`);
+    const bytes = await this.#transport.bytes(`${V1_KEYS}?${query}`, { signal });
+    const page = parseKeyPage(decoder.decode(bytes));
+    if (page !== undefined && (page.next === undefined || page.keys.length > 0)) return page;
+    return this.#fail("a listing that is none");
   }
 
   /** Gets over the native route, or resolves to `undefined` if the key is absent. */
-  async get(key: string): Promise<Copy | undefined> {
-    const { status, headers, bytes } = await this.#answer(`${V1_KEYS}/${toSegment(key)}`);
-    if (status === 404) return undefined;
-    if (status !== 200) throw this.failure(status, bytes);
-    return {
-      bytes,
-      contentType: headers.get("content-type") ?? undefined,
-      etag: headers.get("etag") ?? undefined,
-    };
-  }
-
-  /** Puts any bytes over the native route, as part of a move where one is named. */
-  async put(
-    key: string,
-    { bytes, contentType = DEFAULT_CONTENT_TYPE }: Copy,
-    { move, headers = {} }: PutOptions = {},
-  ): Promise<void> {
-    const answer = await this.#answer(`${V1_KEYS}/${toSegment(key)}${moveQuery(move)}`, {
-      method: "PUT",
-      headers: { ...headers, "content-type": contentType },
-      body: bytes,
-    });
-    if (answer.status !== 201 && answer.status !== 204) {
-      throw this.failure(answer.status, answer.bytes);
-    }
+  async get(key: string, options: CallOptions = {}): Promise<Copy | undefined> {
+    const answer = await this.#get(key, options);
+    return answer && { bytes: answer.bytes, ...factsOf(answer) };
   }
 
   /**
-   * Sends lines of a batch over the native route, as part of a move where one is named; resolves to the
+   * As {@link get}, but resolves as soon as a value of more than `wholeBytes`, or of unknown size, begins.
+   * Of a smaller value all bytes are here by then.
+   */
+  async getStream(
+    key: string,
+    wholeBytes: number,
+    { signal }: CallOptions = {},
+  ): Promise<CopyStream | undefined> {
+    const answer = await this.#get(key, { signal, wholeBytes });
+    if (answer === undefined) return undefined;
+    const length = answer.headers.get("content-length");
+    return {
+      body: answer.stream ?? new Blob([answer.bytes]).stream(),
+      size: answer.stream === undefined
+        ? answer.bytes.length
+        : length === null
+        ? undefined
+        : Number(length),
+      ...factsOf(answer),
+    };
+  }
+
+  /**
+   * Puts any bytes over the native route. Status 412: the condition does not hold.
+   *
+   * @throws Whatever the stream to be sent fails with.
+   */
+  async put(
+    key: string,
+    { bytes, contentType = DEFAULT_CONTENT_TYPE }: {
+      readonly bytes: Bytes | ReadableStream<Bytes>;
+      readonly contentType?: string | undefined;
+    },
+    { move, signal, ...condition }: PutRequest = {},
+  ): Promise<PutResult> {
+    const answer = await this.#askKey(key, {
+      method: "PUT",
+      headers: { "content-type": contentType, ...conditionHeaders(condition) },
+      body: bytes,
+      signal,
+    }, move);
+    if (answer.status !== 201 && answer.status !== 204) throw this.#transport.failure(answer);
+    return { created: answer.status === 201, etag: factsOf(answer).etag };
+  }
+
+  /**
+   * Deletes over the native route; resolves to `false` if the key was absent. Status 412: the condition
+   * does not hold.
+   */
+  async delete(
+    key: string,
+    { signal, ...condition }: CallOptions & WriteCondition = {},
+  ): Promise<boolean> {
+    const headers = conditionHeaders(condition);
+    const answer = await this.#askKey(key, { method: "DELETE", headers, signal });
+    if (answer.status === 204) return true;
+    if (answer.status === 404) return false;
+    throw this.#transport.failure(answer);
+  }
+
+  /**
+   * Sends lines of a batch over the native route, as part of a move if one is named; resolves to the
    * lines of the answer.
    */
   async batch(lines: string, move?: string): Promise<string> {
-    const { status, bytes } = await this.#answer(V1_BATCH + moveQuery(move), {
-      method: "POST",
-      body: encoder.encode(lines),
-    });
-    if (status !== 200) throw this.failure(status, bytes);
-    return new TextDecoder().decode(bytes);
+    const request = { method: "POST", body: encoder.encode(lines) } as const;
+    return decoder.decode(await this.#transport.bytes(V1_BATCH + moveQuery(move), request));
   }
 
   /** Tells a step of a move over the native route; `false` if there is no such route. */
   async tellMove(move: string, step: MoveStep): Promise<boolean> {
-    const { status, bytes } = await this.#answer(V1_MOVE, {
-      method: "PUT",
-      body: encoder.encode(JSON.stringify({ move, step })),
-    });
-    if (status === 404 || status === 405) return false;
-    if (status !== 200) throw this.failure(status, bytes);
+    const body = encoder.encode(JSON.stringify({ move, step }));
+    const answer = await this.#transport.answer(V1_MOVE, { method: "PUT", body });
+    if (answer.status === 404 || answer.status === 405) return false;
+    if (answer.status !== 200) throw this.#transport.failure(answer);
     return true;
   }
 
   /** What `GET /v1/stats` tells; `undefined` if there is no such route. */
   async stats(): Promise<object | undefined> {
-    const { status, bytes } = await this.#answer(V1_STATS);
-    if (status === 404) return undefined;
-    if (status !== 200) throw this.failure(status, bytes);
-    return parseJson(new TextDecoder().decode(bytes));
+    const answer = await this.#transport.answer(V1_STATS);
+    if (answer.status === 404) return undefined;
+    if (answer.status !== 200) throw this.#transport.failure(answer);
+    return parseJson(decoder.decode(answer.bytes));
   }
 
-  /**
-   * Sends one request and resolves to the response, whatever its status; redirects are not followed. Only a
-   * GET or HEAD may reach the server twice.
-   *
-   * @throws {RemoteError} Without a status, if no answer came in time.
-   */
-  async request(path: string, init: RemoteInit = {}): Promise<Response> {
-    return await this.#send(
-      path,
-      init,
-      init.signal ?? AbortSignal.timeout(this.#options.timeoutMs),
-    );
+  /** Sends a GET and resolves to the answer, whatever its status. */
+  async request(path: string): Promise<RemoteAnswer> {
+    return await this.#transport.answer(path);
   }
 
-  async #send(path: string, init: RemoteInit, signal: AbortSignal): Promise<Response> {
-    const { access = OPEN_ACCESS, client = access.client } = this.#options;
-    const headers = access.authorize(init.headers);
-    const { method = "GET", body } = init;
-    const reads = method === "GET" || method === "HEAD";
-    try {
-      if (hasDotSegment(path)) {
-        const bytes = body instanceof ReadableStream ? await new Response(body).bytes() : body;
-        const raw = { method, headers: new Headers(headers), body: bytes, signal };
-        return await rawRequest(this.server.origin, path, raw, access);
-      }
-      return await fetch(this.server.origin + path, {
-        method,
-        ...(headers === undefined ? {} : { headers }),
-        ...(reads ? {} : { body: sentOnce(body) }),
-        redirect: "manual",
-        signal,
-        ...(client === undefined ? {} : { client }),
-      });
-    } catch (error) {
-      throw this.#unreachable(error);
+  async #get(key: string, request: RemoteRequest): Promise<RemoteAnswer | undefined> {
+    const answer = await this.#askKey(key, request);
+    if (answer.status === 200) return answer;
+    if (answer.status === 404) return undefined;
+    throw this.#transport.failure(answer);
+  }
+
+  /** Asks for a key by its path, or by a batch if no path can hold it. */
+  async #askKey(key: string, request: RemoteRequest, move?: string): Promise<RemoteAnswer> {
+    if (!isDotSegment(key)) {
+      return await this.#transport.answer(
+        `${V1_KEYS}/${toSegment(key)}${moveQuery(move)}`,
+        request,
+      );
     }
+    const body = encoder.encode(await toBatchLine(key, request));
+    const { signal } = request;
+    const batch = { method: "POST", body, signal } as const;
+    const bytes = await this.#transport.bytes(V1_BATCH + moveQuery(move), batch);
+    return fromBatchLine(bytes) ?? this.#fail("no result of a batch");
   }
 
-  /** The body of a 200; what the book routes answer. */
-  async #bytes(path: string): Promise<Uint8Array<ArrayBuffer>> {
-    const { status, bytes } = await this.#answer(path);
-    if (status !== 200) throw this.failure(status, bytes);
-    return bytes;
-  }
-
-  async #answer(path: string, init: RemoteInit = {}): Promise<RemoteAnswer> {
-    // Not AbortSignal.timeout: its timer would keep the request in memory until it fires.
-    const timeout = new AbortController();
-    const late = () => timeout.abort(new DOMException("Timed out", "TimeoutError"));
-    const timer = setTimeout(late, this.#options.timeoutMs);
-    try {
-      const response = await this.#send(path, init, timeout.signal);
-      return { status: response.status, headers: response.headers, bytes: await response.bytes() };
-    } catch (error) {
-      throw error instanceof RemoteError ? error : this.#unreachable(error);
-    } finally {
-      clearTimeout(timer);
-    }
-  }
-
-  /** The error that tells of an answer; `retryAfterMs` is how long it asked to be left alone. */
-  failure(status: number, body: Uint8Array, retryAfterMs?: number): RemoteError {
-    const why = status === 503 ? "it is shutting down or starting" : detailOf(body);
-    return new RemoteError(
-      this.server.name,
-      status,
-      `${this.server.name} answered ${status}: ${why}`,
-      { retryAfterMs },
-    );
-  }
-
-  #unreachable(cause: unknown): RemoteError {
-    const why = cause instanceof DOMException && cause.name === "TimeoutError"
-      ? `no answer within ${this.#options.timeoutMs} ms`
-      : distrustOf(cause) ?? "no connection";
-    return new RemoteError(
-      this.server.name,
-      undefined,
-      `${this.server.name} cannot be reached: ${why}`,
-      { cause },
-    );
+  #fail(what: string): never {
+    const { name } = this.server;
+    throw new RemoteError(name, 200, `${name} answered with ${what}`);
   }
 }
 
-/**
- * A body that the runtime cannot send a second time. Deno 2.9 repeats a request by itself, without a word,
- * when a kept connection is cut behind it, unless its body is a stream. So even no body is one here.
- */
-function sentOnce(body: RemoteInit["body"]): ReadableStream<Uint8Array<ArrayBuffer>> {
-  if (body instanceof ReadableStream) return body;
-  return new ReadableStream({
-    start(controller) {
-      if (body !== undefined && body.length > 0) controller.enqueue(body);
-      controller.close();
-    },
-  });
+function factsOf({ headers }: RemoteAnswer): Omit<Copy, "bytes"> {
+  return {
+    contentType: headers.get("content-type") ?? undefined,
+    etag: headers.get("etag") ?? undefined,
+  };
+}
+
+function conditionHeaders({ ifMatch, ifAbsent }: WriteCondition): Record<string, string> {
+  return {
+    ...(ifMatch === undefined ? {} : { "if-match": ifMatch }),
+    ...(ifAbsent === true ? { "if-none-match": "*" } : {}),
+  };
 }
 
 function moveQuery(move: string | undefined): string {
   return move === undefined ? "" : `?${MOVE_QUERY}=${toSegment(move)}`;
 }
 
-/** Why the certificate of a server is not trusted, `undefined` if the failure is another one. */
-export function distrustOf(cause: unknown): string | undefined {
-  // It depends on the version of Deno where it says so.
-  const inner = cause instanceof Error ? messageOf(cause.cause) : "";
-  const why = /invalid peer certificate: (?:Other\(OtherError\(|certificate )?(\w[^;()\n]{0,99})/
-    .exec(`${messageOf(cause)}\n${inner}`)?.[1]?.trim();
-  if (why === undefined) return undefined;
-  return DISTRUST[why] ?? `its certificate is not valid: ${why}`;
-}
-
-const UNTRUSTED = "its certificate is signed by nobody who is trusted (--ca names who is)";
-
-/** What to tell of reasons that the runtime gives by a name only. */
-const DISTRUST: Readonly<Record<string, string>> = {
-  UnknownIssuer: UNTRUSTED,
-  BadSignature: UNTRUSTED,
-  CaUsedAsEndEntity:
-    "its certificate is that of an authority, as openssl req -x509 makes it: make one with " +
-    "-addext basicConstraints=critical,CA:FALSE -addext subjectAltName=DNS:NAME",
-  UnsupportedCertVersion:
-    "its certificate is of version 1, which names no servers: make one with an extension " +
-    "subjectAltName=DNS:NAME",
-};
-
-/** What a server says of its failure, in one line. */
-function detailOf(body: Uint8Array): string {
-  const text = new TextDecoder().decode(body.subarray(0, 4 * MAX_DETAIL));
-  const json = parseJson(text);
-  const detail = json !== undefined && "detail" in json ? String(json.detail) : text;
-  const line = detail.replaceAll(/[\s\p{Cc}]+/gu, " ").trim();
-  return line === "" ? "it failed" : line.slice(0, MAX_DETAIL);
-}
-
 /** The page in `text`, or `undefined` if it is not one. */
-export function parseKeyPage(text: string): KeyPage | undefined {
+function parseKeyPage(text: string): KeyPage | undefined {
   const json = parseJson(text);
   if (json === undefined || !("keys" in json) || !Array.isArray(json.keys)) return undefined;
   const keys: string[] = [];
@@ -314,16 +293,6 @@ export function parseKeyPage(text: string): KeyPage | undefined {
   }
   const next = "next" in json && typeof json.next === "string" ? json.next : undefined;
   return { keys, next };
-}
-
-/** The JSON object in `text`, or `undefined` if it holds none. */
-function parseJson(text: string): object | undefined {
-  try {
-    const parsed: unknown = JSON.parse(text);
-    return typeof parsed === "object" && parsed !== null ? parsed : undefined;
-  } catch {
-    return undefined;
-  }
 }
 
 /** An item of `/allKeys`; a server of another make may list keys as they are. */

@@ -1,91 +1,140 @@
+/** Repeats requests that fail because a server is away for a while, as in a rolling restart. */
+import { PreconditionFailedError, RemoteError, UnknownOutcomeError } from "../errors.ts";
+import { type Breaker, type Ticket } from "./breaker.ts";
+import { type Clock, SYSTEM_CLOCK } from "./clock.ts";
+import { distrustOf } from "./distrust.ts";
+
+/** How requests are tried again. */
+export interface RetryOptions {
+  /** For how long a request is tried again after its first failure (ms); 0: it is sent once. */
+  readonly patienceMs: number;
+  /** What time it is, and how to wait; by default the clock of this machine. */
+  readonly clock?: Clock;
+  /** Chance, from 0 to 1; `Math.random` by default. */
+  readonly random?: () => number;
+}
+
+/** How one request is tried. */
+export interface AskOptions {
+  /** Gives the request up; its reason is thrown. */
+  readonly signal?: AbortSignal | undefined;
+  /** Whether the request can be sent again; by default it can. */
+  readonly repeatable?: boolean;
+}
+
+/** What {@link retry} works with. */
+export interface RetryContext extends RetryOptions, AskOptions {
+  /** Says when the server may be asked; without it at any time. */
+  readonly breaker?: Breaker;
+  /** Told each failure that a repetition may change, before the wait for it. */
+  readonly onFailure?: (failure: RemoteError) => void;
+}
+
+/** What an attempt knows of those before it. */
+export interface Attempt {
+  /**
+   * Whether an earlier attempt may have been carried out without an answer getting through. Not so if
+   * the server refused it or could not be connected to.
+   */
+  readonly uncertain: boolean;
+}
+
+/** Statuses by which a server says that it did nothing, and that it will be back. */
+const REFUSALS: ReadonlySet<number> = new Set([429, 503]);
+
+/** Statuses of a proxy that got no answer from the server, which may have done it all the same. */
+const LOST: ReadonlySet<number> = new Set([502, 504]);
+
+/** Whether the same request may succeed without anybody's doing. */
+function isPassing({ status, cause }: RemoteError): boolean {
+  // A server with a wrong certificate is there, but it is not the one that it should be.
+  if (status === undefined) return distrustOf(cause) === undefined;
+  return REFUSALS.has(status) || LOST.has(status);
+}
+
+/** Whether a request that failed in this way may have been carried out. */
+function isUncertain({ status, neverSent }: RemoteError): boolean {
+  return status === undefined ? !neverSent : LOST.has(status);
+}
+
 /**
- * A circuit breaker for one server: after some failures in a row the server is left alone for a
- * while, then one request probes it; where that fails too, the next while is twice as long. It spares
- * a server that is coming up, and a caller the time-outs of one that is gone. Source of the pattern:
- * Nygard, "Release It!", 2007.
+ * Calls `send` until it resolves, fails for good, or patience is at its end. A request is tried again if
+ * it met no connection, no answer in time, an answer cut off, or a status that passes: after a growing
+ * wait, and not before `Retry-After`.
+ *
+ * @throws {RemoteError} The last failure; its message says how often it was tried.
+ * @throws The reason of the signal, if that fires before the request succeeded or failed for good.
+ * @throws Whatever else `send` throws.
  */
-
-/** Failures in a row after which a server is left alone. */
-const BREAKER_FAILURES = 3;
-
-/** How long it is left alone at first (ms), and at most. */
-const FIRST_REST_MS = 250;
-const MAX_REST_MS = 4000;
-
-/** The longest rest that a server can ask for (ms): a proxy may say "tomorrow" and be back in a minute. */
-const MAX_ASKED_REST_MS = 60_000;
-
-/** The right to send one request; exactly one method is called when that has ended. */
-export interface Ticket {
-  /** The server answered, whatever it said. */
-  succeed(): void;
-  /** No answer came, or one that asks to be left alone, for `restMs` if it said so. */
-  fail(restMs?: number): void;
-  /** The request was given up for a reason that says nothing about the server. */
-  drop(): void;
+export async function retry<T>(
+  send: (attempt: Attempt) => Promise<T>,
+  context: RetryContext,
+): Promise<T> {
+  const { patienceMs, clock = SYSTEM_CLOCK, random = Math.random, breaker } = context;
+  const { signal, repeatable = true, onFailure } = context;
+  const start = clock.now();
+  let end = start + patienceMs;
+  let uncertain = false;
+  let failure: RemoteError | undefined;
+  for (let attempt = 0;; attempt++) {
+    const ticket = breaker === undefined ? NO_BREAKER : await breaker.enter(end, signal);
+    if (ticket === undefined) {
+      throw failure === undefined
+        ? leftAlone(breaker?.failure)
+        : gaveUp(failure, attempt, clock.now() - start);
+    }
+    try {
+      const result = await send({ uncertain });
+      ticket.succeed();
+      return result;
+    } catch (error) {
+      if (!(error instanceof RemoteError) || !isPassing(error)) {
+        if (isAnswer(error)) ticket.succeed();
+        else ticket.drop();
+        throw error;
+      }
+      failure = error;
+    }
+    onFailure?.(failure);
+    if (signal?.aborted) {
+      ticket.drop();
+      throw signal.reason;
+    }
+    const { retryAfterMs = 0 } = failure;
+    ticket.fail(retryAfterMs);
+    if (breaker !== undefined) breaker.failure = failure;
+    uncertain ||= isUncertain(failure);
+    // Patience begins with the first failure: a long transfer that is cut off is tried again, too.
+    if (attempt === 0) end = clock.now() + patienceMs;
+    const leftMs = end - clock.now();
+    if (!repeatable || leftMs <= 0 || retryAfterMs > leftMs) {
+      throw gaveUp(failure, attempt + 1, clock.now() - start);
+    }
+    await clock.sleep(Math.min(backoffMs(attempt, random) + retryAfterMs, leftMs), signal);
+  }
 }
 
-/** Why no request may be sent now. */
-export interface Rest {
-  /** How long it makes sense to wait before asking again (ms); Infinity where `change` tells. */
-  readonly waitMs: number;
-  /** Resolves when a probe that is under way has ended. */
-  readonly change: Promise<void> | undefined;
+const NO_BREAKER: Ticket = { succeed() {}, fail() {}, drop() {} };
+
+/** Whether an error says that the server answered. What `send` makes of a 412 is an answer all the same. */
+function isAnswer(error: unknown): boolean {
+  return error instanceof RemoteError || error instanceof PreconditionFailedError ||
+    error instanceof UnknownOutcomeError;
 }
 
-/** What is known of one server. */
-export class Breaker {
-  readonly #clock: Clock;
-  #failures = 0;
-  #restMs = FIRST_REST_MS;
-  /** Until when the server is left alone, on the clock; `undefined` while it is not. */
-  #restUntil: number | undefined;
-  #probe: PromiseWithResolvers<void> | undefined;
+/** The failure of a request that is not sent, since the server failed too often before. */
+function leftAlone(failure: RemoteError | undefined): RemoteError {
+  if (failure === undefined) throw new TypeError("A server is left alone without a failure");
+  return withNote(failure, "left alone after failing repeatedly");
+}
 
-  constructor(clock: Clock) {
-    this.#clock = clock;
-  }
+function gaveUp(failure: RemoteError, attempts: number, tookMs: number): RemoteError {
+  if (attempts === 1) return failure;
+  return withNote(failure, `tried ${attempts} times in ${(tookMs / 1000).toFixed(1)} s`);
+}
 
-  /** Asks to send a request: a ticket, or why it has to wait. */
-  admit(): Ticket | Rest {
-    if (this.#restUntil === undefined) return this.#ticket(undefined);
-    if (this.#probe !== undefined) return { waitMs: Infinity, change: this.#probe.promise };
-    const waitMs = this.#restUntil - this.#clock.now();
-    if (waitMs > 0) return { waitMs, change: undefined };
-    this.#probe = Promise.withResolvers();
-    return this.#ticket(this.#probe);
-  }
-
-  #ticket(probe: PromiseWithResolvers<void> | undefined): Ticket {
-    return {
-      succeed: () => {
-        // Also one that was sent before the rest began: an answer is an answer.
-        this.#failures = 0;
-        this.#restMs = FIRST_REST_MS;
-        this.#restUntil = undefined;
-        this.#endProbe(this.#probe);
-      },
-      fail: (restMs = 0) => {
-        if (probe !== undefined) {
-          if (probe !== this.#probe) return;
-          this.#restMs = Math.min(MAX_REST_MS, 2 * this.#restMs);
-        } else if (this.#restUntil !== undefined || ++this.#failures < BREAKER_FAILURES) {
-          // What was under way when the rest began tells nothing new.
-          return;
-        }
-        const askedMs = Math.min(MAX_ASKED_REST_MS, restMs);
-        this.#restUntil = this.#clock.now() + Math.max(this.#restMs, askedMs);
-        this.#endProbe(probe);
-      },
-      drop: () => this.#endProbe(probe),
-    };
-  }
-
-  #endProbe(probe: PromiseWithResolvers<void> | undefined): void {
-    if (probe === undefined || probe !== this.#probe) return;
-    this.#probe = undefined;
-    probe.resolve();
-  }
+function withNote({ server, status, message, cause, retryAfterMs }: RemoteError, note: string) {
+  return new RemoteError(server, status, `${message} (${note})`, { cause, retryAfterMs });
 }
 
 /** The longest wait before a second attempt (ms); each further one may be twice as long. */
@@ -120,33 +169,3 @@ export function parseRetryAfter(header: string | null, nowMs: number): number | 
   const date = /[A-Za-z]{3}/.test(text) ? Date.parse(text) : NaN;
   return Number.isNaN(date) ? undefined : Math.max(0, date - nowMs);
 }
-
-/** A clock. */
-export interface Clock {
-  /** Milliseconds since any moment, never going back: only differences mean something. */
-  now(): number;
-  /** Resolves after `ms` milliseconds. @throws The reason of `signal`, when that fires first. */
-  sleep(ms: number, signal?: AbortSignal): Promise<void>;
-}
-
-/** The clock of this machine. */
-export const SYSTEM_CLOCK: Clock = {
-  now: () => performance.now(),
-  sleep(ms, signal) {
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    if (signal?.aborted) {
-      reject(signal.reason);
-      return promise;
-    }
-    const wake = () => {
-      clearTimeout(timer);
-      reject(signal?.reason);
-    };
-    const timer = setTimeout(() => {
-      signal?.removeEventListener("abort", wake);
-      resolve();
-    }, ms);
-    signal?.addEventListener("abort", wake, { once: true });
-    return promise;
-  },
-};

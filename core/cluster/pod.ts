@@ -212,9 +212,7 @@ export class Pod {
 
   async #isReady(): Promise<boolean> {
     try {
-      const response = await this.#remote.request("/readyz");
-      await response.body?.cancel();
-      return response.status === 200;
+      return (await this.#remote.request("/readyz")).status === 200;
     } catch (error) {
       if (error instanceof RemoteError) return false;
       throw error;

@@ -68,11 +68,10 @@ class PolledServer {
   }
 
   async #ask(): Promise<Reading> {
-    const response = await this.#remote.request(V1_STATS);
-    const text = await response.text();
-    const keys = response.status === 200 ? keysOf(text) : undefined;
+    const { status, bytes } = await this.#remote.request(V1_STATS);
+    const keys = status === 200 ? keysOf(new TextDecoder().decode(bytes)) : undefined;
     if (keys !== undefined) return { state: "u", keys };
-    if (response.status === 503) return { state: "5", keys: null };
+    if (status === 503) return { state: "5", keys: null };
     // Of another make: it can only be counted by listing it.
     const now = performance.now();
     if (now < this.#nextListing) return { state: "u", keys: this.reading.keys };

@@ -1,4 +1,5 @@
 /** A server that speaks only the three book routes, as one of another make does: a request for each key. */
+import { isDotSegment } from "../client/dot_keys.ts";
 import { type Copy, equalBytes, type Remote } from "../client/remote.ts";
 import { bytesToSegment, compareKeys, toSegment } from "../key.ts";
 import { DEFAULT_CONTENT_TYPE, KEY_NOT_FOUND, TEXT_TYPE } from "../protocol.ts";
@@ -96,6 +97,7 @@ const SENTINEL = encoder.encode(KEY_NOT_FOUND);
 /** Why the book routes cannot carry a value, as the end of a sentence. */
 function whyNoBookValue(key: string, { bytes, contentType }: Copy): string | undefined {
   const only = "it speaks only the book routes, and the value";
+  if (isDotSegment(key)) return "it speaks only the book routes, whose paths cannot hold the key";
   if (
     contentType !== undefined && contentType !== DEFAULT_CONTENT_TYPE && contentType !== TEXT_TYPE
   ) {
@@ -103,7 +105,7 @@ function whyNoBookValue(key: string, { bytes, contentType }: Copy): string | und
   }
   if (equalBytes(bytes, SENTINEL)) return `${only} is the text for "no such key"`;
   try {
-    utf8.decode(bytes);
+    if (isDotSegment(utf8.decode(bytes))) return `${only} is one that no path can hold`;
   } catch {
     return `${only} is not UTF-8 text`;
   }

@@ -2,7 +2,7 @@
 import { encodeBase64 } from "@std/encoding/base64";
 import { type Listing } from "../client/merge_listings.ts";
 import { type Copy, type Remote } from "../client/remote.ts";
-import { RebalanceError, RemoteError } from "../errors.ts";
+import { RemoteError } from "../errors.ts";
 import { checkKey } from "../key.ts";
 import { DEFAULT_CONTENT_TYPE, isObject, isOptionalText } from "../protocol.ts";
 import { BatchCopy, type CopyFacts } from "./copy.ts";
@@ -51,9 +51,6 @@ export class NativeEndpoint implements Endpoint {
     do {
       const from = after;
       const page = await this.#patience.run(() => this.#remote.page(from, PAGE_KEYS));
-      if (page === undefined || (page.next !== undefined && page.keys.length === 0)) {
-        throw new RebalanceError(`${this.name} answered with a listing that is none`);
-      }
       yield page.keys;
       after = page.next;
     } while (after !== undefined);
@@ -108,12 +105,10 @@ export class NativeEndpoint implements Endpoint {
   }
 
   async save({ key, copy, seen }: Replacement): Promise<Saved> {
-    const headers = seen === undefined
-      ? { "if-none-match": "*" }
-      : { "if-match": seen.etag ?? "*" };
+    const condition = seen === undefined ? { ifAbsent: true } : { ifMatch: seen.etag ?? "*" };
     const isSaved = await this.#write(async () => {
       try {
-        await this.#remote.put(key, copy, { move: this.#move, headers });
+        await this.#remote.put(key, copy, { move: this.#move, ...condition });
         return true;
       } catch (error) {
         if (error instanceof RemoteError && error.status === 412) return false;

@@ -31,10 +31,8 @@ async function openEndpoint(remote: Remote, patience: Patience): Promise<Endpoin
   // Twice: over the book routes, which one cut connection must not lead to, values lose their content types.
   for (let attempt = 0; attempt < 2; attempt++) {
     try {
-      if (await remote.page(undefined, 1) !== undefined) {
-        return new NativeEndpoint(remote, patience);
-      }
-      break;
+      await remote.page(undefined, 1);
+      return new NativeEndpoint(remote, patience);
     } catch (error) {
       // A server may answer anything on a route that it does not know, so the book routes decide.
       if (!(error instanceof RemoteError) || error.timedOut) throw error;

@@ -1,10 +1,7 @@
 /** How patient and how fast a rebalance is: repeated requests, and a limit of keys a second. */
 import { delay } from "@std/async/delay";
-import { backoffMs } from "../client/retry.ts";
-import { RemoteError, StoppedError } from "../errors.ts";
-
-/** Statuses of a server, or of what stands before it, that is about to be back. */
-const PASSING: ReadonlySet<number> = new Set([429, 502, 503, 504]);
+import { retry } from "../client/retry.ts";
+import { type RemoteError, StoppedError } from "../errors.ts";
 
 /** What {@link Patience} works with. */
 export interface PatienceOptions {
@@ -34,47 +31,24 @@ export class Patience {
    * @throws {StoppedError} If the signal fires before that, or has fired: then nothing is repeated.
    */
   async run<T>(work: () => Promise<T>, onRepeat: () => void = () => {}): Promise<T> {
-    try {
-      return await work();
-    } catch (error) {
-      if (!isPassing(error) || this.#options.patienceMs === 0) throw error;
-      return await this.#repeat(work, onRepeat, error);
-    }
-  }
-
-  async #repeat<T>(work: () => Promise<T>, onRepeat: () => void, first: RemoteError): Promise<T> {
     const { patienceMs, signal, onWait } = this.#options;
-    const seconds = patienceMs / 1000;
-    const end = performance.now() + patienceMs;
-    let failure = first;
-    if (this.#waiting++ === 0) onWait(`${first.message}; trying again for up to ${seconds} s`);
-    try {
-      for (let attempt = 0;; attempt++) {
-        const pauseMs = Math.min(backoffMs(attempt, Math.random), end - performance.now());
-        await delay(pauseMs, { signal }).catch(() => {});
-        if (signal.aborted) throw new StoppedError(failure.message, { cause: failure });
-        onRepeat();
-        try {
-          return await work();
-        } catch (error) {
-          if (!isPassing(error)) throw error;
-          failure = error;
-        }
-        if (performance.now() >= end) {
-          const { server, status, message } = failure;
-          throw new RemoteError(server, status, `${message} (tried for ${seconds} s)`, {
-            cause: failure,
-          });
-        }
+    if (patienceMs === 0) return await work();
+    let failures = 0;
+    const onFailure = ({ message }: RemoteError) => {
+      if (failures++ === 0 && this.#waiting++ === 0) {
+        onWait(`${message}; trying again for up to ${patienceMs / 1000} s`);
       }
+      onRepeat();
+    };
+    try {
+      return await retry(work, { patienceMs, signal, onFailure });
+    } catch (error) {
+      if (failures === 0 || error !== signal.reason) throw error;
+      throw new StoppedError("Stopped while a server was away");
     } finally {
-      this.#waiting--;
+      if (failures > 0) this.#waiting--;
     }
   }
-}
-
-function isPassing(error: unknown): error is RemoteError {
-  return error instanceof RemoteError && (error.status === undefined || PASSING.has(error.status));
 }
 
 /** Keeps to a number of keys a second. */

@@ -1,17 +1,22 @@
 import { assert, assertEquals } from "@std/assert";
 import { fromFileUrl } from "@std/path";
-import { Kvs } from "../../core/client/kvs.ts";
+import { Kvs } from "@kvs/kvs";
 import { visit } from "../../examples/visits.ts";
 import { Server, TempDir } from "./program.ts";
 
 const VISITS = fromFileUrl(new URL("../../examples/visits.ts", import.meta.url));
 
-Deno.test("examples/visits.ts runs as it says, without import map and with net only", async () => {
+Deno.test("examples/visits.ts runs as it says, with net only and nothing but the library", async () => {
   await using dir = new TempDir();
+  // As a project of somebody else, whose import map knows none of the packages that kvs uses.
+  const imports = { "@kvs/kvs": import.meta.resolve("@kvs/kvs") };
+  await Deno.writeTextFile(dir.join("deno.json"), JSON.stringify({ imports }));
   await using server = await Server.start(dir.join("data"));
   for (const count of [1, 2]) {
     const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-      args: ["run", "--no-config", "--no-remote", "--allow-net", VISITS, server.address, "page"],
+      args: ["run", "--config", "deno.json", "--no-remote", "--allow-net"].concat(
+        [VISITS, server.address, "page"],
+      ),
       cwd: dir.path,
       env: { NO_COLOR: "1" },
     }).output();

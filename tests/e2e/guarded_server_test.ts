@@ -206,7 +206,7 @@ Deno.test("client and rebalance work with token and TLS, and say what is wrong w
   assertEquals(await row([list, ...wrongCa, "--token-file", token]), all("."));
   assertEquals(await row([https, "--token-file", token]), all("."));
 
-  // A key that goes over a connection of its own, see core/client/raw_http.ts.
+  // A key that goes by a batch, see core/client/dot_keys.ts.
   const access = new Access({ token: "older", caCerts: [authority.cert] });
   const fetched = async (server: Server, path: string, init: RequestInit = {}) => {
     const { client } = access;

@@ -241,7 +241,7 @@ Deno.test("keys and values of any shape move, and back, on servers of ours", asy
     }
     for (const [index, value] of values.entries()) expected.set(`value-${index}`, value);
     for (const [key, [bytes, contentType]] of expected) {
-      await remote(ownerOf(three, key)).put(key, { bytes, contentType, etag: undefined });
+      await remote(ownerOf(three, key)).put(key, { bytes, contentType });
     }
     const two = three.slice(0, 2);
     // Not every store keeps content types; what it has must not be lost on the way.
@@ -267,8 +267,11 @@ Deno.test("keys and values of any shape move, and back, on servers of ours", asy
 Deno.test("keys and words of any shape move on servers that know only the book routes", async () => {
   await using a = new ForeignServer();
   await using b = new ForeignServer();
+  // A URL holds neither of them as a part of its path.
+  const isHeld = (text: string) => text !== "." && text !== "..";
+  const words = ODD_WORDS.filter(isHeld);
   const expected = new Map(
-    ODD_KEYS.map((key, index) => [key, at(ODD_WORDS, index % ODD_WORDS.length)]),
+    ODD_KEYS.filter(isHeld).map((key, index) => [key, at(words, index % words.length)]),
   );
   for (const [key, word] of expected) ownerOf([a, b], key).values.set(key, word);
   a.values.set("bb", "w".repeat(50_000));
@@ -280,6 +283,20 @@ Deno.test("keys and words of any shape move on servers that know only the book r
   );
 });
 
+Deno.test("a key that no path can hold stops a move between servers of the book routes", async () => {
+  for (const key of [".", ".."]) {
+    await using a = new ForeignServer();
+    await using b = new ForeignServer();
+    for (const held of [key, ...LETTERS]) ownerOf([a, b], held).values.set(held, "value");
+    const run = await kvs(["rebalance", listOf([a, b]), listOf([b, a]), "--patience", "60"]);
+    assertEquals([run.code, a.saves + b.saves], [1, 0]);
+    assertEquals(
+      run.stderr.trim().split("\n").at(-1),
+      `Invalid path: no URL can hold "${key}", which the book routes need; nothing was changed`,
+    );
+  }
+});
+
 Deno.test("a value that a server cannot take is named before anything is changed", async () => {
   await withServers(1, async (servers) => {
     const server = at(servers, 0);
@@ -288,10 +305,11 @@ Deno.test("a value that a server cannot take is named before anything is changed
       [new Uint8Array([0xff]), "is not UTF-8 text"],
       [encoder.encode("_key_not_found_"), 'is the text for "no such key"'],
       [new Uint8Array(100_000), "makes a path of 300009 bytes, over 61440"],
+      [encoder.encode(".."), "is one that no path can hold"],
     ];
     for (const key of LETTERS) await remote(server).save(key, encoder.encode(key));
     for (const [bytes, reason] of values) {
-      await remote(server).put("zz", { bytes, contentType: undefined, etag: undefined });
+      await remote(server).put("zz", { bytes });
       const run = await kvs(["rebalance", server.address, foreign.address]);
       assertEquals([run.code, foreign.saves], [1, 0]);
       assertEquals(

@@ -1,5 +1,5 @@
 /** A clock that stands still until everybody sleeps, and then goes to the next one's waking. */
-import { type Clock } from "../../../core/client/retry.ts";
+import { type Clock } from "../../../core/client/clock.ts";
 
 interface Sleeper {
   readonly at: number;

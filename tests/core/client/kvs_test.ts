@@ -3,13 +3,14 @@ import {
   Access,
   InvalidKeyError,
   Kvs,
+  KvsError,
   type KvsOptions,
   PreconditionFailedError,
   RemoteError,
   StoredValue,
   UnknownOutcomeError,
 } from "../../../core/client/kvs.ts";
-import { SYSTEM_CLOCK } from "../../../core/client/retry.ts";
+import { SYSTEM_CLOCK } from "../../../core/client/clock.ts";
 import { Authority } from "../../certificates.ts";
 import { type Fate, FlakyServer, type Seen } from "./flaky_server.ts";
 
@@ -242,6 +243,13 @@ Deno.test("Kvs.keys() merges what each owner lists, and leaves stale copies out"
   assertEquals(await Array.fromAsync(store.keys()), ["a", "b", "c", "d", "f"]);
   assertEquals(await Array.fromAsync(store.keys({ prefix: "x y", after: "d" })), ["f"]);
   assertEquals(first.seen.at(-1)?.path, "/v1/keys?limit=1000&prefix=x%20y&after=d");
+});
+
+Deno.test("Kvs.keys() tells a listing that is out of order by an error of the library", async () => {
+  await using flaky = server(() => Response.json({ keys: ["b", "a"], next: null }));
+  const store = await Kvs.open(flaky.address);
+  const error = await assertRejects(() => Array.fromAsync(store.keys()), KvsError, "out of order");
+  assertEquals(error.constructor, KvsError);
 });
 
 Deno.test("Kvs refuses a key that cannot be, and gives up when the caller does", async () => {

@@ -4,7 +4,6 @@ import { RebalanceError } from "../../../core/errors.ts";
 import { PLACEMENTS } from "../../../core/placement.ts";
 import { decide } from "../../../core/rebalance/plan.ts";
 import { mapInOrder } from "../../../core/rebalance/map_in_order.ts";
-import { mergeListings } from "../../../core/client/merge_listings.ts";
 
 Deno.test("decide() lets only the owner's copy count", () => {
   // On three servers "a" belongs on 1 and "b" on 2; on two "a" on 1 and "b" on 0.
@@ -35,29 +34,6 @@ async function gather<T>(source: AsyncIterable<T>): Promise<T[]> {
   for await (const item of source) items.push(item);
   return items;
 }
-
-Deno.test("mergeListings() yields each key once with all who list it", async () => {
-  const merged = await gather(mergeListings([
-    pages(["a", "c"], [], ["e"]),
-    pages<string[]>([]),
-    pages(["b", "c"], ["d", "\uffff", "😀"]),
-  ]));
-  assertEquals(merged.flat().map(({ key, holders }) => key + holders.join("")), [
-    "a0",
-    "b2",
-    "c02",
-    "d2",
-    "e0",
-    "\uffff2",
-    "😀2",
-  ]);
-});
-
-Deno.test("mergeListings() refuses a listing that is out of order", async () => {
-  for (const keys of [["b", "a"], ["a", "a"]]) {
-    await assertRejects(() => gather(mergeListings([pages(keys)])), RebalanceError, "out of order");
-  }
-});
 
 Deno.test("mapInOrder() keeps the order and bounds the calls under way", async () => {
   let underWay = 0;

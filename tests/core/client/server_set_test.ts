@@ -2,7 +2,7 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { PreconditionFailedError, RemoteError } from "../../../core/errors.ts";
 import { modulo } from "../../../core/placement.ts";
 import { parseServerList } from "../../../core/client/server_list.ts";
-import { Shards } from "../../../core/client/shards.ts";
+import { ServerSet } from "../../../core/client/server_set.ts";
 import { FakeClock } from "./fake_clock.ts";
 
 const refused = () =>
@@ -12,13 +12,14 @@ const refused = () =>
 const cut = () => new RemoteError("s", undefined, "s cut its answer off");
 const busy = (retryAfterMs?: number) =>
   new RemoteError("s", 503, "s answered 503", { retryAfterMs });
+const status = (status: number) => new RemoteError("s", status, `s answered ${status}`);
 const full = () => new RemoteError("s", 507, "s answered 507");
 
-function shards(patienceMs?: number) {
+function serverSet(patienceMs?: number) {
   const clock = new FakeClock();
   const retry = patienceMs === undefined ? {} : { retry: { patienceMs, clock, random: () => 1 } };
   const servers = parseServerList("s,t", "LIST");
-  return { clock, shards: new Shards({ servers, placement: modulo, timeoutMs: 1, ...retry }) };
+  return { clock, all: new ServerSet({ servers, placement: modulo, timeoutMs: 1, ...retry }) };
 }
 
 /** Fails with each error in turn, then resolves to the attempts' `uncertain`. */
@@ -31,34 +32,37 @@ function failing(...errors: readonly Error[]) {
   };
 }
 
-Deno.test("Shards.ask() tries again after a growing wait, and not before Retry-After", async () => {
-  const { clock, shards: all } = shards(60_000);
+Deno.test("ServerSet.ask() tries again after a growing wait, and not before Retry-After", async () => {
+  const { clock, all } = serverSet(60_000);
   await clock.settle(all.ask(0, failing(refused(), busy(1000), cut())));
   // The third failure also opens the breaker, whose rest is over by then.
   assertEquals(clock.sleeps, [100, 1200, 400]);
 });
 
-Deno.test("Shards.ask() knows which failed attempts may have been carried out", async () => {
+Deno.test("ServerSet.ask() knows which failed attempts may have been carried out", async () => {
   const cases: [Error[], boolean[]][] = [
     [[refused(), busy()], [false, false, false]],
     [[cut(), refused()], [false, true, true]],
+    // Of these only a proxy does not know what its server did.
+    ...[429, 503].map((n): [Error[], boolean[]] => [[status(n)], [false, false]]),
+    ...[502, 504].map((n): [Error[], boolean[]] => [[status(n)], [false, true]]),
   ];
   for (const [errors, uncertain] of cases) {
-    const { clock, shards: all } = shards(60_000);
+    const { clock, all } = serverSet(60_000);
     assertEquals(await clock.settle(all.ask(0, failing(...errors))), uncertain);
   }
 });
 
-Deno.test("Shards.ask() tells a failure at once that no repetition changes", async () => {
-  const { clock, shards: all } = shards(60_000);
+Deno.test("ServerSet.ask() tells a failure at once that no repetition changes", async () => {
+  const { clock, all } = serverSet(60_000);
   for (let n = 0; n < 5; n++) {
     await assertRejects(() => all.ask(0, failing(full())), RemoteError, "s answered 507");
   }
   assertEquals(clock.sleeps, []);
 });
 
-Deno.test("Shards.ask() takes a condition that does not hold for an answer", async () => {
-  const { clock, shards: all } = shards(60_000);
+Deno.test("ServerSet.ask() takes a condition that does not hold for an answer", async () => {
+  const { clock, all } = serverSet(60_000);
   const broken = () => new PreconditionFailedError("the condition does not hold");
   await assertRejects(
     () => clock.settle(all.ask(0, failing(busy(), busy(), broken()))),
@@ -69,8 +73,8 @@ Deno.test("Shards.ask() takes a condition that does not hold for an answer", asy
   assertEquals(clock.sleeps, [100, 200, 100]);
 });
 
-Deno.test("Shards.ask() gives up when patience is at its end, and says how often it tried", async () => {
-  const { clock, shards: all } = shards(5000);
+Deno.test("ServerSet.ask() gives up when patience is at its end, and says how often it tried", async () => {
+  const { clock, all } = serverSet(5000);
   const start = clock.now();
   const errors = Array.from({ length: 99 }, refused);
   await assertRejects(
@@ -81,21 +85,21 @@ Deno.test("Shards.ask() gives up when patience is at its end, and says how often
   assertEquals(clock.now() - start <= 5000, true);
 });
 
-Deno.test("Shards.ask() sends once what cannot be repeated, and everything without a policy", async () => {
-  const { clock, shards: all } = shards(5000);
+Deno.test("ServerSet.ask() sends once what cannot be repeated, and everything without a policy", async () => {
+  const { clock, all } = serverSet(5000);
   await assertRejects(
     () => all.ask(0, failing(busy(1)), { repeatable: false }),
     RemoteError,
     "s answered 503",
   );
-  const { shards: plain } = shards();
+  const { all: plain } = serverSet();
   for (let n = 0; n < 9; n++) await assertRejects(() => plain.ask(0, failing(refused())));
   assertEquals(await plain.ask(0, failing()), [false]);
   assertEquals(clock.sleeps, []);
 });
 
-Deno.test("Shards.ask() leaves a broken server alone, lets one probe, and wakes those who wait", async () => {
-  const { clock, shards: all } = shards(10_000);
+Deno.test("ServerSet.ask() leaves a broken server alone, lets one probe, and wakes those who wait", async () => {
+  const { clock, all } = serverSet(10_000);
   let up = false;
   const sent: number[] = [];
   const send = async () => {
@@ -118,8 +122,8 @@ Deno.test("Shards.ask() leaves a broken server alone, lets one probe, and wakes 
   assertEquals(await all.ask(1, failing()), [false]);
 });
 
-Deno.test("Shards.ask() fails at once while the rest is longer than patience", async () => {
-  const { clock, shards: all } = shards(200);
+Deno.test("ServerSet.ask() fails at once while the rest is longer than patience", async () => {
+  const { clock, all } = serverSet(200);
   for (let n = 0; n < 3; n++) {
     await assertRejects(() => clock.settle(all.ask(0, failing(refused(), refused(), refused()))));
   }
@@ -132,8 +136,8 @@ Deno.test("Shards.ask() fails at once while the rest is longer than patience", a
   assertEquals(clock.sleeps.length, sleeps);
 });
 
-Deno.test("Shards.ask() ends with the caller's reason when that gives up", async () => {
-  const { clock, shards: all } = shards(60_000);
+Deno.test("ServerSet.ask() ends with the caller's reason when that gives up", async () => {
+  const { clock, all } = serverSet(60_000);
   const stop = new AbortController();
   const asked = all.ask(0, failing(busy(30_000)), { signal: stop.signal });
   setTimeout(() => stop.abort(new Error("enough")), 0);

@@ -1,0 +1,31 @@
+/** Time, so that tests can have one of their own. */
+
+/** A clock. */
+export interface Clock {
+  /** Milliseconds since any moment, never going back: only differences mean something. */
+  now(): number;
+  /** Resolves after `ms` milliseconds. @throws The reason of `signal`, when that fires first. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>;
+}
+
+/** The clock of this machine. */
+export const SYSTEM_CLOCK: Clock = {
+  now: () => performance.now(),
+  sleep(ms, signal) {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    if (signal?.aborted) {
+      reject(signal.reason);
+      return promise;
+    }
+    const wake = () => {
+      clearTimeout(timer);
+      reject(signal?.reason);
+    };
+    const timer = setTimeout(() => {
+      signal?.removeEventListener("abort", wake);
+      resolve();
+    }, ms);
+    signal?.addEventListener("abort", wake, { once: true });
+    return promise;
+  },
+};
