@@ -56,7 +56,7 @@ const OVERWRITE = switchOption(
   "overwrite",
   "Replace even what clients wrote on the new owners since the same move first began",
 );
-const TIMEOUT = secondsOption("timeout", 10, "How long one request may take");
+const TIMEOUT = secondsOption("timeout", 10, "How long a server may be silent within a request");
 
 /** The most batches of keys under way at once, enough to keep a few servers and their disks busy. */
 const CONCURRENCY = 4;

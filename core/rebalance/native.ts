@@ -15,7 +15,7 @@ import {
   type Saved,
   type ServerStats,
 } from "./endpoint.ts";
-import { type Patience } from "./pace.ts";
+import { type Patience } from "./patience.ts";
 
 /** Keys in one page of a listing. */
 const PAGE_KEYS = 1000;
