@@ -1,4 +1,4 @@
-/** The options with which a role gets access to guarded servers, the same for every role. */
+/** The options by which any role gets access to guarded servers. */
 import { Access, parseTokens } from "../core/access.ts";
 import { messageOf, UsageError } from "../core/errors.ts";
 import { openSpecialFile } from "../core/system/special_file.ts";
@@ -12,9 +12,9 @@ const TOKEN_FILE = textOption(
   "The bearer token for servers that ask for one: the first line of this file",
 );
 
-/** `KVS_TOKEN`, which is no option of the command line. */
+/** `KVS_TOKEN`, which has no option on the command line. */
 export const TOKEN: Option<string | undefined> = {
-  ...textOption("token", "TOKEN", "The bearer token itself, where there is no --token-file"),
+  ...textOption("token", "TOKEN", "The bearer token itself, if there is no --token-file"),
   variableOnly: "a command line is visible to everyone on the machine",
   parse: nonEmpty,
 };
@@ -26,17 +26,17 @@ const CA = textOption(
     "that are listed without http://",
 );
 
-/** What a role takes that sends a token. */
+/** The options of a role that sends a token. */
 export const TOKEN_OPTIONS: readonly Option<unknown>[] = [TOKEN_FILE, TOKEN];
 
-/** What a role takes that talks to servers it did not start. */
+/** The options of a role that asks servers which it did not start. */
 export const ACCESS_OPTIONS: readonly Option<unknown>[] = [...TOKEN_OPTIONS, CA];
 
 /**
- * The access that the options of {@link ACCESS_OPTIONS} give. Reads the files, so before the role
- * gives up to read any.
+ * The access by {@link ACCESS_OPTIONS}. It reads files, so it comes before the role gives up the
+ * permission to read.
  *
- * @throws {UsageError} If a file cannot be read or does not hold what it should.
+ * @throws {UsageError} If a file cannot be read, or holds no token or no certificate.
  */
 export async function accessOf(args: Args): Promise<Access> {
   const file = args.get(TOKEN_FILE);
@@ -48,7 +48,7 @@ export async function accessOf(args: Args): Promise<Access> {
   });
 }
 
-/** What servers speak that are listed without a scheme. */
+/** The scheme of servers that are listed without one. */
 export function schemeOf(args: Args): Scheme {
   return args.get(CA) === undefined ? "http" : "https";
 }

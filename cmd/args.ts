@@ -7,31 +7,31 @@ import { parseNameServer } from "../core/client/discovery.ts";
 import { messageOf, UsageError } from "../core/errors.ts";
 import { type PlacementName } from "../core/placement.ts";
 
-/** One option: how its text becomes a value, what it is by default, and what help says of it. */
+/** One option: its value, its default and its help. */
 export interface Option<T> {
   readonly name: string;
-  /** What stands for the value in help; `undefined` for a switch, which takes none. */
+  /** The word for the value in help; `undefined` for a switch, which takes no value. */
   readonly placeholder: string | undefined;
   readonly help: string;
   /** The default as help shows it. */
   readonly shownDefault: string;
   readonly fallback: T;
-  /** Why it is given as a variable only, as the end of a sentence; on the command line it is refused. */
+  /** Why the option is refused on the command line and taken only as a variable, as the end of a sentence. */
   readonly variableOnly?: string;
-  /** @throws {UsageError} If `text` is not such a value; the message says what is expected. */
+  /** Reads a value. @throws {UsageError} If `text` is none; the message names the expected form. */
   parse(text: string): T;
 }
 
 /** A subcommand. */
 export interface Command {
   readonly name: string;
-  /** What it does, in a line. */
+  /** Its purpose, in a line. */
   readonly summary: string;
-  /** What follows the command's name in the usage line. */
+  /** The rest of the usage line, behind the name. */
   readonly usage: string;
   /** Complete command lines, shown in help. */
   readonly examples: readonly string[];
-  /** What else help says, a line each. */
+  /** More lines of help. */
   readonly notes?: readonly string[];
   readonly options: readonly Option<unknown>[];
   /** Does the work; resolves to the exit code. @throws {KvsError} With a line for the user. */
@@ -41,7 +41,7 @@ export interface Command {
 /** Reads an environment variable. */
 export type Environment = (name: string) => string | undefined;
 
-/** What the user said, checked against the command's options. */
+/** The arguments of a command, checked against its options. */
 export class Args {
   readonly positionals: readonly string[];
   readonly #texts: ReadonlyMap<string, string>;
@@ -58,21 +58,21 @@ export class Args {
   }
 }
 
-/** What a command line asks for. */
+/** The request of a command line. */
 export type Parsed = { readonly kind: "help" } | { readonly kind: "version" } | {
   readonly kind: "run";
   readonly args: Args;
 };
 
-/** Returns the variable that gives an option, for example `KVS_MAX_VALUE` for `max-value`. */
+/** Returns the variable of an option, for example `KVS_MAX_VALUE` for `max-value`. */
 function variableOf(option: { readonly name: string }): string {
   return "KVS_" + option.name.toUpperCase().replaceAll("-", "_");
 }
 
 /**
- * Reads the arguments that follow the command's name.
+ * Reads the arguments behind the name of the command.
  *
- * @throws {UsageError} If an option is unknown, lacks its value, or has one of the wrong form.
+ * @throws {UsageError} If an option is unknown, has no value, or has a value of the wrong form.
  */
 export function parseCommandLine(
   command: Command,
@@ -82,7 +82,7 @@ export function parseCommandLine(
   const onLine = command.options.filter((option) => option.variableOnly === undefined);
   const switches = onLine.filter((option) => option.placeholder === undefined);
   const valued = onLine.filter((option) => option.placeholder !== undefined);
-  // The parser takes whatever stands behind `--switch=` for true.
+  // The parser takes any text behind `--switch=` for true.
   for (const option of switches) {
     const prefix = `--${option.name}=`;
     const text = argv.find((arg) => arg.startsWith(prefix))?.slice(prefix.length);
@@ -92,12 +92,12 @@ export function parseCommandLine(
     boolean: ["help", "version", ...switches.map((option) => option.name)],
     string: ["_", ...valued.map((option) => option.name)],
     alias: { h: "help" },
-    // Not false: a switch that was not given must leave the word to its variable.
+    // Not false: if a switch was not given, its variable decides.
     default: Object.fromEntries(switches.map((option) => [option.name, null])),
     unknown: (arg, key) => {
       if (key === undefined) return;
       const hidden = command.options.find(({ name }) => name === key);
-      // Not repeated: what must not be on a command line must not be in a log either.
+      // The value is not repeated: a secret must not get into a log either.
       throw new UsageError(
         hidden === undefined
           ? `Unknown option: ${arg}`
@@ -121,7 +121,7 @@ export function parseCommandLine(
   return { kind: "run", args: new Args(parsed._.map(String), texts) };
 }
 
-/** The arguments with `--file -` as `--file=-`: the parser takes no value that begins with a dash. */
+/** Returns the arguments with `--file=-` for `--file -`: the parser takes no value that begins with a dash. */
 function joinDashes(argv: readonly string[], valued: readonly Option<unknown>[]): string[] {
   const joined: string[] = [];
   for (const [at, arg] of argv.entries()) {
@@ -133,8 +133,8 @@ function joinDashes(argv: readonly string[], valued: readonly Option<unknown>[])
 }
 
 /**
- * Reads a variable unless it is somebody else's: a Service named `kvs` sets `KVS_PORT` to `tcp://10.0.0.1:80` in every
- * Pod of its namespace (Kubernetes, "Discovering services"; after Docker's links).
+ * Reads a variable, unless Kubernetes set it: a Service named `kvs` sets `KVS_PORT` to
+ * `tcp://10.0.0.1:80` in every Pod of its namespace (Kubernetes, "Discovering services").
  */
 function ownVariable(name: string, env: Environment): string | undefined {
   const value = env(name);
@@ -151,7 +151,7 @@ function checkedText(option: Option<unknown>, text: string, source: string): str
   return text;
 }
 
-/** The line that follows every usage error. */
+/** The usage line, which follows every usage error. */
 export function usageLine(command: Command): string {
   return `Usage: kvs ${command.name} ${command.usage}`;
 }
@@ -191,7 +191,7 @@ export function textOption(name: string, placeholder: string, help: string): Opt
   return { name, placeholder, help, shownDefault: "none", fallback: undefined, parse: nonEmpty };
 }
 
-/** An option that takes one of some words. */
+/** An option that takes one of `choices`. */
 export function choiceOption<T extends string, D extends T | undefined>(
   name: string,
   choices: readonly T[],
@@ -292,7 +292,7 @@ function parseBytes(text: string): number {
   return bytes;
 }
 
-/** Reads a whole number from `min` to `max`. @throws {UsageError} If it is not one. */
+/** Reads a whole number from `min` to `max`. @throws {UsageError} If `text` is none. */
 export function parseCount(text: string, min: number, max: number): number {
   const value = /^\d+$/.test(text) ? Number(text) : NaN;
   if (!(value >= min && value <= max)) {
@@ -307,7 +307,7 @@ export function nonEmpty(text: string): string {
   return text;
 }
 
-/** `--placement`, which every role that places keys takes. */
+/** `--placement` of every role that places keys. */
 export const PLACEMENT: Option<PlacementName> = choiceOption(
   "placement",
   ["modulo", "jump"],
@@ -315,7 +315,7 @@ export const PLACEMENT: Option<PlacementName> = choiceOption(
   "How a key finds its server; all roles of a cluster must use the same",
 );
 
-/** `--dns`, which every role that takes a server list takes. */
+/** `--dns` of every role with a server list. */
 export const DNS: Option<string | undefined> = {
   ...textOption("dns", "ADDRESS[:PORT]", "The name server to ask for srv: items"),
   shownDefault: "that of the system",

@@ -74,7 +74,7 @@ export const client: Command = {
     for (const line of ui?.lines ?? []) tell(line);
     const json = args.get(JSON_OUTPUT);
     const paint = colored ? paintStatuses : undefined;
-    // Where nobody reads, rows wait; a signal does not.
+    // If nobody reads the output, rows wait, but a signal does not.
     const print = (text: string) => writeOut(new TextEncoder().encode(text + "\n"));
     const header = json ? [] : formatHeader((letter) => prober.ownerOf(letter));
     const printed = header.length === 0 ? Promise.resolve() : print(header.join("\n"));
@@ -100,7 +100,7 @@ function pageServers(servers: readonly ServerAddress[], prober: Prober): PageSer
   }));
 }
 
-/** Probes `count` rounds and tells of each. */
+/** Probes `count` rounds, and calls `onRow` after each. */
 async function probeRows(
   prober: Prober,
   count: number,
@@ -114,8 +114,8 @@ async function probeRows(
 }
 
 /**
- * Waits until `intervalMs` after `start`, on the monotonic clock; after a row that took longer the
- * next one starts at once, and its own interval counts from then.
+ * Waits until `intervalMs` after `start`, on the monotonic clock. If the row took longer, the next one
+ * starts at once, and the next interval counts from then. Resolves to the start of the next row.
  */
 async function nextStart(start: number, intervalMs: number): Promise<number> {
   const next = start + intervalMs;

@@ -13,7 +13,7 @@ import {
   withStore,
 } from "./key_commands.ts";
 
-const IF_MATCH = textOption("if-match", "ETAG", "Only if the value that is there has this ETag");
+const IF_MATCH = textOption("if-match", "ETAG", "Delete only if the present value has this ETag");
 
 export const deleteKey: Command = {
   name: "delete",

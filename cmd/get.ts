@@ -52,7 +52,7 @@ async function printJson(store: Kvs, key: string): Promise<number> {
   return EXIT.ok;
 }
 
-/** As a batch has it: `value` where it is text, else `base64`. */
+/** The value as in a batch: `value` if it is text, else `base64`. */
 function textOrBase64(bytes: Uint8Array): { value: string } | { base64: string } {
   try {
     const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });

@@ -1,4 +1,4 @@
-/** What the commands for daily use share: their options, the store they work on, their exit codes. */
+/** The options, the store and the exit codes of the commands for daily use. */
 import {
   DEFAULT_PATIENCE_MS,
   DEFAULT_TIMEOUT_MS,
@@ -26,7 +26,7 @@ import { readServers } from "./servers.ts";
 const SERVERS = textOption(
   "servers",
   "SRV_1[:PORT],...",
-  "The servers, in the order that placement goes by",
+  "The servers, in the order of placement",
 );
 const TIMEOUT = secondsOption(
   "timeout",
@@ -36,13 +36,13 @@ const TIMEOUT = secondsOption(
 const PATIENCE = secondsOption(
   "patience",
   DEFAULT_PATIENCE_MS / 1000,
-  "How long to try again while a server is away or starting; 0: only once",
+  "How long to try again while a server is away or starting; 0: not at all",
 );
 
 /** `--json` of these commands. */
 export const JSON_OUTPUT = switchOption("json", "Print JSON");
 
-/** The options that say which servers there are and how they are asked. */
+/** The options about servers, and how they are asked. */
 export const STORE_OPTIONS: readonly Option<unknown>[] = [
   SERVERS,
   PLACEMENT,
@@ -55,12 +55,12 @@ export const STORE_OPTIONS: readonly Option<unknown>[] = [
 /** The exit codes of these commands; a usage error is 1 too, as everywhere. */
 export const EXIT = { ok: 0, notFound: 1, unreachable: 2, refused: 3 } as const;
 
-/** What help says of them, and of lists. */
+/** Notes in the help of these commands. */
 export const STORE_NOTES: readonly string[] = [
   "Exit codes: 0 done; 1 no such key, or a wrong command line; 2 a server cannot be reached or failed, or the",
   "output cannot be written; 3 refused (condition does not hold, value too large, no room, no access).",
   "In server lists, server-{0..2}.server stands for three servers (in quotes: a shell would make it three",
-  "arguments), srv:NAME/3 for the targets of a DNS SRV record, which have to be 3.",
+  "arguments), srv:NAME/3 for the three targets of a DNS SRV record.",
 ];
 
 /** Opens the store that the options name. @throws {UsageError} If no servers are named. */
@@ -77,7 +77,7 @@ async function openStore(args: Args): Promise<Kvs> {
   });
 }
 
-/** Does some work on the store; what a server or the network did wrong becomes an exit code. */
+/** Does some work on the store. A failure of a server or the network becomes an exit code. */
 export async function withStore(
   args: Args,
   work: (store: Kvs) => Promise<number>,
@@ -86,7 +86,7 @@ export async function withStore(
     return await work(await openStore(args));
   } catch (error) {
     if (!(error instanceof KvsError)) throw error;
-    // Wrong command lines, and what main tells of every command.
+    // main tells these of every command.
     const classes = [UsageError, InvalidKeyError, StartError, OutputError];
     if (classes.some((errorClass) => error instanceof errorClass)) throw error;
     tell(error.message);
@@ -94,7 +94,7 @@ export async function withStore(
   }
 }
 
-/** 507, a full disk, is the one 5xx that is no failure of the server. */
+/** Of the statuses from 500 on only 507, a full disk, is no failure of the server. */
 function exitCodeOf(error: KvsError): number {
   if (error instanceof DiscoveryError) return EXIT.unreachable;
   if (!(error instanceof RemoteError)) return EXIT.refused;
@@ -110,7 +110,7 @@ export function tellNotFound(key: string): number {
   return EXIT.notFound;
 }
 
-/** The arguments, checked for their number. @throws {UsageError} If one is missing or too much. */
+/** The arguments. @throws {UsageError} If one is missing, or there are too many. */
 export function positionals(args: Args, names: readonly string[], optional = 0): readonly string[] {
   const missing = names[args.positionals.length];
   if (missing !== undefined && args.positionals.length < names.length - optional) {

@@ -13,19 +13,19 @@ import {
   withStore,
 } from "./key_commands.ts";
 
-const PREFIX = textOption("prefix", "TEXT", "Only keys that start with this");
+const PREFIX = textOption("prefix", "TEXT", "Print only keys that start with this text");
 
-/** How many lines are written at once. */
+/** The number of lines that are written at once. */
 const LINES = 1000;
 
 export const keys: Command = {
   name: "keys",
-  summary: "Prints the keys of all servers in order, each once, as its owner has it.",
+  summary: "Prints the keys of all servers in order, each once, without stale copies.",
   usage: "[options]",
   examples: [
     "kvs keys --servers 'server-{0..2}.server'",
     "kvs keys --prefix user/ | wc -l",
-    "kvs keys --json   # also for keys with control characters, which are percent-encoded otherwise",
+    "kvs keys --json   # without it, control characters of keys are percent-encoded",
   ],
   notes: STORE_NOTES,
   options: [...STORE_OPTIONS, PREFIX, JSON_OUTPUT],

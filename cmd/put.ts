@@ -1,7 +1,9 @@
 /** `kvs put`: a value from the command line, a file, or standard input. */
+import { concat } from "@std/bytes/concat";
 import { messageOf, StartError, UsageError } from "../core/errors.ts";
 import { displayJson } from "../core/key.ts";
 import { type PutContent } from "../core/client/kvs.ts";
+import { following } from "../core/system/chunks.ts";
 import { openSpecialFile } from "../core/system/special_file.ts";
 import { giveUp } from "./permissions.ts";
 import { type Command, switchOption, textOption } from "./args.ts";
@@ -16,14 +18,18 @@ import {
 } from "./key_commands.ts";
 
 const FILE = textOption("file", "FILE", "Take the value from this file; - is standard input");
-const CONTENT_TYPE = textOption("content-type", "TYPE", "What a get tells of the value");
-const IF_MATCH = textOption("if-match", "ETAG", "Only if the value that is there has this ETag");
-const IF_ABSENT = switchOption("if-absent", "Only if there is no such key");
+const CONTENT_TYPE = textOption(
+  "content-type",
+  "TYPE",
+  "The content type, which a get tells with the value",
+);
+const IF_MATCH = textOption("if-match", "ETAG", "Save only if the present value has this ETag");
+const IF_ABSENT = switchOption("if-absent", "Save only if there is no such key");
 
-/** What stands for standard input. */
+/** Stands for standard input as VALUE or FILE. */
 const STDIN = "-";
 
-/** Up to this size (bytes) a value from stdin is kept, so that it can be sent again. */
+/** The largest value from a pipe (bytes) that is kept, so that it can be sent again. */
 const KEPT_BYTES = 16 * 1024 ** 2;
 
 export const put: Command = {
@@ -37,8 +43,8 @@ export const put: Command = {
     'kvs put lock "$HOSTNAME" --if-absent',
   ],
   notes: [
-    "Without VALUE and --file it takes standard input, which must not be empty then; - as VALUE or FILE is standard",
-    "input that may be. Put -- before a VALUE that begins with - and is longer.",
+    "Without VALUE and --file the value is standard input, which must not be empty then. A VALUE or FILE of - is",
+    "standard input that may be empty. Put -- before any other VALUE that begins with -.",
     ...STORE_NOTES,
   ],
   options: [...STORE_OPTIONS, FILE, CONTENT_TYPE, IF_MATCH, IF_ABSENT, JSON_OUTPUT],
@@ -70,20 +76,20 @@ export const put: Command = {
   },
 };
 
-/** The value as the command line names it. @throws {UsageError} If it names none and standard input is empty. */
+/** The value by the command line. @throws {UsageError} If that has none and standard input is empty. */
 async function contentOf(value: string | undefined, file: string | undefined): Promise<PutContent> {
   if (value === STDIN || file === STDIN) return await fromStdin();
   if (value !== undefined) return value;
   if (file !== undefined) return await fromFile(file);
   const content = await fromStdin();
-  // As in a script whose variable is not set: nothing says that the value is to be empty.
+  // As in a script whose variable is not set: the user may not mean an empty value.
   if (content instanceof Uint8Array && content.length === 0) {
     throw new UsageError('Missing value: standard input is empty; give "" or - to save nothing');
   }
   return content;
 }
 
-/** A file, as often as it is asked for; a pipe, as standard input. @throws {StartError} If it is neither. */
+/** Opens a file for each attempt, or reads a pipe as standard input. @throws {StartError} If it cannot. */
 async function fromFile(path: string): Promise<PutContent> {
   if (path === "/dev/stdin") return await fromStdin();
   const open = async () => (await Deno.open(path)).readable;
@@ -96,7 +102,7 @@ async function fromFile(path: string): Promise<PutContent> {
     throw cannotRead(path, error instanceof Deno.errors.NotFound ? MISSING : messageOf(error));
   }
   const { isFile, isDirectory } = await Deno.stat(path);
-  // What a pipe gave to an attempt that failed is gone: the next would save the rest of it.
+  // A pipe cannot be read again: a second attempt would save the rest of it.
   if (!isFile && !isDirectory) return await fromPipe(first);
   await first.cancel();
   if (isDirectory) throw cannotRead(path, "it is a folder");
@@ -116,20 +122,15 @@ async function fromStdin(): Promise<PutContent> {
   return await fromPipe(Deno.stdin.readable);
 }
 
-/** What can be read only once: kept while it is small, sent as it comes, and once, where it is not. */
+/** Reads what can be read only once. A small value is kept; a larger one is sent once, as it comes. */
 async function fromPipe(pipe: ReadableStream<Uint8Array<ArrayBuffer>>): Promise<PutContent> {
   const chunks: Uint8Array<ArrayBuffer>[] = [];
   const rest = pipe[Symbol.asyncIterator]();
   for (let size = 0; size <= KEPT_BYTES;) {
     const next = await rest.next();
-    if (next.done === true) return await new Blob(chunks).bytes();
+    if (next.done === true) return concat(chunks);
     chunks.push(next.value);
     size += next.value.length;
   }
-  return ReadableStream.from(joined(chunks, rest));
-}
-
-async function* joined<T>(head: readonly T[], rest: AsyncIterable<T>): AsyncGenerator<T> {
-  yield* head;
-  yield* rest;
+  return ReadableStream.from(following(chunks, rest));
 }

@@ -56,7 +56,11 @@ const OVERWRITE = switchOption(
   "overwrite",
   "Replace even what clients wrote on the new owners since the same move first began",
 );
-const TIMEOUT = secondsOption("timeout", 10, "How long a server may be silent within a request");
+const TIMEOUT = secondsOption(
+  "timeout",
+  10,
+  "How long a server may be silent within one request",
+);
 
 /** The most batches of keys under way at once, enough to keep a few servers and their disks busy. */
 const CONCURRENCY = 4;

@@ -1,20 +1,20 @@
-/** What commands print, written at once; and the output of roles that go on when nobody reads it. */
+/** The output of commands: written at once, or without waiting for a reader if the role has to go on. */
 import { LineWriter } from "./line_writer.ts";
 import { bold, cyan, dim, gray, green, red, yellow } from "@std/fmt/colors";
 import { messageOf, OutputError } from "../core/errors.ts";
 import { displayKey } from "../core/key.ts";
 
-/** How long the end waits for somebody who does not read (milliseconds). */
+/** How long the end of the process waits for a reader (milliseconds). */
 const LAST_MS = 1000;
 
-/** Prints lines in order, in colour on a terminal without NO_COLOR, and never waits for who reads them. */
+/** Prints lines in order and never waits for a reader. Uses colours on a terminal without NO_COLOR. */
 export class Screen {
   readonly #colored = Deno.stdout.isTerminal() && !Deno.env.get("NO_COLOR");
   readonly #out: LineWriter;
   readonly #errors = stderrLines(notShown);
   #broken = false;
 
-  /** @param onBroken Called once, when the reader has gone: a closed pipe or terminal. */
+  /** @param onBroken Called once, if the reader has gone because a pipe or terminal was closed. */
   constructor(onBroken: () => void) {
     this.#out = new LineWriter({
       write: (bytes) => Deno.stdout.write(bytes),
@@ -31,12 +31,12 @@ export class Screen {
     if (!this.#broken) this.#out.print(line);
   }
 
-  /** Prints a line on stderr; never throws. If nobody reads stdout either, that ends the role. */
+  /** Prints a line on stderr; never throws. */
   printError(line: string): void {
     this.#errors.print(displayKey(line));
   }
 
-  /** Resolves when all was printed, or nobody seems to read it. */
+  /** Resolves when all was printed, or after a while if nobody reads it. */
   async flush(): Promise<void> {
     await Promise.all([this.#out.flush(LAST_MS), this.#errors.flush(LAST_MS)]);
   }
@@ -51,7 +51,7 @@ export class Screen {
     this.print(this.#colored ? bold(line) : line);
   }
 
-  /** The status letters of a row, coloured where colours are on. */
+  /** The status letters of a row, in colours if they are on. */
   readonly paint = (statuses: string): string => this.#colored ? paintStatuses(statuses) : statuses;
 }
 
@@ -59,12 +59,12 @@ function notShown(lines: number): string {
   return `${lines} lines are not shown: nobody read them`;
 }
 
-/** Lines on stderr that nobody waits for. */
+/** Prints lines on stderr, without waiting for a reader. */
 export function stderrLines(lostLine: (lines: number) => string): LineWriter {
   return new LineWriter({ write: (bytes) => Deno.stderr.write(bytes), lostLine });
 }
 
-/** Prints on stderr before the process ends, which must not wait for ever for somebody to read it. */
+/** Prints lines on stderr before the process ends, and waits a while for a reader. */
 export async function printLast(...lines: string[]): Promise<void> {
   const output = stderrLines(notShown);
   for (const line of lines) output.print(displayKey(line));
@@ -74,10 +74,10 @@ export async function printLast(...lines: string[]): Promise<void> {
 const encoder = new TextEncoder();
 
 /**
- * Writes a line at once, also to a pipe.
+ * Writes a line at once, even to a pipe.
  *
  * @throws {Deno.errors.BrokenPipe} If the reader has gone.
- * @throws {OutputError} If it cannot be written for another reason.
+ * @throws {OutputError} If the line cannot be written for another reason.
  */
 export function writeLine(output: { writeSync(bytes: Uint8Array): number }, line: string): void {
   const bytes = encoder.encode(line + "\n");
@@ -102,7 +102,7 @@ function outputFailure(error: unknown): unknown {
   return new OutputError(`Cannot write the output: ${messageOf(error)}`, { cause: error });
 }
 
-/** Tells the user something on stderr, in one line. Never throws: who does not listen is not told. */
+/** Tells the user something on stderr, in one line. Never throws, even if nobody reads it. */
 export function tell(line: string): void {
   try {
     writeLine(Deno.stderr, displayKey(line));
@@ -119,7 +119,7 @@ const COLORS: Record<string, (text: string) => string> = {
   ".": gray,
 };
 
-/** Colours the status letters of a row, run by run. */
+/** Colours the status letters of a row. */
 export function paintStatuses(statuses: string): string {
   return statuses.replaceAll(/(.)\1*/g, (run, letter: string) => (COLORS[letter] ?? red)(run));
 }

@@ -34,7 +34,7 @@ const HOST: Option<string> = {
 const ALLOW_HOST: Option<readonly string[] | undefined> = {
   name: "allow-host",
   placeholder: "NAME[,NAME]",
-  help: "The host names to serve data under, besides addresses and localhost",
+  help: "The host names under which data is served, besides addresses and localhost",
   shownDefault: "none on a loopback address, else any",
   fallback: undefined,
   parse: (text) =>
@@ -45,18 +45,18 @@ const ALLOW_HOST: Option<readonly string[] | undefined> = {
     }),
 };
 const DRAIN = secondsOption("drain", 5, "How long to answer 503 after SIGTERM before closing");
-const MAX_VALUE = bytesOption("max-value", "16MiB", "The largest value that is taken");
-const CACHE = bytesOption("cache", "64MiB", "Memory for values that loads find without the disk");
+const MAX_VALUE = bytesOption("max-value", "16MiB", "The largest value that the server takes");
+const CACHE = bytesOption("cache", "64MiB", "Memory for values, so that loads need no disk");
 const JOURNAL = bytesOption(
   "journal",
   "256MiB",
-  "Disk, and memory, for writes that are not files yet; when full, writers are slowed",
+  "Disk, and memory, for writes that are not key files yet; when full, writers are slowed",
 );
 const MAX_CONNECTIONS = countOption(
   "max-connections",
   4096,
   [1, 1_000_000],
-  "Connections open at once; more wait until one ends",
+  "The most open connections; more wait until one ends",
 );
 const HEADER_TIMEOUT = secondsOption(
   "header-timeout",
@@ -66,7 +66,7 @@ const HEADER_TIMEOUT = secondsOption(
 const BODY_TIMEOUT = secondsOption(
   "body-timeout",
   30,
-  "How long a client may be silent within a body, or not read its answer",
+  "How long a client may send nothing of a body, or read nothing of its answer",
 );
 const IDLE_TIMEOUT = secondsOption(
   "idle-timeout",
@@ -76,23 +76,28 @@ const IDLE_TIMEOUT = secondsOption(
 const TOKEN_FILE = textOption(
   "token-file",
   "FILE",
-  "Ask for a bearer token on every data route: one of the lines of this file, read again when it changes",
+  "Ask for a bearer token on every data route: a line of this file, which is read again when it changes",
 );
 const TLS_CERT = textOption(
   "tls-cert",
   "FILE",
-  "Speak HTTPS with this certificate chain (PEM), read again when it changes",
+  "Speak HTTPS with this certificate chain (PEM), which is read again when it changes",
 );
 const TLS_KEY = textOption("tls-key", "FILE", "The private key of --tls-cert (PEM)");
-const LOG_FORMAT = choiceOption("log-format", ["text", "json"], "text", "Form of the log lines");
+const LOG_FORMAT = choiceOption(
+  "log-format",
+  ["text", "json"],
+  "text",
+  "The format of the log lines",
+);
 
-/** Longest header section (bytes): our clients send some hundred. */
+/** The longest header section (bytes). Our clients send a few hundred. */
 const MAX_HEADER_BYTES = 64 * 1024;
 
-/** Longest request target (bytes), which bounds the word of a `/save/KEY/WORD`. */
+/** The longest request target (bytes). It bounds the word of `/save/KEY/WORD`. */
 const MAX_TARGET_BYTES = 64 * 1024;
 
-/** How long the end waits for somebody who does not read the log (milliseconds). */
+/** How long the end waits if nobody reads the log (milliseconds). */
 const LOG_FLUSH_MS = 500;
 
 export const server: Command = {
@@ -101,8 +106,8 @@ export const server: Command = {
   usage: "PORT DATA_DIR [options]",
   examples: ["kvs server 80 /var/data", "kvs server 0 ./data --host 127.0.0.1"],
   notes: [
-    "In the URLs of the book routes (/save/KEY/WORD, /load/KEY) a ? has to be escaped as %3F: what stands",
-    "behind it is a query, which they pass over. A / is %2F, a % is %25. GET / lists all routes.",
+    "In URLs of the book routes (/save/KEY/WORD, /load/KEY) write ? as %3F: what follows a ? is a query,",
+    "which these routes ignore. Write / as %2F and % as %25. GET / lists all routes.",
   ],
   options: [
     HOST,
@@ -131,10 +136,10 @@ export const server: Command = {
     const tokens = tokensOf(args);
     const { log, flush } = logger(args.get(LOG_FORMAT) === "json");
 
-    // A write past the limit of a file's size (ulimit -f) is to fail as on a full disk, not to end us.
+    // A write past the limit of a file's size (ulimit -f) must fail as on a full disk, not end the process.
     Deno.addSignalListener("SIGXFSZ", () => {});
     const [signalled, second] = stopSignals();
-    // A cluster on this machine that started this server and is gone counts as Ctrl-C.
+    // The end of a cluster on this machine that started this server counts as Ctrl-C.
     const alone = parentEnded().then(() => "SIGINT" as const);
     const first = Promise.race([signalled, alone]);
     await giveUp("run", "env");
@@ -162,9 +167,9 @@ export const server: Command = {
         if (port === 0) writeLine(Deno.stdout, address);
       },
     });
-    // The end of a shard whose disk failed; where it does not even start, `started` rejects.
+    // Rejects if the disk fails later. If the shard does not even start, `started` rejects.
     const failed = started.then(async (shard) => {
-      // The C library is loaded now; what is loaded stays usable.
+      // The C library is loaded by now, and stays usable.
       await giveUp("ffi");
       return await shard.failed;
     });
@@ -206,7 +211,7 @@ function tokensOf(args: Args): TokenSource | undefined {
   return token === undefined ? undefined : { token };
 }
 
-/** Writes log lines that nobody waits for; `flush` resolves when they are written, or nobody reads. */
+/** A log that never blocks. `flush` resolves when its lines are written, or when nobody reads them in time. */
 function logger(json: boolean): { readonly log: Log; readonly flush: () => Promise<void> } {
   const format = json ? formatJson : formatText;
   const lines = stderrLines((lost) =>

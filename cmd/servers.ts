@@ -1,4 +1,4 @@
-/** Server lists on the command line: read, and shown where they named their servers indirectly. */
+/** Server lists on the command line. */
 import { discoverServers } from "../core/client/discovery.ts";
 import { parseServerList, type ServerAddress } from "../core/client/server_list.ts";
 import { schemeOf } from "./access.ts";
@@ -6,10 +6,10 @@ import { type Args, DNS } from "./args.ts";
 import { tell } from "./screen.ts";
 
 /**
- * Reads a server list. What `srv:` items and braces stand for is found out now, once, and told on
+ * Reads a server list. The servers behind `srv:` items and braces are looked up once, now, and told on
  * stderr in one line.
  *
- * @throws {UsageError} If it is not one.
+ * @throws {UsageError} If the text is no server list.
  * @throws {DiscoveryError} If a `srv:` item cannot be resolved.
  */
 export async function readServers(

@@ -1,7 +1,7 @@
-/** The signals that ask a role to stop, and what its exit code is then. */
+/** The signals that ask a role to stop, and the exit codes for them. */
 import { ignoresHangup } from "../core/system/process.ts";
 
-/** A signal that asks to stop: of Kubernetes and `kill`, of Ctrl-C, or of a terminal that is closed. */
+/** A signal that asks to stop: from Kubernetes and `kill`, from Ctrl-C, or from a terminal that is closed. */
 export type StopSignal = "SIGTERM" | "SIGINT" | "SIGHUP";
 
 /** The exit codes of a process that a signal ends: 128 plus its number. */
@@ -15,22 +15,23 @@ export const EXIT_CODES: Readonly<Record<StopSignal, number>> = {
 let listeners = 0;
 
 /**
- * Calls `listener` at each signal to stop; returns what ends that. A role that began to ignore SIGHUP
- * (nohup) goes on to. Needs the permission for the C library, to know that.
+ * Calls `listener` at each signal to stop; returns a function that ends this. A role that was started
+ * to ignore SIGHUP (nohup) still ignores it. To find that out takes the permission for the C library.
  */
 export function onStopSignal(listener: (signal: StopSignal) => void): () => void {
   const remove = listen(listener);
   listeners++;
   return () => {
     remove();
-    // Not before a signal that is being told has been told to everyone.
+    // Only when a signal that is being told has reached all listeners.
     setTimeout(() => listeners--);
   };
 }
 
 /**
- * Resolves to the exit code of a signal to stop that nobody listens to, if this is process 1 of a container: there the
- * system drops such a signal. Elsewhere it ends the process, and this never resolves.
+ * Resolves to the exit code of a signal to stop that nobody listens to, if this is process 1 of a
+ * container: there the system drops such a signal. In another process the signal ends the process, and
+ * this never resolves.
  */
 export async function endedAsInit(): Promise<number> {
   return await new Promise((resolve) => {
@@ -53,8 +54,8 @@ function listen(listener: (signal: StopSignal) => void): () => void {
 }
 
 /**
- * Promises of the first and of the second signal to stop. Needed by every role that runs for long:
- * as process 1 of a container it would not even notice a signal that it does not listen to.
+ * Promises of the first and of the second signal to stop. Every role that runs for long needs them: as
+ * process 1 of a container a role does not notice a signal that it does not listen to.
  */
 export function stopSignals(): [Promise<StopSignal>, Promise<StopSignal>] {
   const first = Promise.withResolvers<StopSignal>();
@@ -62,7 +63,7 @@ export function stopSignals(): [Promise<StopSignal>, Promise<StopSignal>] {
   let come = 0;
   onStopSignal((signal) => {
     if (come++ === 0) first.resolve(signal);
-    // A terminal that is closed may say so in several ways, but never means the second time.
+    // A terminal that is closed may send SIGHUP more than once.
     else if (signal !== "SIGHUP") second.resolve(signal);
   });
   return [first.promise, second.promise];

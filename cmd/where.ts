@@ -1,4 +1,4 @@
-/** `kvs where`: which server a key belongs to. */
+/** `kvs where`: the server that a key belongs to. */
 import { checkKey, displayJson, toSegment } from "../core/key.ts";
 import { giveUp } from "./permissions.ts";
 import { V1_KEYS } from "../core/protocol.ts";
@@ -15,7 +15,8 @@ import {
 
 export const where: Command = {
   name: "where",
-  summary: "Prints which server a key belongs to, whether it is there or not; asks none.",
+  summary:
+    "Prints the server that a key belongs to, whether there is such a key or not; asks no server.",
   usage: "KEY [options]",
   examples: [
     "kvs where greeting --servers 'server-{0..2}.server' --placement jump",

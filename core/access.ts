@@ -1,15 +1,15 @@
-/** What a role shows to guarded servers, and whom it trusts: a bearer token and TLS roots. */
+/** What a role needs for guarded servers: a bearer token to show, and TLS authorities to trust. */
 import { UsageError } from "./errors.ts";
 
 /** What an {@link Access} is made of. */
 export interface AccessOptions {
-  /** Sent with each request as `Authorization: Bearer`; without it none is sent. */
+  /** Sent with each request as `Authorization: Bearer`; by default no token is sent. */
   readonly token?: string | undefined;
-  /** Authorities that are trusted besides the public ones: PEM texts, each of one or more certificates. */
+  /** Authorities to trust besides the public ones: PEM texts, each with one or more certificates. */
   readonly caCerts?: readonly string[];
 }
 
-/** What a token may be: RFC 6750 section 2.1. */
+/** The form of a token: RFC 6750, section 2.1. */
 const TOKEN = /^[A-Za-z0-9._~+/-]+=*$/;
 
 /** Access to the servers of a cluster; one for all servers that a role talks to. */
@@ -20,18 +20,14 @@ export class Access {
   readonly caCerts: readonly string[];
   #client: Deno.HttpClient | undefined;
 
-  /**
-   * Makes an access, which may be shared.
-   *
-   * @throws {UsageError} If the token cannot be one, or an authority's certificate cannot be read.
-   */
+  /** @throws {UsageError} If the token has another form, or an authority's certificate cannot be read. */
   constructor({ token, caCerts = [] }: AccessOptions = {}) {
     if (token !== undefined) checkToken(token);
     this.token = token;
     this.caCerts = caCerts;
     if (caCerts.length === 0) return;
     try {
-      // The runtime takes a text without any for one that adds nothing.
+      // The runtime takes a text without a certificate, and trusts nobody more.
       if (!caCerts.every((pem) => pem.includes("-----BEGIN CERTIFICATE-----"))) throw undefined;
       this.#client = this.createClient({});
     } catch (error) {
@@ -39,17 +35,17 @@ export class Access {
     }
   }
 
-  /** The client that carries requests; `undefined` where the runtime's own does. */
+  /** The HTTP client for requests; `undefined` if the runtime's default one does. */
   get client(): Deno.HttpClient | undefined {
     return this.#client;
   }
 
-  /** A client of the caller's own, to be closed by it, that trusts the same authorities. */
+  /** Creates an HTTP client that trusts the same authorities. The caller closes it. */
   createClient(options: Deno.CreateHttpClientOptions): Deno.HttpClient {
     return Deno.createHttpClient({ ...options, caCerts: [...this.caCerts] });
   }
 
-  /** `headers` and the token. */
+  /** Returns `headers` with the token. */
   authorize(headers: HeadersInit | undefined): HeadersInit | undefined {
     if (this.token === undefined) return headers;
     const all = new Headers(headers);
@@ -57,20 +53,20 @@ export class Access {
     return all;
   }
 
-  /** Lets go of the connections. */
+  /** Closes the connections. */
   close(): void {
     this.#client?.close();
     this.#client = undefined;
   }
 }
 
-/** Access to servers that ask for nothing. */
+/** Access to servers without a guard. */
 export const OPEN_ACCESS: Access = new Access();
 
 /**
- * The tokens in the text of a token file, one a line; blanks around them and empty lines do not count.
+ * Returns the tokens in the text of a token file, one a line. Blanks around a token and empty lines do not count.
  *
- * @throws {UsageError} If there is none, or a line cannot be one.
+ * @throws {UsageError} If there is no token, or a line has another form.
  */
 export function parseTokens(text: string): readonly [string, ...string[]] {
   const [first, ...rest] = text.split("\n").map((line) => line.trim()).filter((line) =>
@@ -84,6 +80,6 @@ export function parseTokens(text: string): readonly [string, ...string[]] {
 
 function checkToken(token: string): void {
   if (TOKEN.test(token)) return;
-  // Not repeated: what is wrong with it may be little, and a log is no place for it.
+  // The message does not repeat the token: it may be nearly right, and a log is no place for it.
   throw new UsageError("Invalid token: letters, digits and -._~+/ only, = at the end");
 }

@@ -23,13 +23,13 @@ export class InvalidKeyError extends KvsError {}
 /** Thrown when a conditional header is not of the form that RFC 9110 gives it. */
 export class InvalidConditionError extends KvsError {}
 
-/** Thrown when the query of a target cannot be understood, or would be ignored. */
+/** Thrown when the query of a URL cannot be understood, or would be ignored. */
 export class InvalidQueryError extends KvsError {}
 
-/** Thrown when a part of a value is sent, where only whole ones are taken. */
+/** Thrown when a request sends a part of a value: only whole values are taken. */
 export class InvalidRangeError extends KvsError {}
 
-/** Thrown when a value is saved with a content type that could not be a header. */
+/** Thrown when a value is saved with a content type that cannot be a header. */
 export class InvalidContentTypeError extends KvsError {}
 
 /** Thrown when a line of a batch is not an operation. */
@@ -38,7 +38,10 @@ export class InvalidOperationError extends KvsError {}
 /** Thrown when a request says neither how long its body is nor that it is chunked. */
 export class LengthRequiredError extends KvsError {}
 
-/** Thrown when the client was silent for too long, or went away, within a body. */
+/** Thrown when the chunks of a request body are damaged; the status is 400. */
+export class MalformedBodyError extends KvsError {}
+
+/** Thrown when the client is silent for too long within a body, or goes away. */
 export class BodyTimeoutError extends KvsError {}
 
 /** Thrown when a value has more bytes than the server accepts. */
@@ -48,37 +51,37 @@ export class ValueTooLargeError extends KvsError {
   }
 }
 
-/** Thrown when a conditional write finds another state than the one it names. */
+/** Thrown when the condition of a write does not hold. */
 export class PreconditionFailedError extends KvsError {}
 
-/** Thrown when a move of keys writes to a server where another one has begun since. */
+/** Thrown when a move of keys writes to a server where another move has begun since. */
 export class AnotherMoveError extends KvsError {}
 
-/** Thrown when the note of a move that a client sends is none. */
+/** Thrown when a client tells of a move in another form than `POST /v1/move` takes. */
 export class InvalidMoveError extends KvsError {}
 
-/** Base of what says that a write was not carried out, and nothing is wrong with what is stored. */
+/** Base of errors after which nothing has changed: the write was not carried out, and the old value stands. */
 export class WriteRefusedError extends KvsError {}
 
 /** Thrown when the disk has no room for a write; the old value stands. */
 export class StorageFullError extends WriteRefusedError {}
 
-/** Thrown when the system has no open files or memory to spare for a moment; the old value stands. */
+/** Thrown when the system has no open files or no memory to spare for a moment; the old value stands. */
 export class StorageBusyError extends WriteRefusedError {}
 
-/** Thrown when others keep the memory that an answer needs; nothing more was done. */
+/** Thrown when other requests hold the memory that an answer needs. */
 export class BusyError extends KvsError {}
 
-/** Thrown when a write could not be let in before the end of the server; the old value stands. */
+/** Thrown when the server ends before a waiting write got room in the journal; the old value stands. */
 export class ShuttingDownError extends KvsError {}
 
 /**
- * Thrown when the disk failed in a way after which nothing it holds can be trusted (a failed flush,
- * a damaged journal). The process has to end.
+ * Thrown when nothing on the disk can be trusted any more: after a failed flush, or if the journal is damaged. The
+ * process has to end.
  */
 export class StorageFailedError extends KvsError {}
 
-/** Thrown where work ends before it is done, because it was told to stop. */
+/** Thrown when work is told to stop before it is done. */
 export class StoppedError extends KvsError {}
 
 /** Thrown when another server cannot be reached or answers with an error. */
@@ -87,7 +90,7 @@ export class RemoteError extends KvsError {
   readonly server: string;
   /** The HTTP status it answered, or `undefined` if no answer came. */
   readonly status: number | undefined;
-  /** How long the server asked to be left alone (ms), where it did. */
+  /** How long the server asks to be left alone (milliseconds), if it does. */
   readonly retryAfterMs: number | undefined;
 
   /**
@@ -107,44 +110,44 @@ export class RemoteError extends KvsError {
     this.retryAfterMs = options.retryAfterMs;
   }
 
-  /** Whether the server was there but no answer came in time. */
+  /** Whether no answer came in time. */
   get timedOut(): boolean {
     return this.cause instanceof DOMException && this.cause.name === "TimeoutError";
   }
 
-  /** Whether there was no connection to begin with, so that the server cannot have done anything. */
+  /** Whether no connection came about, so that the server cannot have done anything. */
   get neverSent(): boolean {
     const { cause } = this;
     if (!(cause instanceof Error)) return false;
-    // The runtime's fetch tells a failed connection from a failed request by nothing but its words,
-    // and it depends on the version of Deno where it says them.
+    // Only the words of the runtime's fetch tell a failed connection from a failed request, and each version of Deno
+    // has them in another place.
     return cause.name === "ConnectionRefused" ||
       `${cause.message} ${messageOf(cause.cause)}`.includes("client error (Connect)");
   }
 }
 
 /**
- * Thrown when a conditional write got no answer and its repetition found another state: whether it
- * was carried out before that state came about, nobody can tell.
+ * Thrown when a conditional write got no answer, and its condition does not hold when it is sent again. The first
+ * attempt may have been carried out, or not.
  */
 export class UnknownOutcomeError extends KvsError {}
 
-/** Thrown when a name that stands for servers cannot be resolved to a list that is safe to use. */
+/** Thrown when a name that stands for a list of servers cannot be resolved to a list that is safe to use. */
 export class DiscoveryError extends KvsError {}
 
-/** Thrown when what a command prints cannot be written: its reader has gone, or the disk is full. */
+/** Thrown when the output of a command cannot be written: its reader has gone, or the disk is full. */
 export class OutputError extends KvsError {}
 
 /** Thrown when a rebalance stops; the message says what was done so far. */
 export class RebalanceError extends KvsError {}
 
-// Where the runtime opens a file only for programs that may do everything.
+// Deno's words for a file that it opens only for programs with every permission, and for other permissions.
 const SPECIAL_PATH = /^Requires all access to (".*?")/;
 const REFUSED_ACCESS = /^Requires (.+? access(?: to ".*?")?)/;
 
 /**
- * Returns the message of anything thrown, for a log line or a longer message. Not that of the runtime where
- * it refuses a permission: it tells which flags to compile with, which nobody who has the binary can use.
+ * Returns the message of anything thrown, for a log line or a longer message. If the runtime refuses a permission, its
+ * message names flags of the compiler, which users of the binary do not have: then a message of our own.
  */
 export function messageOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
@@ -155,6 +158,3 @@ export function messageOf(error: unknown): string {
   const access = REFUSED_ACCESS.exec(message)?.[1];
   return `kvs has no permission of its own for ${access ?? "this"}`;
 }
-
-/** Thrown when the chunks of a request body are damaged; the status is 400. */
-export class MalformedBodyError extends KvsError {}

@@ -1,9 +1,6 @@
-/** How long things took, counted in classes: a comparison or a few each, and no memory. */
+/** Latencies, counted in classes: each costs a few comparisons and no memory. */
 
-/**
- * Upper bounds of the classes (seconds). A load from memory takes some 10 µs and a flush of a good disk
- * some 100 µs, so the classes begin there; the time-outs of clients end them.
- */
+/** Upper bounds of the classes (seconds): from a load out of memory to the time-outs of clients. */
 export const LATENCY_BOUNDS: readonly number[] = [
   0.000_05,
   0.000_1,
@@ -27,12 +24,12 @@ const BOUNDS = Float64Array.from(LATENCY_BOUNDS);
 
 /** A histogram of latencies. */
 export class Histogram {
-  /** How many fell in each class of {@link LATENCY_BOUNDS}, and over the last bound; not added up. */
+  /** How many latencies each class of {@link LATENCY_BOUNDS} has; the last number is of those above all bounds. */
   readonly counts = new Float64Array(BOUNDS.length + 1);
-  /** All of them together (seconds). */
+  /** The sum of all latencies (seconds). */
   sumSeconds = 0;
 
-  /** Counts one that took `ms` milliseconds. */
+  /** Counts a latency of `ms` milliseconds. */
   observe(ms: number): void {
     const seconds = ms / 1000;
     this.sumSeconds += seconds;

@@ -1,22 +1,22 @@
 /**
- * Keys: what a key may be, and the ways it is written: as a file name, in a URL, and for people.
+ * Keys: which texts are keys, and how a key is written as a file name, in a URL, and for people.
  */
 import { InvalidKeyError } from "./errors.ts";
 
-/** The marker file that puts a server into shutting down; therefore no key. On-disk name. */
+/** The marker file, which makes a server answer 503; so this is no key. On-disk name. */
 export const MARKER = "_shutting_down_";
 
-/** The longest file name that Linux file systems take, in bytes (NAME_MAX). */
+/** The longest file name on Linux (bytes): NAME_MAX. */
 const MAX_FILE_NAME_BYTES = 255;
 
-/** Keys that stand for themselves as a file name and in a URL: the usual case, decided at once. */
+/** Most keys: they are the same as a file name and in a URL, and need no further check. */
 const PLAIN_KEY = /^[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,254}$/;
 
 // A leading dot would hide the file or be a path; "%" marks an escape; control characters (C0, DEL,
 // C1) would garble `ls`.
 const SPECIAL_IN_FILE_NAME = /^\.|[\/%\p{Cc}]/gu;
 
-/** Control characters, and what else ends a line for some readers. */
+/** Control characters, and two others that end a line for some programs. */
 const UNPRINTABLE = /[\p{Cc}\u2028\u2029]/gu;
 
 const NOT_UNRESERVED = /[^A-Za-z0-9._~-]/gu;
@@ -24,10 +24,10 @@ const NOT_UNRESERVED = /[^A-Za-z0-9._~-]/gu;
 const encoder = new TextEncoder();
 
 /**
- * Returns `key` when it may be stored.
+ * Returns `key` if it is a key.
  *
- * @throws {InvalidKeyError} If it is empty, not well-formed Unicode, the reserved marker's name, or
- * if its file name would be longer than 255 bytes.
+ * @throws {InvalidKeyError} If it is empty, not well-formed Unicode, the name of the marker, or if its file name would
+ * have more than 255 bytes.
  */
 export function checkKey(key: string): string {
   if (PLAIN_KEY.test(key) && key !== MARKER) return key;
@@ -44,7 +44,7 @@ export function checkKey(key: string): string {
 }
 
 /**
- * Decodes one segment of a raw URL path; a "%2F" in it is part of the text.
+ * Decodes one segment of a raw URL path; "%2F" in a segment stands for a slash in the text.
  *
  * @throws {InvalidKeyError} If an escape is incomplete or the bytes are not UTF-8.
  */
@@ -62,12 +62,12 @@ export function keyFromSegment(segment: string): string {
   return checkKey(decodeSegment(segment));
 }
 
-/** Writes `text` (a key or a word) for a URL: all but unreserved characters (RFC 3986) escaped. */
+/** Writes `text` for a URL: every character that is not unreserved (RFC 3986) is escaped. */
 export function toSegment(text: string): string {
   return text.replace(NOT_UNRESERVED, escapeBytes);
 }
 
-/** Writes `bytes` for a URL: all but unreserved characters (RFC 3986) escaped. */
+/** Writes `bytes` for a URL as {@link toSegment} writes text. */
 export function bytesToSegment(bytes: Uint8Array): string {
   let segment = "";
   for (const byte of bytes) {
@@ -85,14 +85,14 @@ export function keyToFileName(key: string): string {
 }
 
 /**
- * Writes `text` (a key, or what somebody else said) for people: control characters are percent-encoded, so that
- * it stays on its line and tells a terminal nothing.
+ * Writes `text` (a key, or a message from outside) for people. Control characters are percent-encoded, so the text stays
+ * on its line, and a terminal does not obey it.
  */
 export function displayKey(text: string): string {
   return text.replace(UNPRINTABLE, escapeBytes);
 }
 
-/** As `JSON.stringify`, and in the same way for people: a terminal obeys some characters that JSON may hold. */
+/** As `JSON.stringify`, but with escapes for the characters that {@link displayKey} escapes, too. */
 export function displayJson(value: unknown): string {
   return JSON.stringify(value).replace(
     UNPRINTABLE,
@@ -101,9 +101,8 @@ export function displayJson(value: unknown): string {
 }
 
 /**
- * Returns the key whose value a file of this name holds, or `undefined` where it holds none: a
- * hidden file, or the marker. A name that {@link keyToFileName} would never write (from a person or
- * an older server, for example `100%`) stands for itself.
+ * Returns the key whose value the file `name` holds; `undefined` for a hidden file and for the marker. A name that
+ * {@link keyToFileName} never writes, such as `100%`, stands for itself.
  */
 export function fileNameToKey(name: string): string | undefined {
   if (name.startsWith(".") || name === MARKER) return undefined;
@@ -117,8 +116,8 @@ export function fileNameToKey(name: string): string | undefined {
 }
 
 /**
- * Orders keys by code point, which is the order of their UTF-8 bytes (and of most languages). The
- * built-in comparison orders by UTF-16 unit, which puts U+E000 to U+FFFF after the astral planes.
+ * Compares keys by code point, which is the order of their UTF-8 bytes. The built-in comparison goes by UTF-16 unit,
+ * which puts U+E000 to U+FFFF behind all code points above them.
  */
 export function compareKeys(a: string, b: string): number {
   const length = Math.min(a.length, b.length);
@@ -142,7 +141,7 @@ function escapeBytes(character: string): string {
   return escaped;
 }
 
-/** A byte as `%XX`. */
+/** Returns a byte as `%XX`. */
 export function escapeByte(byte: number): string {
   return "%" + byte.toString(16).toUpperCase().padStart(2, "0");
 }

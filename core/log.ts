@@ -1,10 +1,10 @@
-/** Logging: one line an event. Core calls a {@link Log} it is given and never writes by itself. */
+/** Logging: one line an event. Core calls the {@link Log} that it is given, and never prints by itself. */
 import { displayJson, displayKey } from "./key.ts";
 
 /** How much an event matters. */
 export type LogLevel = "info" | "warn" | "error";
 
-/** Takes one event: what happened, in words, and the facts that go with it. */
+/** Takes one event: a message in words, and facts. */
 export type Log = (level: LogLevel, message: string, facts?: LogFacts) => void;
 
 /** Facts of an event by name. */

@@ -1,6 +1,6 @@
 /**
- * Placement: which server of a list holds a key. A pure function of the key and the length of the
- * list, shared by every role, so that no server needs to know of another.
+ * Placement: which server of a list owns a key. It is a pure function of the key and the length of the list. Every role
+ * has the same one, so no server needs to know of another.
  *
  *     a b c d   on 3 servers: 1 2 0 1      on 2 servers: 1 0 1 0      (modulo)
  */
@@ -16,8 +16,8 @@ export const PLACEMENTS: Readonly<Record<PlacementName, Placement>> = { modulo, 
 export type PlacementName = "modulo" | "jump";
 
 /**
- * Polynomial hash with base 31 over the code points of `key`, unsigned 32 bit. For a key of one
- * character it is the code point. Cost: one multiplication a character, no allocation.
+ * Polynomial hash with base 31 over the code points of `key`, unsigned 32 bit. The hash of a single character is its
+ * code point.
  */
 export function hash31(key: string): number {
   let hash = 0;
@@ -35,12 +35,11 @@ export function modulo(key: string, servers: number): number {
 }
 
 /**
- * Jump consistent hash: adding server N + 1 moves about 1/(N + 1) of the keys, all onto the new
- * one, which is how a StatefulSet grows. Source: Lamping and Veach, "A Fast, Minimal Memory,
- * Consistent Hash Algorithm", 2014.
+ * Jump consistent hash. When a list of N servers grows by one, 1/(N + 1) of the keys move, all to the new server.
+ * Source: Lamping and Veach, "A Fast, Minimal Memory, Consistent Hash Algorithm", 2014.
  */
 export function jump(key: string, servers: number): number {
-  // Whoever moves keys asks for each of them twice: the hash is the dearer part.
+  // A rebalance asks twice for each key, for both lists, and the hash costs most.
   if (key !== lastKey) {
     lastHash = hash64(key);
     lastKey = key;
@@ -51,12 +50,12 @@ export function jump(key: string, servers: number): number {
 let lastKey: string | undefined;
 let lastHash = 0n;
 
-/** The 64-bit hash under {@link jump}: the first 8 bytes of SHA-256 over the UTF-8, big endian. */
+/** The 64-bit hash of {@link jump}: the first 8 bytes of SHA-256 over the UTF-8, big endian. */
 export function hash64(key: string): bigint {
   return createHash("sha256").update(key).digest().readBigUInt64BE(0);
 }
 
-/** The function of the 2014 paper: a 64-bit number to a bucket from 0 to `buckets` - 1. */
+/** The function of the paper: maps a 64-bit number to a bucket from 0 to `buckets` - 1. */
 export function jumpHash(hash: bigint, buckets: number): number {
   let key = hash;
   let bucket = 0;

@@ -1,88 +1,88 @@
 /**
- * What a shard keeps: keys and values behind one small interface. Handlers know only this; how it is
- * kept on disk, or that it is only in memory, is the business of the implementation.
+ * The keys and values of a shard behind one small interface. The routes know only this interface, not how values are
+ * kept.
  */
 import { Histogram } from "./histogram.ts";
 import { Value } from "./value.ts";
 
 /**
- * A value too large to be kept in memory (over `LARGE_VALUE_BYTES`); read piece by piece. What
- * `open` reads is the value as it was found, also when the key is saved again meanwhile.
+ * A value of more than `LARGE_VALUE_BYTES`, which is read in chunks. `open` reads the value as it was found, even if the
+ * key is saved again meanwhile.
  */
 export interface LargeValue {
   readonly size: number;
   readonly contentType: string;
   readonly etag: string;
-  /** Opens the bytes for one reader, who must read to the end or cancel. */
+  /** Opens the bytes for one reader, which must read to the end or cancel. */
   open(): ReadableStream<Uint8Array<ArrayBuffer>>;
-  /** Frees what the value holds open (a file) when nobody will call `open`. */
+  /** Closes the file of the value; to be called if `open` is not. */
   discard(): void;
 }
 
-/** A value on its way in whose size is not known or over `LARGE_VALUE_BYTES`. */
+/** A value on its way in, if its size is not known yet or over `LARGE_VALUE_BYTES`. */
 export interface IncomingValue {
   readonly chunks: AsyncIterable<Uint8Array>;
   readonly contentType: string;
 }
 
 /**
- * What a write expects to find (RFC 9110, 13.1): `etags` the key must hold one of, `"present"` the
- * key must exist, `"absent"` it must not.
+ * The condition of a write (RFC 9110, 13.1): the value of the key must have one of these `etags`, the key must exist
+ * (`"present"`), or it must not (`"absent"`).
  */
 export type Condition = { readonly etags: readonly string[] } | "present" | "absent";
 
-/** What a save did. */
+/** The result of a save. */
 export interface SetResult {
   /** Whether the key was absent before. */
   readonly created: boolean;
-  /** ETag of the value now stored. */
+  /** ETag of the saved value. */
   readonly etag: string;
 }
 
-/** A page of {@link Store.list}. */
+/** Which keys {@link Store.list} returns. */
 export interface ListOptions {
-  /** Only keys that start with this. */
+  /** Only keys that begin with this text. */
   readonly prefix?: string;
-  /** Only keys behind this one in order; need not exist. */
+  /** Only keys behind this one in the order of `compareKeys`; it need not exist. */
   readonly after?: string;
   /** At most this many keys. */
   readonly limit?: number;
 }
 
 /**
- * Keys and values. A write is acknowledged (its promise resolves) only when it would survive a power
- * cut; a write that rejects left the old value in place. Writes to one key take effect in the order
- * in which they were called, one whose value is still coming in when all of it is here; a reader sees
- * a write no later than the writer does. Keys passed in have been through `checkKey`.
+ * Keys and values. A write is acknowledged, that is, its promise resolves, only when it would survive a power cut. A
+ * write that rejects leaves the old value in place. Writes to one key take effect in the order of their calls; an
+ * `IncomingValue` takes its turn when all of it has come in. A reader sees a write no later than its writer does. All
+ * keys must have been through `checkKey`.
  */
 export interface Store {
   /** Number of keys. */
   readonly size: number;
 
-  /** How many writes took effect since the store was opened. */
+  /** Writes that took effect since the store was opened. */
   readonly writes: number;
 
   /**
-   * Returns the value of `key`, or `undefined` if it is absent. Not a promise where memory answers,
-   * which is what keeps a load cheap. Never waits for a write.
+   * Returns the value of `key`, or `undefined` if it is absent. No promise if the value is in memory, which keeps a load
+   * cheap. Never waits for a write.
    */
   get(
     key: string,
   ): Value | LargeValue | undefined | Promise<Value | LargeValue | undefined>;
 
   /**
-   * Saves `value` under `key`, replacing what was there. Durable once resolved.
+   * Saves `value` under `key`, in place of an old value. Durable once resolved.
    *
-   * @throws {InvalidKeyError} If a folder of the key's file name is in the way.
+   * @throws {InvalidKeyError} If a folder has the name of the key's file.
    * @throws {PreconditionFailedError} If `condition` does not hold.
    * @throws {StorageFullError} If the disk is full.
-   * @throws {StorageBusyError} If the system has no open files or memory to spare for a moment.
-   * @throws {ValueTooLargeError} Whatever the incoming chunks throw passes through.
+   * @throws {StorageBusyError} If the system has no open files or no memory to spare for a moment.
+   * @throws Whatever the incoming chunks throw, such as ValueTooLargeError.
    */
   set(key: string, value: Value | IncomingValue, condition?: Condition): Promise<SetResult>;
 
   /**
-   * Deletes `key`; resolves to `false` if it was absent. Durable once resolved.
+   * Deletes `key`. Resolves to whether it was there. Durable once resolved.
    *
    * @throws {PreconditionFailedError} If `condition` does not hold.
    */
@@ -91,27 +91,27 @@ export interface Store {
   /** Returns keys in the order of `compareKeys`: at most `limit`, by default all of them. */
   list(options?: ListOptions): string[];
 
-  /** Waits for writes under way, then lets go of the folder. Nothing may be called afterwards. */
+  /** Waits for the writes under way, then closes the store. Nothing may be called afterwards. */
   close(): Promise<void>;
 }
 
-/** A condition that only a key which is there can meet. */
+/** A condition that only an existing key can meet. */
 export type IfMatch = Exclude<Condition, "absent">;
 
-/** What a store tells of itself. */
+/** The state of a store, for metrics. */
 export interface StoreMetrics {
   readonly keys: number;
-  /** Values in memory that are on the disk as well: how often they had what was asked for, and not. */
+  /** Loads that were answered from memory, and loads that were not. */
   readonly cacheHits: number;
   readonly cacheMisses: number;
   readonly journalBytes: number;
   readonly journalSegments: number;
-  /** Flushes of the journal; each makes all saves durable that wait for it. */
+  /** How long the flushes of the journal took; each makes all waiting saves durable. */
   readonly flushes: Histogram;
-  /** Segments that became key files. */
+  /** Checkpoints that succeeded. */
   readonly checkpoints: number;
-  /** Attempts that failed. */
+  /** Checkpoints that failed. */
   readonly checkpointFailures: number;
-  /** When the last one ended (milliseconds since 1970); `undefined` if there was none yet. */
+  /** When the last checkpoint succeeded (milliseconds since 1970); `undefined` if none has yet. */
   readonly lastCheckpointMs: number | undefined;
 }

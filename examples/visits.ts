@@ -1,6 +1,6 @@
 /**
- * A program that keeps its data in kvs: counts visits, so that no visit is lost however many programs
- * count at the same time, and however servers restart meanwhile.
+ * A program that keeps its data in kvs: it counts visits. No visit is lost, even if many programs count at
+ * the same time and servers restart meanwhile.
  *
  *     kvs cluster                                # in another terminal
  *     deno run --allow-net examples/visits.ts 'localhost:{8000..8002}' front-page
@@ -13,14 +13,14 @@ interface Visits {
   readonly id: string;
 }
 
-/** Adds one to the count under `key`, and returns what it is then. */
+/** Adds one to the count under `key`, and returns the new count. */
 export async function visit(store: Kvs, key: string): Promise<number> {
   while (true) {
     const before = await store.get(key);
     const count = before === undefined ? 0 : parseVisits(before.text).count;
     const visits: Visits = { count: count + 1, id: crypto.randomUUID() };
-    // Only if nobody counted in between. That the value is unique lets the store find out, after an
-    // answer was lost, whether it was this visit that is there.
+    // Only if nobody counted in between. If an answer is lost, the store finds out by the unique value
+    // whether this visit was counted.
     const condition = before === undefined ? { ifAbsent: true } : { ifMatch: before.etag };
     try {
       await store.put(key, JSON.stringify(visits), {
@@ -36,7 +36,7 @@ export async function visit(store: Kvs, key: string): Promise<number> {
   }
 }
 
-/** @throws {TypeError} If it is no counter. */
+/** Reads a counter. @throws {TypeError} If `text` is none. */
 export function parseVisits(text: string): Visits {
   const value: unknown = JSON.parse(text);
   if (

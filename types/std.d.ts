@@ -97,6 +97,10 @@ declare module "@std/async/pool" {
   ): AsyncIterableIterator<R>;
 }
 
+declare module "@std/bytes/concat" {
+  export function concat(buffers: readonly Uint8Array[]): Uint8Array<ArrayBuffer>;
+}
+
 declare module "@std/cli/parse-args" {
   export interface ParseOptions {
     "--"?: boolean;

@@ -14,14 +14,14 @@ const BREAKER_FAILURES = 3;
 const FIRST_REST_MS = 250;
 const MAX_REST_MS = 4000;
 
-/** The longest rest that a server can ask for (ms): a proxy may say "tomorrow" and be back in a minute. */
+/** The longest rest that a server can ask for (ms). A proxy may say "tomorrow" and be back in a minute. */
 const MAX_ASKED_REST_MS = 60_000;
 
-/** The right to send one request; exactly one method is called when that has ended. */
+/** The right to send one request. Exactly one method is called when the request has ended. */
 export interface Ticket {
   /** The server answered, whatever it said. */
   succeed(): void;
-  /** No answer came, or one that asks to be left alone, for `restMs` if it said so. */
+  /** No answer came, or a refusal; the server asked to be left alone for `restMs` if that is given. */
   fail(restMs?: number): void;
   /** The request was given up for a reason that says nothing about the server. */
   drop(): void;
@@ -29,7 +29,7 @@ export interface Ticket {
 
 /** Why no request may be sent now. */
 export interface Rest {
-  /** How long it makes sense to wait before asking again (ms); Infinity if `change` tells. */
+  /** How long to wait before asking again (ms); Infinity if `change` tells when. */
   readonly waitMs: number;
   /** Resolves when a probe that is under way has ended. */
   readonly change: Promise<void> | undefined;
@@ -95,7 +95,7 @@ export class Breaker {
   #ticket(probe: PromiseWithResolvers<void> | undefined): Ticket {
     return {
       succeed: () => {
-        // Also one that was sent before the rest began: an answer is an answer.
+        // Even if the request was sent before the rest began, the server has answered.
         this.#failures = 0;
         this.#restMs = FIRST_REST_MS;
         this.#restUntil = undefined;
@@ -106,7 +106,7 @@ export class Breaker {
           if (probe !== this.#probe) return;
           this.#restMs = Math.min(MAX_REST_MS, 2 * this.#restMs);
         } else if (this.#restUntil !== undefined || ++this.#failures < BREAKER_FAILURES) {
-          // What was under way when the rest began tells nothing new.
+          // A request that was under way when the rest began tells nothing new.
           return;
         }
         const askedMs = Math.min(MAX_ASKED_REST_MS, restMs);

@@ -2,9 +2,9 @@
 
 /** A clock. */
 export interface Clock {
-  /** Milliseconds since any moment, never going back: only differences mean something. */
+  /** Milliseconds since some moment; never goes back. Only differences have a meaning. */
   now(): number;
-  /** Resolves after `ms` milliseconds. @throws The reason of `signal`, when that fires first. */
+  /** Resolves after `ms` milliseconds. @throws The reason of `signal` if that fires first. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
 

@@ -1,7 +1,7 @@
 /**
  * Server lists that name their servers indirectly: `server-{0..2}.server` as in a shell, and
- * `srv:NAME` for the targets of a DNS SRV record. Both become a plain list, as text, so that the user
- * can be shown which servers they stand for.
+ * `srv:NAME` for the targets of a DNS SRV record. Both become a plain list, as text, which can be shown
+ * to the user.
  */
 import { DiscoveryError, UsageError } from "../errors.ts";
 import { DEFAULT_PORT, DEFAULT_TLS_PORT, type Scheme } from "./server_list.ts";
@@ -12,7 +12,7 @@ export interface SrvTarget {
   readonly port: number;
 }
 
-/** Looks up the SRV record of a name. @throws {DiscoveryError} If there is no answer, or no record. */
+/** Looks up the SRV record of a name. @throws {DiscoveryError} If there is no answer or no record. */
 export type LookupSrv = (name: string) => Promise<readonly SrvTarget[]>;
 
 /** The most servers that a list may stand for. */
@@ -27,15 +27,15 @@ const SRV = /^(https?:\/\/)?srv:([^/\s]+)(?:\/(\d+))?$/;
 export interface DiscoveryOptions {
   /** The name server to ask, as ADDRESS or ADDRESS:PORT; by default that of the system. */
   readonly dns?: string | undefined;
-  /** What items without a scheme speak, and so which port goes without saying. */
+  /** The scheme of items without one. Its port is left out of the list. */
   readonly scheme?: Scheme;
 }
 
 /**
- * Returns `text` with each item in place of what it stands for, separated by commas.
+ * Returns `text` with the servers in place of the items that stand for them, separated by commas.
  *
- * @param what What the list is, for messages.
- * @throws {UsageError} If an item stands for nothing sensible.
+ * @param what The name of the list in messages.
+ * @throws {UsageError} If an item has the wrong form, or stands for too many servers.
  * @throws {DiscoveryError} If an SRV record cannot be found, or its targets are no safe list.
  */
 export async function discoverServers(
@@ -46,7 +46,7 @@ export async function discoverServers(
   return await expandServerList(text, what, (name) => lookupSrv(name, dns), scheme);
 }
 
-/** {@link discoverServers} over any lookup. */
+/** As {@link discoverServers}, with any lookup. */
 export async function expandServerList(
   text: string,
   what: string,
@@ -78,7 +78,7 @@ export function hasUncounted(text: string): boolean {
   return splitItems(text).some((item) => /^\s*(?:https?:\/\/)?srv:[^/]*$/.test(item));
 }
 
-/** Splits at the commas outside of braces. */
+/** Splits `text` at the commas outside of braces. */
 function splitItems(text: string): string[] {
   const items: string[] = [];
   let depth = 0;
@@ -109,7 +109,7 @@ function expandBraces(item: string, what: string): string[] {
   return middles.flatMap((middle) => tails.map((tail) => head + middle.trim() + tail));
 }
 
-/** The numbers from `first` to `last`, up or down; as wide as the wider one if one begins with 0. */
+/** The numbers from `first` to `last`, up or down. If one begins with 0, all are as wide as the wider. */
 function numbers(first: string, last: string, what: string): string[] {
   const [from, to] = [Number(first), Number(last)];
   if (Math.abs(to - from) >= MAX_SERVERS) throw tooMany(what);
@@ -126,7 +126,7 @@ function tooMany(what: string): UsageError {
   return new UsageError(`Too many servers in ${what}: braces may stand for ${MAX_SERVERS} at most`);
 }
 
-/** A target, and what its name says of its place: `server-10.server.default` is 10 of `server`. */
+/** A target with its place by its name: `server-10.server.default` has the ordinal 10 of `server`. */
 interface OrderedTarget extends SrvTarget {
   readonly set: string;
   readonly ordinal: number | undefined;
@@ -136,11 +136,11 @@ interface OrderedTarget extends SrvTarget {
 const POD = /^([^.]+)-(0|[1-9]\d{0,8})(\..*)?$/;
 
 /**
- * The targets of a record in the order of their ordinals. Placement goes by position, so a list in
- * which a server is missing would send keys to the wrong servers: ordinals have to be 0, 1, 2 and so
- * on. That the last ones are missing only the number of servers tells.
+ * The targets of a record in the order of their ordinals. Placement goes by position, so a list without
+ * one of its servers would send keys to the wrong servers. Therefore the ordinals have to be 0, 1, 2 and
+ * so on. If the last servers are missing, only the number of servers can tell.
  *
- * @throws {DiscoveryError} If they are not.
+ * @throws {DiscoveryError} If an ordinal is missing or is there twice.
  */
 function orderTargets(name: string, targets: readonly SrvTarget[]): readonly SrvTarget[] {
   const places = targets.filter(({ target }) => target !== ".").map(orderedTarget);
@@ -184,7 +184,7 @@ function compare(a: string, b: string): number {
 const NAME_SERVER =
   /^(?:([0-9.]+)(?::(\d{1,5}))?|\[([0-9a-fA-F:.]+)\](?::(\d{1,5}))?|([0-9a-fA-F]*(?::[0-9a-fA-F.]*){2,}))$/;
 
-/** Asks a name server. The runtime tells every refusal as a name that is not there. */
+/** Asks a name server. The runtime tells every refusal of a name server as a name that is not there. */
 async function lookupSrv(name: string, dns: string | undefined): Promise<readonly SrvTarget[]> {
   const nameServer = dns === undefined ? undefined : parseNameServer(dns);
   try {
@@ -206,7 +206,7 @@ async function lookupSrv(name: string, dns: string | undefined): Promise<readonl
   }
 }
 
-/** Reads ADDRESS or ADDRESS:PORT. @throws {UsageError} If it is neither. */
+/** Reads ADDRESS or ADDRESS:PORT. @throws {UsageError} If `text` is neither. */
 export function parseNameServer(text: string): { ipAddr: string; port: number } {
   const [, v4, v4Port, bracketed, v6Port, bare] = NAME_SERVER.exec(text) ?? [];
   const ipAddr = v4 ?? bracketed ?? bare;

@@ -2,7 +2,7 @@
 import { KvsError } from "../errors.ts";
 import { compareKeys } from "../key.ts";
 
-/** Pages of keys. */
+/** The keys of one server in order, page by page. */
 export type Listing = AsyncIterable<readonly string[]>;
 
 /** The most keys that a merged listing yields at once. */
@@ -10,10 +10,10 @@ const MOST_AT_ONCE = 1000;
 
 /**
  * Merges listings, each in the order of `compareKeys`, into one: each key once, with the indices of
- * the listings that hold it. Yields what the pages at hand come to, so that a key costs no promise;
- * holds one page of each listing in memory.
+ * the listings that hold it. Yields many keys at once, so that a key costs no promise. Holds one page of
+ * each listing in memory.
  *
- * @throws {KvsError} If a listing is out of order: what it merges to would be wrong.
+ * @throws {KvsError} If a listing is out of order, since the merged one would be wrong.
  */
 export async function* mergeListings(
   listings: readonly Listing[],
@@ -51,7 +51,7 @@ export async function* mergeListings(
 
 /** A place in a listing. */
 class Cursor {
-  /** The key it stands at, `undefined` behind the last one. */
+  /** The key at this place, `undefined` behind the last one. */
   head: string | undefined;
   readonly #pages: AsyncIterator<readonly string[]>;
   #page: readonly string[] = [];

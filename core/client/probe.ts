@@ -1,6 +1,6 @@
 /**
- * The client's probe: each letter of the alphabet is a key, loaded from the server that owns it over
- * the book routes, and its value has to be the letter itself.
+ * The probe of `kvs client`: each letter of the alphabet is a key, and its value has to be the letter
+ * itself. Each letter is loaded from its owner over the book routes.
  */
 import { delay } from "@std/async/delay";
 import { OPEN_ACCESS } from "../access.ts";
@@ -22,7 +22,7 @@ export interface Row {
    * reached, `0` to `9` the first digit of the HTTP status.
    */
   readonly statuses: string;
-  /** How many are `h`. */
+  /** The number of `h` in `statuses`. */
   readonly hits: number;
 }
 
@@ -35,9 +35,9 @@ export interface ProbeOptions extends Omit<RemoteOptions, "client"> {
 }
 
 /**
- * Time between the first probes of a round and those that follow on the same server (milliseconds).
- * A burst overflows a small accept queue (5 in Python's http.server), and the kernel then tries the
- * connection again only after a second, which would look like a dead server.
+ * Time between the probes of a round on the same server (milliseconds). A burst overflows a small accept
+ * queue, such as that of Python's http.server. The kernel then tries the connection again only after a
+ * second, and the server would look dead.
  */
 const STAGGER_MS = 2;
 
@@ -51,9 +51,9 @@ export class Prober {
 
   constructor(options: ProbeOptions) {
     this.#options = options;
-    // No connection is kept: each round finds the servers anew, as it is they that are watched.
+    // No connection is kept, so that each round looks the servers up and connects to them anew.
     this.#client = (options.access ?? OPEN_ACCESS).createClient({ poolMaxIdlePerHost: 0 });
-    // Without retries: what fails is what is to be seen.
+    // Without repetitions, since a row shows failures.
     this.#servers = new ServerSet({ ...options, client: this.#client });
   }
 
@@ -76,12 +76,12 @@ export class Prober {
     return { time, statuses, hits: statuses.replaceAll(/[^h]/g, "").length };
   }
 
-  /** Lets go of the connections. */
+  /** Closes the connections. */
   close(): void {
     this.#client.close();
   }
 
-  /** Ends a request that takes too long even if the server is never silent: a row is waiting for it. */
+  /** Ends a request that takes too long even if the server is never silent: its row waits for it. */
   #limit(): { readonly signal: AbortSignal } {
     return { signal: AbortSignal.timeout(this.#options.timeoutMs) };
   }

@@ -144,8 +144,8 @@ const FIRST_MS = 100;
 const MAX_MS = 2000;
 
 /**
- * Returns how long to wait (ms) after the attempt of this number, from 0: exponential, its upper half
- * left to chance, so that clients that failed together do not come back together. Source: Brooker,
+ * Returns how long to wait (ms) after the attempt of this number, from 0. The wait grows exponentially.
+ * Its upper half is left to chance, so that clients that failed together come back apart. Source: Brooker,
  * "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015), "equal jitter".
  *
  * @param random From 0 to 1.
@@ -156,10 +156,10 @@ export function backoffMs(attempt: number, random: () => number): number {
 }
 
 /**
- * Returns the wait (ms) that a `Retry-After` header asks for (RFC 9110, 10.2.3: seconds or a date),
- * `undefined` if there is none or it is neither.
+ * Returns the wait (ms) that a `Retry-After` header asks for: seconds or a date (RFC 9110, 10.2.3).
+ * `undefined` if there is no header or it has another form.
  *
- * @param nowMs The time of day, as Date.now() gives it, which a date is compared with.
+ * @param nowMs The time to compare a date with, as from Date.now().
  */
 export function parseRetryAfter(header: string | null, nowMs: number): number | undefined {
   if (header === null) return undefined;

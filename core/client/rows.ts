@@ -1,10 +1,10 @@
-/** How the client's header and rows look; a contract, as people read them and scripts compare them. */
+/** The header and the rows of `kvs client` as text. A contract: people read them, and scripts compare them. */
 import { LETTERS, type Row } from "./probe.ts";
 
 const INDENT = " ".repeat(20);
 const LINE = INDENT + "-".repeat(LETTERS.length);
 
-/** What stands for the index of a server: one character each, so for 62 servers at most. */
+/** The characters that stand for the indices of servers, one each. */
 const INDEX_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
 /** The most servers whose index the header can show. */

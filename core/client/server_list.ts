@@ -6,19 +6,19 @@ import { UsageError } from "../errors.ts";
 
 /** One server of a list. */
 export interface ServerAddress {
-  /** As the user wrote it, without the scheme, which is also how it is shown. */
+  /** The name that the user wrote, without the scheme. It is shown like this, too. */
   readonly name: string;
-  /** What requests go to, for example `http://server-0.server`, without a slash at the end. */
+  /** The beginning of each URL, without a slash at its end: for example `http://server-0.server`. */
   readonly origin: string;
 }
 
-/** The scheme of an item that names none, and the port that goes with it. */
+/** How a server is spoken to: with or without TLS. */
 export type Scheme = "http" | "https";
 
-/** The port of an item that names none. */
+/** The port of an item without one. */
 export const DEFAULT_PORT = 80;
 
-/** The same with TLS. */
+/** The port of an item without one, with TLS. */
 export const DEFAULT_TLS_PORT = 443;
 
 const ITEM = /^(?:(https?):\/\/)?(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::(\d{1,5}))?$/;
@@ -27,9 +27,9 @@ const ITEM = /^(?:(https?):\/\/)?(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::(\d{1,5
  * Reads a list of servers, separated by commas.
  *
  * @param text The list as the user wrote it.
- * @param what What the list is, for the message: for example `AS_IS`.
- * @param scheme That of items which do not begin with `http://` or `https://`.
- * @throws {UsageError} If the list is empty, an item is not SERVER or SERVER:PORT, or one is there
+ * @param what The name of the list in messages: for example `AS_IS`.
+ * @param scheme The scheme of items that do not begin with `http://` or `https://`.
+ * @throws {UsageError} If the list is empty, an item is not SERVER or SERVER:PORT, or a server is there
  * twice.
  */
 export function parseServerList(
@@ -56,8 +56,8 @@ export function parseServerList(
 const MAPPED = /^\[::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})\]$/;
 
 /**
- * HOST:PORT, the same text however a user writes the same address: whatever the scheme, with or without
- * a dot at the end, IPv4 also as IPv6. Names that only the network knows to be one server stay two.
+ * Returns HOST:PORT, the same text for all ways to write one address: with any scheme, with or without a
+ * dot at the end, IPv4 also as IPv6. Two names that only the network knows to be one server stay two.
  */
 export function placeOf({ origin }: ServerAddress): string {
   const url = new URL(origin);

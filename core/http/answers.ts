@@ -1,4 +1,4 @@
-/** Answers that several routes share. */
+/** Answers of plain text and of JSON. */
 import { TEXT_TYPE } from "../protocol.ts";
 import { SharedHeaders } from "./headers.ts";
 import { type HttpResponse } from "./types.ts";
@@ -6,7 +6,7 @@ import { type HttpResponse } from "./types.ts";
 /** Headers of plain text answers. */
 export const TEXT_HEADERS = new SharedHeaders({ "content-type": TEXT_TYPE });
 
-/** One clear line of plain text with a status. */
+/** An answer of plain text. */
 export function textAnswer(
   status: number,
   body: string,
@@ -22,7 +22,7 @@ export function textAnswer(
 const JSON_TYPE = "application/json";
 const JSON_HEADERS = new SharedHeaders({ "content-type": JSON_TYPE });
 
-/** `value` as JSON with a status. */
+/** An answer of `value` as one line of JSON. */
 export function jsonAnswer(
   status: number,
   value: unknown,

@@ -5,38 +5,44 @@ import { type HttpOutput } from "./output.ts";
 import { type HttpSocket } from "./socket.ts";
 import { type HttpBody } from "./types.ts";
 
-/** The largest piece that is read at once. */
+/** The largest piece that is read at once (bytes). */
 const PIECE_BYTES = 65_536;
 
-/** What is left of a body up to this is read and dropped, so that its connection can go on. */
+/**
+ * A rest of a body up to this size is read and dropped, so that the connection can go on (bytes).
+ */
 const MAX_SKIPPED_BYTES = 65_536;
 
 const CONTINUE = new TextEncoder().encode("HTTP/1.1 100 Continue\r\n\r\n");
 
 /** How the client announced a body. */
 export interface BodyFraming {
-  /** `undefined`: it comes in chunks. */
+  /** In bytes; `undefined` if the body comes in chunks. */
   readonly contentLength: number | undefined;
-  /** Whether the client waits to be asked for it. */
+  /** Whether the client sends the body only after `100 Continue`. */
   readonly expectsContinue: boolean;
 }
 
-/** How far a body is when its request has been answered. */
+/**
+ * What is left of a body when its request has been answered: nothing, a few bytes that can be
+ * dropped, or an unknown number of bytes.
+ */
 export type BodyRest = "none" | "skippable" | "endless";
 
 type State = "unread" | "reading" | "read" | "broken" | "over";
 
+/** A body that is read from a {@link HttpSocket}. */
 export class SocketBody implements HttpBody {
   readonly #socket: HttpSocket;
   readonly #out: HttpOutput;
   readonly #decoder: ChunkedDecoder | undefined;
-  /** Bytes to come, where the length is known. */
+  /** Bytes to come if the length is known. */
   #left: number;
   #state: State = "unread";
-  /** Whether the client was asked for the body, or began to send it unasked. */
+  /** Whether the client was told to send the body, or sends it anyway. */
   #asked: boolean;
 
-  /** Extensions and trailers may take as many bytes as headers. */
+  /** @param limits Extensions and trailers of chunks may take as many bytes as headers. */
   constructor(
     socket: HttpSocket,
     out: HttpOutput,
@@ -68,7 +74,7 @@ export class SocketBody implements HttpBody {
     const size = this.#left;
     const sized = this.#decoder === undefined && size <= PIECE_BYTES;
     const whole = sized ? this.#sized(size) : this.#collect(maxBytes);
-    // A handler that answered meanwhile no longer waits; its client may still fail.
+    // A handler may answer without awaiting this promise, which may reject later.
     whole.catch(() => {});
     return whole;
   }
@@ -84,7 +90,7 @@ export class SocketBody implements HttpBody {
     this.#state = "reading";
   }
 
-  /** A small body of known length: straight to where it belongs. */
+  /** Reads a small body of known length into an array of that length. */
   async #sized(size: number): Promise<Uint8Array<ArrayBuffer>> {
     const socket = this.#socket;
     const whole = new Uint8Array(size);
@@ -97,9 +103,9 @@ export class SocketBody implements HttpBody {
     return whole;
   }
 
-  /** One growing array: as many small pieces would take many times the memory of the body. */
+  /** Reads a body into one growing array: many small pieces would take many times its memory. */
   async #collect(maxBytes: number): Promise<Uint8Array<ArrayBuffer>> {
-    // A length is only a promise: it is not worth a large array before anything has come.
+    // A client may announce a large body and send none of it.
     let whole = new Uint8Array(Math.min(this.#left === 0 ? 1024 : this.#left, PIECE_BYTES));
     let size = 0;
     for await (const piece of this.#pieces(maxBytes)) {
@@ -119,7 +125,7 @@ export class SocketBody implements HttpBody {
       yield* this.#decoder === undefined ? this.#plain() : this.#decoded(this.#decoder, maxBytes);
       if (this.#state === "reading") this.#state = "read";
     } finally {
-      // Also where the reader stops early: what is left can not be told apart from a new body.
+      // A reader that stopped early left a part, which must not be read as the whole body.
       if (this.#state === "reading") this.#state = "broken";
     }
   }
@@ -138,7 +144,7 @@ export class SocketBody implements HttpBody {
       scratch ??= new Uint8Array(Math.min(this.#left, PIECE_BYTES));
       const size = await this.#read(scratch.subarray(0, Math.min(this.#left, scratch.length)));
       this.#left -= size;
-      // A full piece is handed over; a small one is copied, or it would pin all of the scratch.
+      // A small piece is copied, or it would keep all of the scratch array in memory.
       if (size === scratch.length) {
         yield scratch;
         scratch = undefined;
@@ -165,7 +171,7 @@ export class SocketBody implements HttpBody {
         yield socket.buffer.slice(dataStart, dataEnd);
       }
       if (decoder.done) return;
-      // The head of this request lies in the old buffer, and its headers may still be asked for.
+      // The old buffer holds the head of this request, and the handler may still ask for headers.
       raw ??= new Uint8Array(PIECE_BYTES);
       socket.useBuffer(raw, await this.#read(raw));
     }
@@ -180,19 +186,19 @@ export class SocketBody implements HttpBody {
     return await this.#socket.readBody(into);
   }
 
-  /** Ends the body, since its request has been answered: what is left of it? */
+  /** Ends the body when its request has been answered, and returns what is left of it. */
   end(): BodyRest {
     const state = this.#state;
     this.#state = "over";
-    // A handler that did not wait for its read: nothing of this body is awaited any more.
+    // The handler did not wait for its own read, which must not take bytes of the next request.
     if (state === "reading") this.#socket.failBody(over());
     if (state === "read" || (state === "unread" && this.#bufferHoldsRest())) return "none";
-    // A client that was not asked may now send its body or its next request: nobody can tell.
+    // A client that waits for `100 Continue` may now send its body or its next request.
     const known = state === "unread" && this.#asked && this.#decoder === undefined;
     return known && this.#left <= MAX_SKIPPED_BYTES ? "skippable" : "endless";
   }
 
-  /** Steps over the rest of a body that lies in the buffer, as it mostly does. */
+  /** Steps over the rest of the body if all of it lies in the buffer. */
   #bufferHoldsRest(): boolean {
     const socket = this.#socket;
     const decoder = this.#decoder;
@@ -211,7 +217,7 @@ export class SocketBody implements HttpBody {
     }
   }
 
-  /** Reads and drops what is left. @throws {BodyTimeoutError} If it does not come. */
+  /** Reads and drops the rest. @throws {BodyTimeoutError} If the client does not send it. */
   async skip(): Promise<void> {
     const socket = this.#socket;
     this.#left -= socket.buffered;

@@ -1,38 +1,39 @@
 /**
- * Whatever pages of other sites make a browser do here must come to nothing: the forms and images
- * that they send here (CSRF), and a name of theirs that points here (DNS rebinding). Programs send
- * neither `Origin` nor `Sec-Fetch-Site`, and notice nothing.
+ * Refuses what pages of other sites make a browser send: forms and images with this server as their
+ * target (CSRF), and requests under a foreign host name that points here (DNS rebinding). Programs
+ * send neither `Origin` nor `Sec-Fetch-Site`, so the guard lets their requests pass.
  */
 import { type HttpRequest } from "./types.ts";
 
 const IPV4 = /^\d{1,3}(\.\d{1,3}){3}$/;
 
-/** Of `Sec-Fetch-Site` (Fetch Metadata, section 2.4): what comes from another origin, of the same site or not. */
+/** Values of `Sec-Fetch-Site` for another origin: Fetch Metadata Request Headers, section 2.4. */
 const OTHER_SITE = /cross-site|same-site/;
 
 const FOREIGN =
   "Not for pages of other sites: by its Origin or Sec-Fetch-Site the request comes from one";
 
-/** Refuses what pages of other sites make a browser send. */
+/** Tells requests that pages of other sites caused from all others. */
 export class BrowserGuard {
   readonly #names: readonly string[] | undefined;
-  /** The Host that was admitted last: nearly every request has the same. */
+  /** The Host that was admitted last: most requests have the same, and parsing it is slow. */
   #known = "";
 
   /**
-   * @param names The host names that requests may come with besides addresses and `localhost`, as
-   * {@link parseHostName} gives them; `undefined` admits any.
+   * @param names Host names that are allowed besides addresses and `localhost`, as
+   * {@link parseHostName} returns them; `undefined` allows any.
    */
   constructor(names: readonly string[] | undefined) {
     this.#names = names;
   }
 
-  /** Why `request` is refused, in a line; `undefined` for one that may go on. */
+  /** Why `request` is refused, as one line; `undefined` if the request may go on. */
   refusal(request: HttpRequest): string | undefined {
     if (isForeign(request)) return FOREIGN;
-    if (this.#names === undefined || request.headerIs("host", this.#known)) return undefined;
+    if (this.#names === undefined) return undefined;
     const host = request.header("host") ?? "";
-    // Empty: no browser sends that, but a program that speaks HTTP/1.0 may.
+    if (host === this.#known) return undefined;
+    // No browser sends an empty Host, but a program that speaks HTTP/1.0 may.
     if (host !== "" && !isOwnHost(host, this.#names)) {
       return `Not for host ${host}: use an address or localhost, or start the server with --allow-host`;
     }
@@ -43,7 +44,7 @@ export class BrowserGuard {
 
 /**
  * Whether a page of another origin made a browser send `request`. Another port of the same host is
- * another origin; an address that a person typed is none.
+ * another origin. An address that a person typed has no origin.
  */
 export function isForeign(request: HttpRequest): boolean {
   const site = request.header("sec-fetch-site");
@@ -60,15 +61,15 @@ export function isOwnHost(host: string, names: readonly string[]): boolean {
       name.startsWith("[") || IPV4.test(name));
 }
 
-/** A host name in the form in which names are compared; `undefined` if `text` is none, or has a port. */
+/** `text` as a host name in the form that is compared; `undefined` if it is none, or has a port. */
 export function parseHostName(text: string): string | undefined {
   return /^[\p{L}\p{N}._-]+$/u.test(text) ? hostNameOf(`http://${text}`) : undefined;
 }
 
-/** Whether the page of `origin` came from `host`; `Origin: null` came from nowhere. */
+/** Whether a page of `origin` came from `host`; `Origin: null` never does. */
 function isOrigin(origin: string, host: string): boolean {
   const page = parseUrl(origin);
-  // By its scheme, since that tells which port need not be named.
+  // The scheme of the page decides which port is the default.
   return page !== undefined && page.host !== "" &&
     page.host === parseUrl(`${page.protocol}//${host}`)?.host;
 }

@@ -2,7 +2,7 @@
 import { BYTE, isField, isToken } from "./bytes.ts";
 import { MalformedBodyError } from "../errors.ts";
 
-/** The most hexadecimal digits of a size: 2^52 bytes is more than anybody takes. */
+/** The most hexadecimal digits of a size: 2^52 bytes are more than any limit of a body. */
 const MAX_SIZE_DIGITS = 13;
 
 type State =
@@ -21,11 +21,11 @@ type State =
   | "done";
 
 /**
- * Takes a chunked body apart, however it is cut. Extensions and trailers are read, checked and
- * dropped; together they are bounded, so that they cannot make the body endless.
+ * Decodes a chunked body that arrives in parts of any size. Extensions and trailers are read,
+ * checked and dropped. Their total size is limited, so that they cannot make the body endless.
  */
 export class ChunkedDecoder {
-  /** Where the data of the last {@link next} begins and ends; equal where there is none. */
+  /** Where the data of the last {@link next} begins and ends; equal if there is none. */
   dataStart = 0;
   dataEnd = 0;
   readonly #maxExtraBytes: number;
@@ -45,10 +45,11 @@ export class ChunkedDecoder {
   }
 
   /**
-   * Reads on from `at` up to the end of some data, of the body, or of the bytes at hand, and returns
-   * how far it came.
+   * Decodes bytes from `at` on, up to the end of some data, of the body, or of the bytes.
    *
-   * @throws {MalformedBodyError} If this is no chunked body.
+   * @returns The position behind the last byte that was decoded.
+   *
+   * @throws {MalformedBodyError} If the bytes are not a chunked body.
    */
   next(bytes: Uint8Array, at: number, end: number): number {
     this.dataStart = this.dataEnd = at;

@@ -1,30 +1,33 @@
-/** One connection: requests in, answers out in their order, as many a write as there are. */
+/** One connection: reads requests, calls the handler, and sends the answers in the same order. */
 import { SocketBody } from "./body.ts";
-import { RequestHead } from "./head.ts";
+import { HeadState, ParsedRequest, RequestHead } from "./head.ts";
 import { HttpOutput } from "./output.ts";
-import { HeadState, parseHead } from "./parser.ts";
-import { ParsedRequest } from "./head.ts";
+import { parseHead } from "./parser.ts";
 import { Responder, type ResponderContext } from "./responder.ts";
 import { HttpSocket, isClientGone, type SocketLimits } from "./socket.ts";
 import { type HttpConn, type HttpHandler, type HttpLimits, type HttpResponse } from "./types.ts";
 
-/** What all connections of a server share. */
+/** The parts of a server that all its connections use. */
 export interface ConnectionContext extends ResponderContext {
   readonly handler: HttpHandler;
   readonly limits: HttpLimits & SocketLimits;
-  /** How often the server's timer has fired. */
+  /** The number of ticks since the server's start. */
   readonly tick: number;
 }
 
-/** Where a connection is. */
+/**
+ * What a connection does: `idle` waits for a request, `head` has a part of one, `busy` has a
+ * request that is being answered, `lingering` waits for the client to read its last answer.
+ */
 type ConnectionPhase = "idle" | "head" | "busy" | "lingering" | "closed";
 
-/** The most bytes that are read and dropped after the last answer. */
+/** The most that is read and dropped after the last answer (bytes). */
 const MAX_LINGER_BYTES = 64 * 1024 * 1024;
 
-/** Where bytes go that nobody wants; never looked at, so all connections can share it. */
+/** Takes bytes that are dropped. Nothing reads them, so all connections share the array. */
 const dropped = new Uint8Array(65_536);
 
+/** A connection that a server accepted. */
 export class Connection {
   readonly #context: ConnectionContext;
   readonly #socket: HttpSocket;
@@ -34,7 +37,7 @@ export class Connection {
   #phase: ConnectionPhase = "idle";
   #idleSince: number;
   #served = 0;
-  /** Whether the client is known to have more to send than was read. */
+  /** Whether the client may be sending something that was not read. */
   #expectsMore = true;
 
   constructor(conn: HttpConn, context: ConnectionContext) {
@@ -46,8 +49,8 @@ export class Connection {
   }
 
   /**
-   * Whether nothing is lost when it is closed now; one that never had a request counts only after
-   * `minTicks`.
+   * Whether closing the connection now loses nothing. A connection that never had a request counts
+   * as idle only after `minTicks`.
    */
   isIdle(minTicks: number): boolean {
     if (this.#phase === "lingering") return !this.#expectsMore;
@@ -55,25 +58,25 @@ export class Connection {
       (this.#served > 0 || this.#context.tick - this.#idleSince >= minTicks);
   }
 
-  /** The other end where that is to be shut down besides, see {@link endSockets}; else `undefined`. */
+  /** The other end of a TLS connection, for `endSockets`; `undefined` for plain TCP. */
   get tlsPeer(): Deno.NetAddr | undefined {
     const { conn } = this.#socket;
     return "setNoDelay" in conn ? undefined : conn.remoteAddr;
   }
 
-  /** Whether {@link abort} was called, be it by itself. */
+  /** Whether the connection was ended, by {@link abort} or by itself. */
   get closed(): boolean {
     return this.#phase === "closed";
   }
 
-  /** Ends the connection at once; what is under way on it fails. */
+  /** Ends the connection at once. Reads and writes that are under way fail. */
   abort(): void {
     this.#phase = "closed";
     this.#socket.close();
     this.#responder.cancel();
   }
 
-  /** Called at each tick: ends what is overdue. */
+  /** Ends the connection, or a read of a body, if its deadline has passed. Called once a tick. */
   sweep(): void {
     const overdue = this.#socket.overdue();
     if (overdue === "nothing") return;
@@ -90,7 +93,7 @@ export class Connection {
   /** Serves until the connection ends. Never rejects. */
   async run(): Promise<void> {
     try {
-      // An answer in parts must not wait until the client has acknowledged the first.
+      // Without this, the second part of an answer waits until the client acknowledged the first.
       const { conn } = this.#socket;
       if ("setNoDelay" in conn) conn.setNoDelay();
       if (await this.#serve()) await this.#linger();
@@ -101,7 +104,7 @@ export class Connection {
     }
   }
 
-  /** Resolves to whether the client may still be sending when there is nothing more to answer. */
+  /** Serves requests; resolves to whether the client may still be sending after the last answer. */
   async #serve(): Promise<boolean> {
     const socket = this.#socket;
     const context = this.#context;
@@ -115,12 +118,11 @@ export class Connection {
         : parseHead(socket.buffer, socket.start, socket.end, context.limits, head);
 
       if (state === HeadState.incomplete) {
-        // Written in place: each async function in between would cost every request a promise.
+        // The write stands here since an async function around it costs each request a promise.
         if (out.size > 0) {
-          // Until all requests that came at the same time have their answers: sent right after one another
-          // these wake a client once, not each time anew. Measured: an eighth more loads. Not where the answer had to be
-          // waited for: that is ready alone, or as those of saves are, and to wait once more costs a save 5 to 7 % of the
-          // thread's time.
+          // The microtask lets other connections, whose requests were read in the same turn, add
+          // their answers first. Writes that follow each other directly wake the clients once. An
+          // answer that was awaited gains nothing from it.
           if (!hasWaited) await undefined;
           const bytes = out.pending();
           socket.beginWrite();
@@ -151,7 +153,8 @@ export class Connection {
       let response = this.#call(request);
       if (response instanceof Promise) {
         hasWaited = true;
-        // Answers that are ready do not wait for this one. Where they cannot be sent, neither can it.
+        // Answers that are ready do not wait for this one. An error of the flush shows again when
+        // this one is sent.
         if (out.size > 0) await this.#flushBeside(response);
         try {
           response = await response;
@@ -166,7 +169,7 @@ export class Connection {
       if (!(sent instanceof Promise ? await sent : sent)) {
         await out.flush();
         this.#expectsMore = rest !== "none" || socket.buffered > 0;
-        // Others may still be sending too, if they pipeline, but then room is short.
+        // A server that is closing lingers only for clients that are known to send more.
         return this.#expectsMore || !context.closing;
       }
       if (rest === "skippable") {
@@ -176,7 +179,7 @@ export class Connection {
     }
   }
 
-  /** Sets the deadline of what the client should send next. */
+  /** Sets the deadline by which the client has to send its next request, or the rest of a head. */
   #awaitHead(): void {
     const socket = this.#socket;
     const { limits, tick } = this.#context;
@@ -186,7 +189,7 @@ export class Connection {
       this.#idleSince = tick;
       socket.allowRead(fresh ? limits.headerTicks : limits.idleTicks);
     } else if (this.#phase !== "head") {
-      // Once for all of it, however it drips; the first head has been timed since connect.
+      // One deadline for the whole head. That of the first head began with the connection.
       if (!fresh) socket.allowRead(limits.headerTicks);
       this.#phase = "head";
     }
@@ -194,7 +197,7 @@ export class Connection {
 
   #body(): SocketBody | undefined {
     const { contentLength, chunked } = this.#head;
-    if (!chunked && (contentLength === undefined || contentLength === 0)) return undefined;
+    if (!chunked && (contentLength ?? 0) === 0) return undefined;
     return new SocketBody(this.#socket, this.#out, this.#head, this.#context.limits);
   }
 
@@ -206,12 +209,12 @@ export class Connection {
     }
   }
 
-  /** Sends what is ready. Never rejects; nor does it leave a rejection of `response` unseen. */
+  /** Sends the answers that are ready, and waits for `response`. Never rejects. */
   async #flushBeside(response: Promise<HttpResponse>): Promise<void> {
     await Promise.allSettled([this.#out.flush(), response]);
   }
 
-  /** Answers a head that does not come to its end, while the read for it is still under way. */
+  /** Answers 408 to a head that is not complete in time. A read for the head is still under way. */
   async #refuseLateHead(): Promise<void> {
     this.#phase = "lingering";
     this.#socket.allowRead(this.#context.limits.lingerTicks);
@@ -225,8 +228,9 @@ export class Connection {
   }
 
   /**
-   * Ends the connection so that the last answer arrives: closing while the client still sends would
-   * make the system reset it, and drop what the client has not read: RFC 9112 section 9.6.
+   * Waits until the client has closed its side, so that it gets the last answer. If the connection
+   * were closed while the client sends, the system would reset it, and the client could lose what
+   * it has not read yet: RFC 9112 section 9.6.
    */
   async #linger(): Promise<void> {
     this.#phase = "lingering";

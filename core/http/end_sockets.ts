@@ -1,6 +1,6 @@
 /**
- * Ends TLS connections for good. The runtime closes the socket of one only when its handshake or its last
- * write is through, so a client that is silent would keep it open for ever, be it long closed here.
+ * Ends TLS connections. The runtime closes the socket of a TLS connection only after its handshake
+ * or its last write, so a silent client would keep the socket open for ever.
  */
 import { loadLibC } from "../system/libc.ts";
 
@@ -13,9 +13,9 @@ const AF_INET6 = 10;
 const ADDRESS_BYTES = 128;
 
 /**
- * Shuts down the sockets of this process whose other ends are `peers`; to be called before anything is
- * awaited after they were closed. Does nothing where the C library cannot be had: there such a socket
- * stays until its client goes. Never throws.
+ * Shuts down the sockets of this process whose other ends are `peers`. Call it right after the
+ * connections were closed, before anything is awaited. Without the C library nothing is done, and
+ * such a socket stays open until its client closes it. Never throws.
  *
  * @param mostOpen The most files and sockets that this process has open at once.
  */
@@ -26,8 +26,8 @@ export function endSockets(peers: Iterable<Deno.NetAddr>, mostOpen: number): voi
   const address = new DataView(new ArrayBuffer(ADDRESS_BYTES));
   const bytes = new Uint8Array(address.buffer);
   const length = new Uint8Array(4);
-  // Not those of /proc/self/fd, which Deno 2.9 shows only to who may do everything. The system gives
-  // out the lowest number that is free, so what is open lies below the most that ever was.
+  // Deno 2.9 shows /proc/self/fd only to programs with all permissions. The system gives out the
+  // lowest free number, so no open descriptor has a number above the most that were ever open.
   for (let descriptor = 0; descriptor < mostOpen; descriptor++) {
     new DataView(length.buffer).setUint32(0, ADDRESS_BYTES, true);
     if (libc.getpeername(descriptor, bytes, length) !== 0) continue;
@@ -37,7 +37,7 @@ export function endSockets(peers: Iterable<Deno.NetAddr>, mostOpen: number): voi
   }
 }
 
-/** The host of a `struct sockaddr`, as far as it has one. */
+/** The host of a `struct sockaddr`; `undefined` if it is not an internet address. */
 function hostOf(address: DataView): string | undefined {
   const family = address.getUint16(0, true);
   if (family === AF_INET) {
@@ -47,7 +47,7 @@ function hostOf(address: DataView): string | undefined {
   return [8, 10, 12, 14, 16, 18, 20, 22].map((at) => address.getUint16(at).toString(16)).join(":");
 }
 
-/** Address and port in one form, of the several that an IPv6 address has. */
+/** Address and port as one text: an IPv6 address can be written in several ways. */
 function peerKey(host: string, port: number): string {
   return `${host.includes(":") ? new URL(`http://[${host}]`).hostname : host}:${port}`;
 }

@@ -1,14 +1,17 @@
-/** Where a request ends, by its headers: RFC 9112 sections 6 and 9. Smuggling is refused here. */
+/**
+ * The end of a request, by its headers: RFC 9112 sections 6 and 9. Everything that two programs
+ * could read in two ways (request smuggling) is refused here.
+ */
 import { decimalNumber, equalsName, isHost, latin1Text } from "./bytes.ts";
-import { type RequestHead } from "./head.ts";
-import { type Refusal } from "./head.ts";
+import { HeadState, type RequestHead } from "./head.ts";
 
 /**
- * Reads the headers that say where the request ends and what becomes of its connection into `head`.
+ * Reads the headers that tell the length of the body and whether the connection goes on, and notes
+ * them in `head`.
  *
- * @returns Why the request is refused, or `undefined`.
+ * @returns `complete` if the headers are good, else `refused`.
  */
-export function checkFraming(bytes: Uint8Array, head: RequestHead): Refusal | undefined {
+export function checkFraming(bytes: Uint8Array, head: RequestHead): HeadState {
   const { positions } = head;
   const last = head.headerCount * 4;
   let hosts = 0;
@@ -24,23 +27,23 @@ export function checkFraming(bytes: Uint8Array, head: RequestHead): Refusal | un
     if (name === undefined) continue;
     const from = positions[slot + 2] ?? 0;
     const to = positions[slot + 3] ?? 0;
-    // These come with many requests, so they are looked at where they lie.
+    // Many requests have these two, so no text is made of them.
     if (name === "host") {
       hosts++;
-      if (!isHost(bytes, from, to)) return refusal(400, "Bad Host header");
+      if (!isHost(bytes, from, to)) return head.refuse(400, "Bad Host header");
       continue;
     }
     if (name === "content-length") {
       lengths++;
       head.contentLength = decimalNumber(bytes, from, to);
-      if (head.contentLength === undefined) return refusal(400, "Bad Content-Length header");
+      if (head.contentLength === undefined) return head.refuse(400, "Bad Content-Length header");
       continue;
     }
     const value = latin1Text(bytes, from, to).toLowerCase();
     switch (name) {
       case "expect":
         if (value !== "100-continue") {
-          return refusal(417, "Expectation failed: only 100-continue is known");
+          return head.refuse(417, "Expectation failed: only 100-continue is known");
         }
         head.expectsContinue = true;
         break;
@@ -58,48 +61,34 @@ export function checkFraming(bytes: Uint8Array, head: RequestHead): Refusal | un
   }
 
   if (hosts > 1 || (hosts === 0 && !head.http10)) {
-    return refusal(400, "Host header required, once");
+    return head.refuse(400, "Host header required, once");
   }
-  if (lengths > 1) return refusal(400, "Content-Length given more than once");
-  // RFC 9112 section 6.1: either is a sign of smuggling, and 1.0 has no Transfer-Encoding.
+  if (lengths > 1) return head.refuse(400, "Content-Length given more than once");
+  // RFC 9112 section 6.1: both at once are a sign of smuggling; HTTP/1.0 has no Transfer-Encoding.
   if (encodings > 0 && (lengths > 0 || head.http10)) {
-    return refusal(400, "Transfer-Encoding cannot stand here");
+    return head.refuse(400, "Transfer-Encoding cannot stand here");
   }
   if (encodings > 1 || (encodings === 1 && !head.chunked)) {
-    return refusal(501, "Transfer-Encoding not supported: only chunked is");
+    return head.refuse(501, "Transfer-Encoding not supported: only chunked is");
   }
   head.keepAlive = head.http10 ? keeps && !closes : !closes;
   if (head.http10) head.expectsContinue = false;
-  return undefined;
+  return HeadState.complete;
 }
 
 type FramingName = "host" | "expect" | "connection" | "content-length" | "transfer-encoding";
 
-/** Which of the headers that matter for framing this is; told apart by their lengths. */
-function framingName(bytes: Uint8Array, from: number, to: number): FramingName | undefined {
-  let name: FramingName;
-  switch (to - from) {
-    case 4:
-      name = "host";
-      break;
-    case 6:
-      name = "expect";
-      break;
-    case 10:
-      name = "connection";
-      break;
-    case 14:
-      name = "content-length";
-      break;
-    case 17:
-      name = "transfer-encoding";
-      break;
-    default:
-      return undefined;
-  }
-  return equalsName(bytes, from, to, name) ? name : undefined;
-}
+/** The headers that matter for framing, by their lengths, which all differ. */
+const FRAMING_NAMES: Readonly<Record<number, FramingName>> = {
+  4: "host",
+  6: "expect",
+  10: "connection",
+  14: "content-length",
+  17: "transfer-encoding",
+};
 
-function refusal(status: number, detail: string): Refusal {
-  return { status, detail };
+/** Which of the headers that matter for framing has this name, if any. */
+function framingName(bytes: Uint8Array, from: number, to: number): FramingName | undefined {
+  const name = FRAMING_NAMES[to - from];
+  return name !== undefined && equalsName(bytes, from, to, name) ? name : undefined;
 }

@@ -1,8 +1,14 @@
-/** What is known of a request once its head has been parsed. */
+/** The head of a request, and the request as the handler gets it. */
 import { equalsName, latin1Text } from "./bytes.ts";
 import { type HttpBody, type HttpRequest } from "./types.ts";
 
-/** The head of a request. Filled by `parseHead` and used again for the next one. */
+/** The result of parsing a head. */
+export const HeadState = { incomplete: 0, complete: 1, refused: 2 } as const;
+
+/** One of {@link HeadState}. */
+export type HeadState = typeof HeadState[keyof typeof HeadState];
+
+/** A parsed head. A connection has one, which `parseHead` fills anew for each request. */
 export class RequestHead {
   method = "";
   path = "";
@@ -15,17 +21,26 @@ export class RequestHead {
   chunked = false;
   /** Whether the client waits for `100 Continue` before it sends its body. */
   expectsContinue = false;
-  /** Where the body begins. */
+  /** The position at which the body begins. */
   end = 0;
-  /** Why the request was refused: a status and one line. */
+  /** The reason if the request was refused: a status and one line. */
   status = 0;
   detail = "";
-  /** Four positions a header: its name from and to, its value from and to. */
+  /**
+   * Four positions for each header: the start and end of its name, the start and end of its value.
+   */
   readonly positions: number[] = [];
   headerCount = 0;
+
+  /** Notes why the request is refused. */
+  refuse(status: number, detail: string): HeadState {
+    this.status = status;
+    this.detail = detail;
+    return HeadState.refused;
+  }
 }
 
-/** The value of a header of `head` by its name in lower case. */
+/** The value of the header `name`, which is in lower case; several values are joined by `, `. */
 export function findHeader(
   bytes: Uint8Array,
   head: RequestHead,
@@ -41,29 +56,7 @@ export function findHeader(
   return found;
 }
 
-/** Whether `head` has one header of this name, which is in lower case, and that is `value`, which is ASCII. */
-export function headerIs(
-  bytes: Uint8Array,
-  head: RequestHead,
-  name: string,
-  value: string,
-): boolean {
-  const { positions, headerCount } = head;
-  let found = false;
-  for (let slot = 0; slot < headerCount * 4; slot += 4) {
-    if (!equalsName(bytes, positions[slot] ?? 0, positions[slot + 1] ?? 0, name)) continue;
-    if (found) return false;
-    const start = positions[slot + 2] ?? 0;
-    if ((positions[slot + 3] ?? 0) - start !== value.length) return false;
-    for (let i = 0; i < value.length; i++) {
-      if (bytes[start + i] !== value.charCodeAt(i)) return false;
-    }
-    found = true;
-  }
-  return found;
-}
-
-/** One request as the handler sees it: a view on the bytes of its head. */
+/** A request as the handler gets it: its headers are read from the bytes only when it asks. */
 export class ParsedRequest implements HttpRequest {
   readonly method: string;
   readonly path: string;
@@ -89,18 +82,10 @@ export class ParsedRequest implements HttpRequest {
     return this.#head === undefined ? undefined : findHeader(this.#bytes, this.#head, name);
   }
 
-  headerIs(name: string, value: string): boolean {
-    return this.#head !== undefined && headerIs(this.#bytes, this.#head, name, value);
-  }
-
-  /** The bytes are about to be those of another request: a handler that kept this one sees none. */
+  /**
+   * Hides the headers from a handler that kept the request: the buffer will hold another request.
+   */
   end(): void {
     this.#head = undefined;
   }
-}
-
-/** A status and one line that says why. */
-export interface Refusal {
-  readonly status: number;
-  readonly detail: string;
 }

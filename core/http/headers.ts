@@ -1,20 +1,20 @@
-/** Response headers as they go over the wire, checked so that no value can start a line of its own. */
+/** The headers of an answer as lines, checked so that no value can begin a line of its own. */
 import { STATUS_TEXT } from "@std/http/status";
+import { encodeLatin1 } from "./bytes.ts";
 
-/** Names in lower case; the server itself sets Date, Connection, and Transfer-Encoding. */
+/** Headers by name in lower case, without those that the server itself sends, as `date`. */
 export type HeaderRecord = Readonly<Record<string, string>>;
 
-/** Headers of a response as lines, without those that say how the connection goes on. */
+/** Headers of an answer as lines, without `connection` and `content-length`. */
 export interface HeaderBlock {
   /** Lines, each with its CRLF, in Latin-1. */
   readonly text: string;
-  /** Whether they say `connection: close`. */
+  /** Whether the headers have `connection: close`. */
   readonly close: boolean;
-  /** Their `content-length`, in bytes. */
+  /** The `content-length` of the headers, in bytes. */
   readonly contentLength: number | undefined;
 }
 
-const NOTHING = new Uint8Array();
 const NAME = /^[!#$%&'*+.^_`|~0-9a-z-]+$/;
 // RFC 9110 section 5.5: visible characters, obs-text, and blanks between them.
 const BAD_VALUE = /[^\t\x20-\x7e\x80-\xff]|^[ \t]|[ \t]$/;
@@ -28,7 +28,11 @@ function statusLineOf(status: number | string, text: string): string {
   return `HTTP/1.1 ${status} ${text}\r\n`;
 }
 
-/** The first line of a response. @throws {RangeError} If `status` is no status of a final response. */
+/**
+ * The first line of an answer.
+ *
+ * @throws {RangeError} If `status` is not an integer from 200 to 599.
+ */
 export function statusLine(status: number): string {
   if (!Number.isInteger(status) || status < 200 || status > 599) {
     throw new RangeError(`Response status must be an integer from 200 to 599: received ${status}`);
@@ -39,7 +43,7 @@ export function statusLine(status: number): string {
 /**
  * Headers as lines.
  *
- * @throws {TypeError} If a name or a value is not one, or is for the server alone to say.
+ * @throws {TypeError} If a name or a value is not allowed, or the server itself sends that header.
  */
 function formatHeaders(headers: HeaderRecord): HeaderBlock {
   let text = "";
@@ -65,32 +69,28 @@ function isServersOwn(name: string): boolean {
     name === "date";
 }
 
-/** Headers that many answers share: they are formatted once, not once an answer. */
-export class SharedHeaders implements HeaderBlock {
-  readonly text: string;
-  readonly close: boolean;
-  readonly contentLength: number | undefined;
-  #prefix: Uint8Array<ArrayBuffer> = NOTHING;
+/** Headers that many answers share. Checking and formatting is done once, not for each answer. */
+export class SharedHeaders {
+  readonly block: HeaderBlock;
+  #prefix = new Uint8Array();
   #status = 0;
   #dateLine = "";
 
   /** @throws {TypeError} If a header cannot be sent. */
   constructor(headers: HeaderRecord) {
-    ({ text: this.text, close: this.close, contentLength: this.contentLength } = formatHeaders(
-      headers,
-    ));
+    this.block = formatHeaders(headers);
   }
 
   /**
-   * A whole header up to the digits of the length, or to the empty line where `status` allows no body.
-   * Kept for the last status and second, so an answer like the one before costs one copy.
+   * The head of an answer up to the digits of its length, or, if `status` allows no body, up to the
+   * empty line. The bytes are kept for the last status and second, so an equal answer costs one
+   * copy.
    */
   prefix(status: number, dateLine: string): Uint8Array<ArrayBuffer> {
     if (status !== this.#status || dateLine !== this.#dateLine) {
       const length = isBodyless(status) ? "" : "content-length: ";
-      const text = statusLine(status) + this.text + dateLine + length;
-      // Latin-1, as the text is: one byte a character.
-      this.#prefix = Uint8Array.from(text, (character) => character.charCodeAt(0));
+      const text = statusLine(status) + this.block.text + dateLine + length;
+      this.#prefix = encodeLatin1(text);
       this.#status = status;
       this.#dateLine = dateLine;
     }
@@ -98,21 +98,20 @@ export class SharedHeaders implements HeaderBlock {
   }
 }
 
-/** Those of an answer that has none of its own. */
+/** The headers of an answer that has none. */
 export const NO_HEADERS = new SharedHeaders({});
 
-/** The headers of a response and its ETag, if it has one. */
+/** The headers of an answer, and its ETag, if it has one. */
 export interface ResponseHeaders {
   readonly headers?: HeaderRecord | SharedHeaders;
   readonly etag?: string;
 }
 
-/** The headers of a response as lines. @throws {TypeError} If one cannot be sent. */
+/** The headers of an answer as lines. @throws {TypeError} If one cannot be sent. */
 export function headersOf({ headers = NO_HEADERS, etag = "" }: ResponseHeaders): HeaderBlock {
-  const block = headers instanceof SharedHeaders ? headers : formatHeaders(headers);
+  const block = headers instanceof SharedHeaders ? headers.block : formatHeaders(headers);
   if (etag === "") return block;
-  const { close, contentLength } = block;
-  return { text: block.text + formatHeaders({ etag }).text, close, contentLength };
+  return { ...block, text: block.text + formatHeaders({ etag }).text };
 }
 
 /** Whether answers with `status` never have a body: RFC 9112 section 6.3. */

@@ -1,20 +1,14 @@
 /**
- * The head of an HTTP/1.1 request from bytes, strictly by RFC 9112: what is not allowed is refused,
- * never repaired, since a proxy in front may read it differently (request smuggling).
+ * Parses the head of an HTTP/1.1 request, strictly by RFC 9112. A head with a fault is refused and
+ * never repaired, since a proxy in front may repair it differently (request smuggling).
  *
- * A head that is not complete is parsed anew when more has come: its size is bounded, and a parser
- * without a state cannot be brought into a wrong one by how the bytes were cut.
+ * When more bytes have come, a head that is not complete is parsed again from its start. Its size
+ * is limited, and a parser without a state gives the same result however the bytes arrive.
  */
 import { asciiText, BYTE, isField, isToken, latin1Text, utf8Text } from "./bytes.ts";
 import { checkFraming } from "./framing.ts";
-import { type Refusal, type RequestHead } from "./head.ts";
+import { HeadState, type RequestHead } from "./head.ts";
 import { type HttpLimits } from "./types.ts";
-
-/** What {@link parseHead} found. */
-export const HeadState = { incomplete: 0, complete: 1, refused: 2 } as const;
-
-/** One of {@link HeadState}. */
-export type HeadState = typeof HeadState[keyof typeof HeadState];
 
 /** The most headers in one request. */
 export const MAX_HEADERS = 100;
@@ -22,15 +16,14 @@ export const MAX_HEADERS = 100;
 /** The longest method, in bytes; the longest registered one has 17 (UPDATEREDIRECTREF). */
 const MAX_METHOD_BYTES = 32;
 
-/** How much of a target that is too long is told, in bytes. */
+/** How much of a target that is too long is kept as the path (bytes). */
 const SHOWN_PATH_BYTES = 64;
 
-const VERSION_1 = [0x48, 0x54, 0x54, 0x50, 0x2f, 0x31, 0x2e];
-// HTTP/1.
+const VERSION_1 = new TextEncoder().encode("HTTP/1.");
 
 /**
- * Parses the head that begins at `start` and ends at or before `end` into `head`, which is of use
- * only where the result is `complete`, or for its status and detail where it is `refused`.
+ * Parses the head that begins at `start` and ends at or before `end`, and notes it in `head`. If
+ * the result is `refused`, only the path, status and detail of `head` are valid.
  */
 export function parseHead(
   bytes: Uint8Array,
@@ -43,21 +36,21 @@ export function parseHead(
   head.method = head.path = head.query = "";
   let at = start;
 
-  // RFC 9112 section 2.2: an empty line before a request is ignored; one, not any number.
+  // RFC 9112 section 2.2: one empty line before a request is ignored.
   if (bytes[at] === BYTE.CR) {
     if (end - at < 2) return incomplete;
-    if (bytes[at + 1] !== BYTE.LF) return refuse(head, 400, "Bad request line: bare CR");
+    if (bytes[at + 1] !== BYTE.LF) return head.refuse(400, "Bad request line: bare CR");
     at += 2;
   }
 
   const methodStart = at;
   while (at < end && isToken(bytes[at])) at++;
   if (at - methodStart > MAX_METHOD_BYTES) {
-    return refuse(head, 400, "Bad request line: the method is too long");
+    return head.refuse(400, "Bad request line: the method is too long");
   }
   if (at === end) return incomplete;
   if (at === methodStart || bytes[at] !== BYTE.SPACE) {
-    return refuse(head, 400, "Bad request line: the method is not one");
+    return head.refuse(400, "Bad request line: the method is not one");
   }
   head.method = methodOf(bytes, methodStart, at);
 
@@ -69,46 +62,44 @@ export function parseHead(
     all |= byte;
   }
   if (at - targetStart > limits.maxTargetBytes) {
-    // Enough to tell which routes it was meant for.
+    // The beginning is enough to tell which routes the client wanted.
     head.path = latin1Text(bytes, targetStart, targetStart + SHOWN_PATH_BYTES);
-    return refuse(head, 414, `Target too long: at most ${limits.maxTargetBytes} bytes`);
+    return head.refuse(414, `Target too long: at most ${limits.maxTargetBytes} bytes`);
   }
   if (at === end) return incomplete;
   if (at === targetStart || bytes[at] !== BYTE.SPACE) {
-    return refuse(head, 400, "Bad request line: the target holds what must be escaped");
+    return head.refuse(400, "Bad request line: the target holds what must be escaped");
   }
   const targetEnd = at++;
 
   for (let i = 0; i < VERSION_1.length; i++) {
     if (at + i === end) return incomplete;
     if (bytes[at + i] === VERSION_1[i]) continue;
-    // Anything that names the protocol is a version that we do not have; the rest is noise.
+    // `HTTP/` is there, so the line names a version that the server does not speak.
     return i < 5
-      ? refuse(head, 400, "Bad request line: no HTTP version")
-      : refuse(head, 505, "HTTP version not supported: 1.0 and 1.1 are");
+      ? head.refuse(400, "Bad request line: no HTTP version")
+      : head.refuse(505, "HTTP version not supported: 1.0 and 1.1 are");
   }
   at += VERSION_1.length;
   if (end - at < 3) return incomplete;
   head.http10 = bytes[at] === BYTE.ZERO;
   if (!head.http10 && bytes[at] !== BYTE.ONE) {
-    return refuse(head, 505, "HTTP version not supported: 1.0 and 1.1 are");
+    return head.refuse(505, "HTTP version not supported: 1.0 and 1.1 are");
   }
   if (bytes[at + 1] !== BYTE.CR || bytes[at + 2] !== BYTE.LF) {
-    return refuse(head, 400, "Bad request line: it must end with CR LF");
+    return head.refuse(400, "Bad request line: it must end with CR LF");
   }
   at += 3;
 
-  // Only after the whole line is known to be good: a target is costlier than the rest of it.
-  const problem = parseTarget(head, bytes, targetStart, targetEnd, all > 0x7f);
-  if (problem !== undefined) return refuse(head, problem.status, problem.detail);
+  // Making text of the target is slow, so the rest of the line is checked before.
+  const target = parseTarget(head, bytes, targetStart, targetEnd, all > 0x7f);
+  if (target !== HeadState.complete) return target;
 
   const state = parseHeaders(bytes, at, end, limits, head);
-  if (state !== HeadState.complete) return state;
-  const fault = checkFraming(bytes, head);
-  return fault === undefined ? state : refuse(head, fault.status, fault.detail);
+  return state === HeadState.complete ? checkFraming(bytes, head) : state;
 }
 
-/** Parses the lines between the request line and the body, and notes where they are. */
+/** Parses the header lines, and notes their positions in `head`. */
 function parseHeaders(
   bytes: Uint8Array,
   start: number,
@@ -126,14 +117,14 @@ function parseHeaders(
     if (at === end) break;
     if (at === nameStart && bytes[at] === BYTE.CR) {
       if (end - at < 2) return HeadState.incomplete;
-      if (bytes[at + 1] !== BYTE.LF) return refuse(head, 400, "Bad header: bare CR");
+      if (bytes[at + 1] !== BYTE.LF) return head.refuse(400, "Bad header: bare CR");
       head.headerCount = count;
       head.end = at + 2;
       return HeadState.complete;
     }
-    // A blank here is a folded line or a blank before the colon: RFC 9112 section 5.
+    // A folded line, or a blank before the colon, ends here: RFC 9112 section 5.
     if (at === nameStart || bytes[at] !== BYTE.COLON) {
-      return refuse(head, 400, "Bad header: the name is not one");
+      return head.refuse(400, "Bad header: the name is not one");
     }
     const nameEnd = at++;
     while (at < end && isBlank(bytes[at])) at++;
@@ -153,14 +144,14 @@ function parseHeaders(
     positions[slot + 2] = valueStart;
     positions[slot + 3] = valueEnd;
   }
-  // Cut off within a line.
+  // The bytes end within a line.
   return end > last ? refuseSize(head, maxHeaderBytes) : HeadState.incomplete;
 }
 
 function methodOf(bytes: Uint8Array, start: number, end: number): string {
   const first = bytes[start];
   const size = end - start;
-  // The common ones without making a string; a method in lower case is another one.
+  // Two common methods without a text of their own. Methods differ in case.
   if (
     size === 3 && first === 0x47 && bytes[start + 1] === 0x45 && bytes[start + 2] === 0x54
   ) return "GET";
@@ -175,58 +166,45 @@ function isBlank(byte: number | undefined): boolean {
 }
 
 function refuseValue(head: RequestHead): HeadState {
-  return refuse(head, 400, "Bad header: the value holds a control character or a bare CR or LF");
+  return head.refuse(400, "Bad header: the value holds a control character or a bare CR or LF");
 }
 
 function refuseSize(head: RequestHead, maxBytes: number): HeadState {
   const detail = `Headers too large: at most ${maxBytes} bytes in ${MAX_HEADERS} lines`;
-  return refuse(head, 431, detail);
-}
-
-function refuse(head: RequestHead, status: number, detail: string): HeadState {
-  head.status = status;
-  head.detail = detail;
-  return HeadState.refused;
-}
-
-/** Where the target goes to. */
-export interface TargetSink {
-  readonly method: string;
-  path: string;
-  query: string;
+  return head.refuse(431, detail);
 }
 
 const ABSOLUTE = /^https?:\/\/[A-Za-z0-9\-._~%!$&'()*+,;=:@\[\]]+(?=[/?]|$)/i;
 
 /**
- * Splits the target at `start` to `end` into path and query, as they came. One with scheme and host,
- * as it is sent to a proxy, is reduced to its path.
+ * Splits the target at `start` to `end` into path and query. A target with scheme and host, as a
+ * proxy gets it, is reduced to its path.
  *
- * @param beyondAscii Whether it has bytes over 0x7f; they must be UTF-8, which clients send unescaped.
- * @returns Why it is refused, or `undefined`.
+ * @param beyondAscii Whether the target has bytes over 0x7f, which must be UTF-8.
+ * @returns `complete` if the target is good, else `refused`.
  */
-export function parseTarget(
-  sink: TargetSink,
+function parseTarget(
+  head: RequestHead,
   bytes: Uint8Array,
   start: number,
   end: number,
   beyondAscii: boolean,
-): Refusal | undefined {
+): HeadState {
   let target = beyondAscii ? utf8Text(bytes, start, end) : asciiText(bytes, start, end);
   if (target === undefined) {
-    return { status: 400, detail: "Bad request line: the target is not UTF-8" };
+    return head.refuse(400, "Bad request line: the target is not UTF-8");
   }
-  if (sink.method === "CONNECT") return { status: 501, detail: "CONNECT is not supported" };
-  if (!target.startsWith("/") && !(target === "*" && sink.method === "OPTIONS")) {
+  if (head.method === "CONNECT") return head.refuse(501, "CONNECT is not supported");
+  if (!target.startsWith("/") && !(target === "*" && head.method === "OPTIONS")) {
     const [origin] = ABSOLUTE.exec(target) ?? [];
     if (origin === undefined) {
-      return { status: 400, detail: "Bad request line: the target is no path" };
+      return head.refuse(400, "Bad request line: the target is no path");
     }
     target = target.slice(origin.length);
     if (!target.startsWith("/")) target = "/" + target;
   }
   const mark = target.indexOf("?");
-  sink.path = mark < 0 ? target : target.slice(0, mark);
-  sink.query = mark < 0 ? "" : target.slice(mark + 1);
-  return undefined;
+  head.path = mark < 0 ? target : target.slice(0, mark);
+  head.query = mark < 0 ? "" : target.slice(mark + 1);
+  return HeadState.complete;
 }

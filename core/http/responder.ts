@@ -1,6 +1,7 @@
-/** The answers of one connection, from what a handler gives to what is sent. */
+/** The answers of one connection: checks what the handler returns, and sends it. */
+import { textAnswer } from "./answers.ts";
+import { encodeLatin1 } from "./bytes.ts";
 import { type RequestHead } from "./head.ts";
-import { SharedHeaders } from "./headers.ts";
 import { type HttpOutput } from "./output.ts";
 import {
   addCommonResponse,
@@ -8,7 +9,6 @@ import {
   type AnswerMode,
   checkResponse,
   encodeBody,
-  encodeLatin1,
   formatHead,
   formatStreamHead,
   type PreparedResponse,
@@ -17,49 +17,50 @@ import {
 } from "./response.ts";
 import { type HttpResponse } from "./types.ts";
 
-/** What the answers of a server have in common. */
+/** The parts of a server that answers need. */
 export interface ResponderContext {
-  /** The `date` header as a line. */
+  /** The `date` header as a line with its CRLF. */
   readonly dateLine: string;
-  /** Whether connections end with their next answer: the server stops, or others wait. */
+  /** Whether connections end with their next answer: the server stops, or another client waits. */
   readonly closing: boolean;
-  /** Makes the answer to a request that cannot be served; `path` is empty where it is not known. */
+  /** Makes the answer to a refused request; `path` is empty if it is not known. */
   readonly refuse: (status: number, detail: string, path: string) => HttpResponse;
-  /** Told of what went wrong on this side: a handler that threw, an answer that cannot be sent. */
+  /**
+   * Called with the errors of this side: a handler that threw, or an answer that cannot be sent.
+   */
   readonly onError: (error: unknown, path: string) => void;
 }
 
-const FAILED: HttpResponse = {
-  status: 500,
-  headers: new SharedHeaders({ "content-type": "text/plain; charset=utf-8" }),
-  body: "Internal error: the server's log tells more",
-};
+const FAILED = textAnswer(500, "Internal error: the server's log tells more");
 
+/** Answers the requests of one connection. */
 export class Responder {
   readonly #out: HttpOutput;
   readonly #head: RequestHead;
   readonly #context: ResponderContext;
   #stream: ResponseStream | undefined;
 
-  /** @param head Of the request that is answered next. */
+  /** @param head The head of the request that is answered next. */
   constructor(out: HttpOutput, head: RequestHead, context: ResponderContext) {
     this.#out = out;
     this.#head = head;
     this.#context = context;
   }
 
-  /** Cancels the stream that is being sent, if there is one: its client is gone. */
+  /**
+   * Cancels the stream that is being sent, if there is one. To be called when the client is gone.
+   */
   cancel(): void {
     this.#stream?.cancel();
   }
 
-  /** Logs what went wrong on this side, and returns the answer to that. */
+  /** Reports an error of this side, and returns the answer that tells the client. */
   failed(error: unknown): HttpResponse {
     this.#context.onError(error, this.#head.path);
     return FAILED;
   }
 
-  /** Sends the last answer of a connection, to what is no proper request. */
+  /** Answers a refused request. This is the last answer of a connection. */
   async refuse(status: number, detail: string, path: string): Promise<void> {
     await this.answer(this.#refusal(status, detail, path), false);
     await this.#out.flush();
@@ -73,7 +74,10 @@ export class Responder {
     }
   }
 
-  /** Adds `response` to what is sent, or sends it; whether the connection goes on after it. */
+  /**
+   * Adds `response` to the output, or sends it if it does not fit. Resolves to whether the
+   * connection goes on.
+   */
   answer(response: HttpResponse, mayKeep: boolean): boolean | Promise<boolean> {
     const { http10, method } = this.#head;
     const { closing, dateLine } = this.#context;
@@ -96,7 +100,7 @@ export class Responder {
     }
   }
 
-  /** Sends an answer that does not go out together with others. */
+  /** Sends an answer that is a stream, or did not fit into what is left of the output. */
   async #send(answer: PreparedResponse, mode: AnswerMode): Promise<boolean> {
     const { body = "" } = answer.response;
     if (body instanceof ReadableStream) return await this.#sendStream(body, answer, mode);
@@ -134,39 +138,41 @@ export class Responder {
   }
 }
 
-/** Thrown when the source of a stream failed, or gave more or less than it promised. */
-export class StreamSourceError extends Error {}
+/** Thrown if the source of a stream fails, or gives more or fewer bytes than `content-length`. */
+class StreamSourceError extends Error {}
 
-export class ResponseStream {
+/** A stream that is sent as the body of an answer. */
+class ResponseStream {
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
   readonly #head: StreamHead;
   #piece: Uint8Array | undefined;
 
-  /** @throws {TypeError} If somebody else reads the stream. */
+  /** @throws {TypeError} If the stream already has a reader. */
   constructor(body: ReadableStream<Uint8Array>, head: StreamHead) {
     this.#reader = body.getReader();
     this.#head = head;
   }
 
-  /** Tells the source that nobody wants the rest. */
+  /** Tells the source that the rest is not needed. */
   cancel(): void {
     this.#reader.cancel().catch(() => {});
   }
 
   /**
-   * Waits for the first piece, before anything is sent: a source that fails at once can still be
-   * answered with a status.
+   * Waits for the first piece, before anything is sent. If the source fails here, the client can
+   * still get a status.
    *
-   * @throws {StreamSourceError} If it does.
+   * @throws {StreamSourceError} If the source fails.
    */
   async start(): Promise<void> {
     if (this.#head.framing !== "none") this.#piece = await this.#next();
   }
 
   /**
-   * Sends header and body. Rejects with what a socket throws where the client is gone.
+   * Sends head and body. Rejects with an error of the socket if the client is gone.
    *
-   * @throws {StreamSourceError} If the answer cannot be ended as it should be; it has to be cut.
+   * @throws {StreamSourceError} If the answer cannot be completed, so that the connection has to
+   * end.
    */
   async send(out: HttpOutput): Promise<void> {
     const { text, framing, length } = this.#head;
@@ -183,7 +189,7 @@ export class ResponseStream {
     await out.flush();
   }
 
-  /** The next piece with any bytes; an empty chunk would be the end: RFC 9112 section 7.1. */
+  /** The next piece that is not empty: an empty chunk would end the body, RFC 9112 section 7.1. */
   async #next(): Promise<Uint8Array | undefined> {
     try {
       while (true) {
@@ -204,7 +210,6 @@ async function sendPiece(
 ): Promise<void> {
   if (framing === "chunked") out.addText(`${piece.length.toString(16)}\r\n`);
   if (!out.addBytes(piece)) await out.write(piece);
-  // Goes out with the piece, or with what follows it.
   if (framing === "chunked") out.addText("\r\n");
   await out.flush();
 }

@@ -1,4 +1,4 @@
-/** What goes in front of a body, and answers that go out whole: RFC 9112 section 6. */
+/** The head of an answer, and answers that are sent as a whole: RFC 9112 section 6. */
 import {
   type HeaderBlock,
   headersOf,
@@ -10,33 +10,33 @@ import {
 import { type HttpOutput } from "./output.ts";
 import { type HttpResponse } from "./types.ts";
 
-/** How a request wants to be answered. */
+/** How an answer has to be sent. */
 export interface AnswerMode {
   /** Whether the connection goes on. */
   readonly keepAlive: boolean;
-  /** Whether the client speaks HTTP/1.0: no chunks, and keep-alive must be said. */
+  /** Whether the client speaks HTTP/1.0, which has no chunks and closes by default. */
   readonly http10: boolean;
-  /** Whether this answers HEAD: a header without its body. */
+  /** Whether the request is a HEAD, so that no body is sent. */
   readonly headOnly: boolean;
   /** The `date` header as a line with its CRLF. */
   readonly dateLine: string;
 }
 
-/** An answer that is known to be one that can be sent. */
+/** An answer that was checked, with its headers as lines. */
 export interface PreparedResponse {
   readonly response: HttpResponse;
   readonly block: HeaderBlock;
 }
 
-/** How the end of a body that is a stream is told. */
+/** How the client knows the end of a body that is a stream; `none` if there is no body. */
 export type StreamFraming = "none" | "length" | "chunked" | "close";
 
-/** The header of an answer whose body is a stream. */
+/** The head of an answer whose body is a stream. */
 export interface StreamHead {
-  /** Latin-1, with the empty line. */
+  /** All lines, with the empty one, in Latin-1. */
   readonly text: string;
   readonly framing: StreamFraming;
-  /** What `content-length` says, in bytes. */
+  /** The `content-length` in bytes; 0 if there is none. */
   readonly length: number;
 }
 
@@ -44,9 +44,9 @@ const NOTHING = new Uint8Array();
 const encoder = new TextEncoder();
 
 /**
- * Checks what the handler gave.
+ * Checks an answer of the handler, and returns its headers as lines.
  *
- * @throws {RangeError} If the status is none.
+ * @throws {RangeError} If the status is not an integer from 200 to 599.
  * @throws {TypeError} If a header cannot be sent.
  */
 export function checkResponse(response: HttpResponse): HeaderBlock {
@@ -55,22 +55,33 @@ export function checkResponse(response: HttpResponse): HeaderBlock {
 }
 
 /**
- * Adds an answer of the kind that most are: shared headers, kept alive. `false`, and nothing changed,
- * where it is another one, or does not fit.
+ * Adds an answer of the most frequent kind in the fastest way: shared headers, on a connection that
+ * goes on. `false`, and nothing changed, if it is of another kind or does not fit.
  */
 export function addCommonResponse(
   out: HttpOutput,
   { status, headers = NO_HEADERS, etag = "", body = "", close }: HttpResponse,
   dateLine: string,
 ): boolean {
-  if (!(headers instanceof SharedHeaders) || headers.close || close === true) return false;
-  if (status === 204) return out.addBodyless(headers.prefix(status, dateLine), etag);
-  if (status !== 200 && status !== 201 && status !== 404) return false;
-  if (typeof body !== "string" && !(body instanceof Uint8Array)) return false;
-  return out.addPlain(headers.prefix(status, dateLine), etag, body);
+  if (!(headers instanceof SharedHeaders) || headers.block.close || close === true) return false;
+  const bodyless = status === 204;
+  if (!bodyless && status !== 200 && status !== 201 && status !== 404) return false;
+  if (body instanceof ReadableStream) return false;
+  const before = out.size;
+  if (
+    out.addBytes(headers.prefix(status, dateLine)) &&
+    (bodyless || out.addLine(String(body.length))) &&
+    (etag === "" || (out.addAscii("etag: ") && out.addLine(etag))) &&
+    out.addLine("") &&
+    (bodyless || (typeof body === "string" ? out.addAscii(body) : out.addBytes(body)))
+  ) return true;
+  out.size = before;
+  return false;
 }
 
-/** Adds a whole answer to `out`; `false`, and nothing changed, where it is a stream or does not fit. */
+/**
+ * Adds a whole answer to `out`; `false`, and nothing changed, if it is a stream or does not fit.
+ */
 export function addResponse(
   out: HttpOutput,
   { response, block }: PreparedResponse,
@@ -86,7 +97,7 @@ export function addResponse(
   return false;
 }
 
-/** The header of an answer with a body of `size` bytes, as Latin-1 text with the empty line. */
+/** The head of an answer with a body of `size` bytes, as Latin-1 text with the empty line. */
 export function formatHead(
   { response, block }: PreparedResponse,
   size: number,
@@ -94,8 +105,8 @@ export function formatHead(
 ): string {
   const { status } = response;
   let length: number | undefined = size;
-  // RFC 9110 section 8.6: with HEAD and 304 the length is that of the body which is not sent, and
-  // it can be left out; with 204 it must be.
+  // RFC 9110 section 8.6: for HEAD and 304 the length is that of the body that is not sent, if it
+  // is known. A 204 must not have one.
   if (status === 204) length = undefined;
   else if (status === 304) length = block.contentLength;
   else if (mode.headOnly) length = block.contentLength ?? size;
@@ -103,7 +114,7 @@ export function formatHead(
   return `${statusLine(status)}${block.text}${connectionLine(mode)}${mode.dateLine}${framing}\r\n`;
 }
 
-/** The header of an answer whose body is a stream, and how the end of that is told. */
+/** The head of an answer whose body is a stream, and how the client knows its end. */
 export function formatStreamHead(
   { response, block }: PreparedResponse,
   mode: AnswerMode,
@@ -117,7 +128,8 @@ export function formatStreamHead(
   let line = "";
   if (contentLength !== undefined && status !== 204) line = `content-length: ${contentLength}\r\n`;
   else if (framing === "chunked") line = "transfer-encoding: chunked\r\n";
-  // RFC 9112 section 6.3: without a length, 1.0 knows the end of a body by that of the connection.
+  // RFC 9112 section 6.3: without a length, the end of the connection is the end of the body in
+  // 1.0.
   const connection = connectionLine(framing === "close" ? { ...mode, keepAlive: false } : mode);
   const text = `${statusLine(status)}${block.text}${connection}${mode.dateLine}${line}\r\n`;
   return { text, framing, length: contentLength ?? 0 };
@@ -132,9 +144,4 @@ function connectionLine({ keepAlive, http10 }: AnswerMode): string {
 export function encodeBody(body: string | Uint8Array): Uint8Array {
   if (typeof body !== "string") return body;
   return body === "" ? NOTHING : encoder.encode(body);
-}
-
-/** The bytes of Latin-1 text: one a character. */
-export function encodeLatin1(text: string): Uint8Array<ArrayBuffer> {
-  return Uint8Array.from(text, (character) => character.charCodeAt(0));
 }

@@ -1,11 +1,8 @@
 /**
- * A small, strict HTTP/1.1 server over TCP or TLS: RFC 9110 and 9112.
- *
- * It exists because `Deno.serve` has no time-outs and no limit of connections, so that a client which
- * falls silent holds its connection for ever; and it costs less a request.
+ * A small, strict HTTP/1.1 server over TCP or TLS: RFC 9110 and 9112. README.md says why it exists.
  */
 import { Connection, type ConnectionContext } from "./connection.ts";
-import { SharedHeaders } from "./headers.ts";
+import { textAnswer } from "./answers.ts";
 import { endSockets } from "./end_sockets.ts";
 import {
   type HttpConn,
@@ -15,11 +12,13 @@ import {
   type HttpResponse,
 } from "./types.ts";
 
-/** What a server is started with. */
+/** The options of a server. */
 export interface HttpServerOptions extends HttpLimits {
-  /** Told of what went wrong on this side; `path` is empty where no request did. Must not throw. */
+  /**
+   * Called with the errors of this side; `path` is empty if no request caused one. Must not throw.
+   */
   readonly onError: (error: unknown, path: string) => void;
-  /** Makes the answer to what is no proper request; a line of plain text by default. */
+  /** Makes the answer to a refused request; by default it is a line of plain text. */
   readonly refuse?: (status: number, detail: string, path: string) => HttpResponse;
 }
 
@@ -28,51 +27,55 @@ export interface HttpServer {
   readonly addr: Deno.NetAddr;
   /** Connections that are open. */
   readonly connections: number;
-  /** Connections that had ended before they were accepted, as those of port scans, since the start. */
+  /** Connections since the start that ended before they were accepted, as those of port scans. */
   readonly abandoned: number;
   /**
-   * Goes on with another listener, which shares the port with the one so far, and closes that one.
-   * Connections that are open go on.
+   * Accepts from another listener, which shares the port with the current one, and closes the
+   * current one. Open connections stay open.
    */
   replaceListener(listener: HttpListener): void;
   /**
-   * Stops listening, closes what is idle, and resolves when every request under way was answered and
-   * its connection is closed. May be called again.
+   * Stops listening and closes idle connections. Resolves when the requests under way were answered
+   * and all connections are closed. May be called again.
    */
   shutdown(): Promise<void>;
-  /** Stops listening and ends every connection at once, whatever is under way on it. */
+  /** Stops listening and ends all connections at once, also those with a request under way. */
   close(): void;
 }
 
-/** The longest tick: deadlines are met within one, and dates are that old at most. */
+/** The longest tick (milliseconds). Deadlines and the `date` header are as exact as one tick. */
 const MAX_TICK_MS = 1000;
+
+/** The shortest tick (milliseconds). */
 const MIN_TICK_MS = 5;
 
-/** How long a client may take to read its last answer while it still sends (milliseconds). */
+/** How long a client that still sends may take to read its last answer (milliseconds). */
 const MAX_LINGER_MS = 5000;
 
-/** Below this a body or an answer counts as stalled once its time-out has passed (bytes a second). */
+/**
+ * After the time-out of a body, a body or an answer has to be faster than this (bytes a second).
+ */
 const MIN_BYTES_PER_SECOND = 240;
 
-/** How long a new connection that says nothing is safe when others wait (milliseconds). */
+/**
+ * How long a new connection without a request stays open while another one waits (milliseconds).
+ */
 const FRESH_MS = 1000;
 
-/** Files and sockets of a process besides its connections, with some to spare. */
+/** The most files and sockets that a process has open besides its connections. */
 const OTHER_DESCRIPTORS = 2048;
 
-/** How long to wait where there was no descriptor or memory for a connection. */
+/** How long to wait if there was no descriptor or memory for a connection (milliseconds). */
 const ACCEPT_RETRY_MS = 100;
 
-/** What accept(2) says where this side is to blame; all else is about the one connection. */
+/** Errors of accept(2) that this side has to wait for; all others concern only one connection. */
 const SHORTAGES = new Set(["EMFILE", "ENFILE", "ENOMEM", "ENOBUFS"]);
 
-const TEXT = new SharedHeaders({ "content-type": "text/plain; charset=utf-8" });
-
 /**
- * Serves what `listener` accepts, which from now on is the server's to close.
+ * Serves the connections of `listener`, which the server closes at its end.
  *
- * When `maxConnections` are open, the next one waits, and more in the system's own queue: an idle
- * connection is closed to make room, and answers say `connection: close` until nobody waits.
+ * When `maxConnections` are open, the next one waits, and more wait in the queue of the system. An
+ * idle connection is closed to make room, and answers say `connection: close` until none waits.
  */
 export function serveHttp(
   listener: HttpListener,
@@ -96,14 +99,14 @@ class Server implements HttpServer, ConnectionContext {
   readonly #ended = Promise.withResolvers<void>();
   readonly #timer: ReturnType<typeof setInterval>;
   #stopped = false;
-  /** Whether an accepted connection waits for another to end. */
+  /** Whether an accepted connection waits until another one ends. */
   #crowded = false;
   /**
-   * Connections that were ended while the runtime still writes to them: Deno 2.4 does not give up
-   * such a write before the client reads or goes. They count, since each is an open descriptor.
+   * Connections that were ended while the runtime still writes to them. Deno 2.4 ends such a write
+   * only when the client reads or goes. They count as open, since each has a descriptor.
    */
   #held = 0;
-  /** What ends the waits of {@link #sleep}. */
+  /** The functions that end the waits of {@link #sleep}. */
   readonly #sleepers = new Set<() => void>();
 
   constructor(listener: HttpListener, handler: HttpHandler, options: HttpServerOptions) {
@@ -120,7 +123,7 @@ class Server implements HttpServer, ConnectionContext {
       lingerTicks: ticks(Math.min(bodyTimeoutMs, MAX_LINGER_MS)),
       minBytesPerTick: MIN_BYTES_PER_SECOND * tickMs / 1000,
     };
-    this.refuse = options.refuse ?? plainRefusal;
+    this.refuse = options.refuse ?? ((status, detail) => textAnswer(status, detail));
     this.onError = options.onError;
     this.#freshTicks = ticks(FRESH_MS);
     this.#listener = listener;
@@ -177,7 +180,7 @@ class Server implements HttpServer, ConnectionContext {
     this.#wake();
   }
 
-  /** Accepts until the server stops, or goes on with another listener. Never rejects. */
+  /** Accepts connections until the server stops or gets another listener. Never rejects. */
   async #accept(listener: HttpListener): Promise<void> {
     let isShort = false;
     while (!this.#stopped && listener === this.#listener) {
@@ -189,7 +192,7 @@ class Server implements HttpServer, ConnectionContext {
         else this.#serve(conn);
       } catch (error) {
         if (listener !== this.#listener) return;
-        // Closed by us, or by somebody else.
+        // The listener was closed, here or by its owner.
         if (this.#stopped || error instanceof Deno.errors.BadResource) return void this.shutdown();
         if (!isShortage(error)) {
           this.abandoned++;
@@ -197,7 +200,7 @@ class Server implements HttpServer, ConnectionContext {
         }
         if (!isShort) this.onError(error, "");
         isShort = true;
-        // One may come free, and trying at once would spin.
+        // Trying again at once would keep the event loop busy until a descriptor is free.
         this.#evict();
         await this.#sleep(ACCEPT_RETRY_MS);
       }
@@ -224,7 +227,7 @@ class Server implements HttpServer, ConnectionContext {
     this.#crowded = false;
   }
 
-  /** Ends one connection that nobody uses, if there is any. */
+  /** Ends one idle connection, if there is any. */
   #evict(): void {
     for (const connection of this.#connections) {
       if (!connection.isIdle(this.#freshTicks)) continue;
@@ -233,7 +236,7 @@ class Server implements HttpServer, ConnectionContext {
     }
   }
 
-  /** Waits until a connection ends, the server stops, or `ms` are over. */
+  /** Waits until a connection ends, the server stops, or `ms` milliseconds have passed. */
   async #sleep(ms?: number): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#sleepers.add(resolve);
@@ -247,13 +250,14 @@ class Server implements HttpServer, ConnectionContext {
     for (const end of this.#sleepers) end();
   }
 
+  /** Ends overdue connections. Called once a tick. */
   #sweep(): void {
     this.tick++;
     const dateLine = dateLineOf(new Date());
     if (dateLine !== this.dateLine) this.dateLine = dateLine;
     const overdue: Connection[] = [];
     for (const connection of this.#connections) {
-      // Closed by an earlier tick, and still not at its end.
+      // An earlier tick ended the connection, but the runtime has not closed it yet.
       if (connection.closed) {
         this.#hold(connection);
         continue;
@@ -267,7 +271,7 @@ class Server implements HttpServer, ConnectionContext {
     this.#endIfEmpty();
   }
 
-  /** Ends for good what the runtime would keep open, as it does with silent TLS clients. */
+  /** Shuts down the sockets of ended TLS connections, which the runtime would keep open. */
   #endSockets(connections: readonly Connection[]): void {
     const peers = connections.flatMap(({ tlsPeer }) => tlsPeer ?? []);
     endSockets(peers, this.limits.maxConnections + OTHER_DESCRIPTORS);
@@ -293,14 +297,10 @@ function closeListener(listener: HttpListener): void {
   try {
     listener.close();
   } catch {
-    // Somebody else closed it.
+    // The listener is closed already.
   }
 }
 
 function dateLineOf(date: Date): string {
   return `date: ${date.toUTCString()}\r\n`;
-}
-
-function plainRefusal(status: number, detail: string): HttpResponse {
-  return { status, headers: TEXT, body: detail };
 }

@@ -1,21 +1,21 @@
 /**
- * One accepted connection with a read buffer and deadlines. Deadlines are counted in ticks of the
- * server's one timer: setting one costs a store, not a timer, and a process that was stopped for a
- * while does not find everybody late.
+ * The socket of a connection, with a read buffer and deadlines. Deadlines are counted in ticks of
+ * the server's one timer. To set one is one assignment, and after a pause of the process no client
+ * is late.
  */
 import { BodyTimeoutError } from "../errors.ts";
 import { type HttpConn } from "./types.ts";
 
-/** What a socket may take, times in ticks. */
+/** Limits of a socket, with times in ticks. */
 export interface SocketLimits {
   readonly headerTicks: number;
   readonly bodyTicks: number;
   readonly idleTicks: number;
-  /** How long a client may take to read its last answer while it still sends. */
+  /** How long a client that still sends may take to read its last answer. */
   readonly lingerTicks: number;
-  /** Below this a body or an answer moves too slowly, in bytes a tick. */
+  /** The least speed of a body or an answer, in bytes a tick. */
   readonly minBytesPerTick: number;
-  /** For messages, in milliseconds. */
+  /** The same as `bodyTicks` in milliseconds, for messages. */
   readonly bodyTimeoutMs: number;
 }
 
@@ -24,19 +24,19 @@ export interface TickSource {
   readonly tick: number;
 }
 
-/** What a deadline found. */
+/** Which of its deadlines a connection has missed. */
 export type Overdue = "nothing" | "reading" | "writing";
 
-/** Later than any tick; small enough to be stored without an allocation. */
+/** Later than any tick, and a number that V8 stores without an allocation. */
 const NEVER = 0x3fff_ffff;
 
-/** Size of a read buffer at first. Most requests fit, and there is one a connection. */
+/** The first size of a read buffer (bytes). Each connection has one, and most requests fit. */
 const INITIAL_BYTES = 4096;
 
-/** Up to this a buffer is kept between requests, for clients that fill a smaller one. */
+/** The largest buffer that is kept between requests, for clients that fill smaller ones (bytes). */
 const MAX_KEPT_BYTES = 16_384;
 
-/** What reads and writes throw on a connection that ended, by either side. */
+/** The errors of reads and writes on a connection that either side ended. */
 const CLIENT_GONE = [
   BodyTimeoutError,
   Deno.errors.BadResource,
@@ -44,15 +44,16 @@ const CLIENT_GONE = [
   Deno.errors.ConnectionAborted,
   Deno.errors.ConnectionReset,
   Deno.errors.Interrupted,
-  // What TLS says of a client that speaks something else, or does not trust the certificate.
+  // TLS: the client speaks something else, or does not trust the certificate.
   Deno.errors.InvalidData,
   Deno.errors.NotConnected,
   Deno.errors.TimedOut,
   Deno.errors.UnexpectedEof,
 ];
 
+/** The socket of one connection. */
 export class HttpSocket {
-  /** What was read and not used yet lies from `start` to `end`. */
+  /** Holds the bytes that were read and not used yet, from `start` to `end`. */
   buffer: Uint8Array<ArrayBuffer> = new Uint8Array(INITIAL_BYTES);
   start = 0;
   end = 0;
@@ -61,8 +62,9 @@ export class HttpSocket {
   readonly #limits: SocketLimits;
   #readBy = NEVER;
   #writeBy = NEVER;
-  /** Ticks spent waiting for the client within one request, and the bytes that moved meanwhile. */
+  /** Ticks spent waiting for the client within one request. */
   #waited = 0;
+  /** Bytes of bodies and answers that were read or written within one request. */
   #moved = 0;
   #rejectBody: ((reason: unknown) => void) | undefined;
 
@@ -72,18 +74,18 @@ export class HttpSocket {
     this.#limits = limits;
   }
 
-  /** Bytes read and not used yet. */
+  /** How many bytes were read and not used yet. */
   get buffered(): number {
     return this.end - this.start;
   }
 
-  /** Lets the client be silent for `ticks` from now on. */
+  /** Allows the client to be silent for `ticks` from now on. */
   allowRead(ticks: number): void {
-    // The tick under way may be nearly over: one more, so that nobody is ever early.
+    // The current tick may be nearly over, so one more is allowed.
     this.#readBy = this.#clock.tick + ticks + 1;
   }
 
-  /** Nothing is awaited from the client. */
+  /** Ends the deadline of reads: the client does not have to send anything now. */
   stopReadClock(): void {
     this.#readBy = NEVER;
     this.#waited = 0;
@@ -91,8 +93,9 @@ export class HttpSocket {
   }
 
   /**
-   * Reads more into the buffer: add the result to `end`, unless it is `null`, which is the end. The
-   * runtime's own promise, since another one costs on every request.
+   * Reads more into the buffer. Resolves to the number of bytes, which the caller has to add to
+   * `end`, or to `null` at the end of the connection. An async function here would cost each
+   * request a promise.
    */
   read(): Promise<number | null> {
     if (this.start === this.end) this.#empty();
@@ -115,13 +118,13 @@ export class HttpSocket {
       this.useBuffer(this.buffer, size);
       return;
     }
-    // The parser refuses what is too long, so this ends.
+    // The parser refuses heads that are too long, so the buffer stops growing.
     const buffer = new Uint8Array(this.buffer.length * 2);
     buffer.set(this.buffer);
     this.useBuffer(buffer, size);
   }
 
-  /** Goes on with the first `size` bytes of `buffer`. */
+  /** Takes `buffer` in place of the current one; its first `size` bytes were read. */
   useBuffer(buffer: Uint8Array<ArrayBuffer>, size: number): void {
     this.buffer = buffer;
     this.start = 0;
@@ -129,16 +132,16 @@ export class HttpSocket {
   }
 
   /**
-   * Reads a part of a body past the buffer, straight into `into`.
+   * Reads a part of a body into `into`, without the buffer.
    *
-   * @throws {BodyTimeoutError} If the client is too slow, or gone.
+   * @throws {BodyTimeoutError} If the client is too slow or gone.
    */
   readBody(into: Uint8Array): Promise<number> {
     const { promise, resolve, reject } = Promise.withResolvers<number>();
     this.#rejectBody = reject;
     this.allowRead(this.#limits.bodyTicks);
     this.conn.read(into).then((size) => {
-      // Too late: the deadline has passed, and the clock now runs for something else.
+      // The deadline has passed, so the promise was rejected already.
       if (this.#rejectBody !== reject) return;
       this.#endBodyRead();
       if (size === null) return reject(cutOff());
@@ -156,7 +159,7 @@ export class HttpSocket {
     this.#readBy = NEVER;
   }
 
-  /** Ends a body read that is overdue; `false` where there is none. */
+  /** Rejects a body read that is overdue; returns `false` if there is none. */
   failLateBody(): boolean {
     const ms = this.#limits.bodyTimeoutMs;
     return this.failBody(
@@ -164,7 +167,7 @@ export class HttpSocket {
     );
   }
 
-  /** Ends a body read; bytes that still come for it are lost. `false` where there is none. */
+  /** Rejects a body read, whose bytes are then lost; returns `false` if there is none. */
   failBody(reason: Error): boolean {
     const reject = this.#rejectBody;
     if (reject === undefined) return false;
@@ -173,16 +176,17 @@ export class HttpSocket {
     return true;
   }
 
-  /** Starts the deadline of a write of one's own; {@link endWrite} ends it. */
+  /** Starts the deadline of a write that the caller makes itself; {@link endWrite} ends it. */
   beginWrite(): void {
     this.#writeBy = this.#clock.tick + this.#limits.bodyTicks + 1;
   }
 
+  /** Ends the deadline of a write. */
   endWrite(): void {
     this.#writeBy = NEVER;
   }
 
-  /** Writes all of `bytes`. Rejects where the client is gone, or was shut out as too slow. */
+  /** Writes all of `bytes`. Rejects if the client is gone, or if its connection was ended. */
   async write(bytes: Uint8Array): Promise<void> {
     for (let at = 0; at < bytes.length;) {
       this.beginWrite();
@@ -193,7 +197,7 @@ export class HttpSocket {
     }
   }
 
-  /** Called once a tick: which deadline has passed, if any. */
+  /** Which deadline has passed, if any. To be called once a tick. */
   overdue(): Overdue {
     const { tick } = this.#clock;
     const { bodyTicks, minBytesPerTick } = this.#limits;
@@ -206,21 +210,21 @@ export class HttpSocket {
     return tick > this.#readBy ? "reading" : "nothing";
   }
 
-  /** Tells the client that nothing more comes. Never rejects. */
+  /** Tells the client that no more bytes follow. Never rejects. */
   async closeWrite(): Promise<void> {
     try {
       await this.conn.closeWrite();
     } catch {
-      // It is gone already.
+      // The client is gone already.
     }
   }
 
-  /** Ends the connection; reads and writes under way reject. May be called again. */
+  /** Closes the connection. Reads and writes under way reject. May be called again. */
   close(): void {
     try {
       this.conn.close();
     } catch {
-      // It is closed already.
+      // The connection is closed already.
     }
   }
 }
@@ -229,9 +233,9 @@ function cutOff(cause?: unknown): BodyTimeoutError {
   return new BodyTimeoutError("Body cut off: the client went away", { cause });
 }
 
-/** Whether `error` only says that the client went away, or was shut out, which is nobody's error. */
+/** Whether `error` only says that the connection ended, which is no fault of the server. */
 export function isClientGone(error: unknown): boolean {
   return CLIENT_GONE.some((errorClass) => error instanceof errorClass) ||
-    // What the system says of a network, and the runtime has no class for.
+    // Errors of the system for which the runtime has no class.
     (error instanceof Error && "code" in error);
 }

@@ -1,68 +1,65 @@
 /**
- * What the HTTP server and its handler tell each other. Small on purpose: a request is parsed bytes
- * with a lazy view on its headers, a response is a plain object.
+ * The interface between the server and its handler. A request is a view on parsed bytes, and its
+ * headers are read only if the handler asks. An answer is a plain object.
  */
 import { type HeaderRecord, type SharedHeaders } from "./headers.ts";
 
-/** What a server accepts connections from. */
+/** A listener of a server. */
 export type HttpListener = Deno.TcpListener | Deno.TlsListener;
 
-/** What it accepts. TLS shakes hands at the first read or write, so a client that does not holds up nobody. */
+/**
+ * A connection of a {@link HttpListener}. The handshake of TLS happens at the first read or write.
+ */
 export type HttpConn = Deno.TcpConn | Deno.TlsConn;
 
-/** One request. Valid until its answer is given; after that headers and body are gone. */
+/** One request. When its answer was returned, its headers and its body can no longer be read. */
 export interface HttpRequest {
-  /** As sent; any token, also one that nobody knows. */
+  /** The method as sent, which can be any token of RFC 9110. */
   readonly method: string;
-  /** The path as sent, escapes and dots untouched; a target with a host is reduced to its path. */
+  /** The path as sent, with its escapes and dots. A target with a host is reduced to its path. */
   readonly path: string;
-  /** What stands behind the first `?`, as sent; empty where there is none. */
+  /** The query as sent, without its `?`; empty if there is none. */
   readonly query: string;
-  /** The length that the client named, in bytes; `undefined` where it named none. */
+  /** The `content-length` in bytes; `undefined` if there is none. */
   readonly contentLength: number | undefined;
-  /** Whether the body comes in chunks, so that its length is not known. */
+  /** Whether the body comes in chunks, without a known length. */
   readonly chunked: boolean;
-  /** The body; `undefined` where there is none, or it is said to have no bytes. */
+  /** The body; `undefined` if there is none, or if its length is 0. */
   readonly body: HttpBody | undefined;
   /**
-   * The value of a header, `undefined` where it is absent; several of one name are joined by `, `.
-   * Bytes over 0x7f come out as Latin-1.
+   * The value of a header; `undefined` if it is absent. Several values of one name are joined by `,
+   * `. Bytes over 0x7f are read as Latin-1.
    *
    * @param name In lower case.
    */
   header(name: string): string | undefined;
-  /**
-   * Whether the header `name` is there once, as `value`, which is ASCII: what {@link header} tells
-   * too, without making a text of it.
-   */
-  headerIs(name: string, value: string): boolean;
 }
 
 /**
- * A request body, to be read at most once. A client that waits for `100 Continue` gets it at the
- * first read, so that a request that is refused before costs it no upload.
+ * A request body, which can be read once. A client that waits for `100 Continue` gets it at the
+ * first read, so the body of a request that is refused before is never sent.
  */
 export interface HttpBody {
   /**
-   * The whole body as an array of the caller's own; without a promise where it came along with the
-   * header.
+   * The whole body as an array that the caller may keep. There is no promise if the body came
+   * together with the head.
    *
-   * @throws {ValueTooLargeError} If it has over `maxBytes` bytes.
-   * @throws {BodyTimeoutError} If the client stalls, crawls, or goes away.
+   * @throws {ValueTooLargeError} If the body has over `maxBytes` bytes.
+   * @throws {BodyTimeoutError} If the client is silent, too slow, or gone.
    * @throws {MalformedBodyError} If its chunks are damaged.
    */
   bytes(maxBytes: number): Uint8Array<ArrayBuffer> | Promise<Uint8Array<ArrayBuffer>>;
   /**
-   * The whole body if it came along with the header, instead of {@link bytes}: the connection's own
-   * memory, which holds it until the handler has returned or awaits something. `undefined`, and nothing
-   * was read, where it did not.
+   * The whole body if it came together with the head; else `undefined`, and the body can still be
+   * read. The array is memory of the connection, and is valid until the handler returns or awaits
+   * something.
    *
-   * @throws {ValueTooLargeError} If it has over `maxBytes` bytes.
+   * @throws {ValueTooLargeError} If the body has over `maxBytes` bytes.
    */
   view(maxBytes: number): Uint8Array<ArrayBuffer> | undefined;
   /**
-   * The body piece by piece, each piece (at most 64 KiB) the caller's own. Nothing is read ahead.
-   * Throws what {@link bytes} throws.
+   * The body in pieces of at most 64 KiB, which the caller may keep. Nothing is read ahead. Throws
+   * the same errors as {@link bytes}.
    */
   chunks(maxBytes: number): AsyncGenerator<Uint8Array<ArrayBuffer>>;
 }
@@ -72,35 +69,42 @@ export interface HttpResponse {
   /** From 200 to 599. */
   readonly status: number;
   /**
-   * `connection: close` closes as `close` does; `content-length` counts only for a stream, and where
-   * the answer has no body (HEAD, 304).
+   * `connection: close` means the same as `close`. `content-length` is used only if the body is a
+   * stream or is not sent (HEAD, 304).
    */
   readonly headers?: HeaderRecord | SharedHeaders;
-  /** The `etag` header, quotes included, none if empty; besides `headers`, so that these can be shared. */
+  /**
+   * The `etag` header with its quotes; none if empty. It is apart, so that `headers` can be shared.
+   */
   readonly etag?: string;
   /**
-   * Must not change until it is sent. A stream goes out as it comes, in chunks where `content-length`
-   * is not named, and is cancelled where the client goes.
+   * Must not change until it is sent. A stream is sent as it comes, in chunks unless there is a
+   * `content-length`, and is cancelled if the client goes.
    */
   readonly body?: string | Uint8Array | ReadableStream<Uint8Array>;
   /** Whether the connection ends with this answer. */
   readonly close?: boolean;
 }
 
-/** Answers a request. One that throws is answered 500 and logged. */
+/**
+ * Answers a request. If it throws, the client gets 500 and the server's `onError` gets the error.
+ */
 export type HttpHandler = (request: HttpRequest) => HttpResponse | Promise<HttpResponse>;
 
-/** Bounds of what one server takes. */
+/** Limits of a server. */
 export interface HttpLimits {
-  /** From the first byte of a request, or from connect, to the end of its header (milliseconds). */
+  /**
+   * From the first byte of a request, or from the connection, to the end of its head
+   * (milliseconds).
+   */
   readonly headerTimeoutMs: number;
-  /** How long a client may be silent within a body, or not read its answer (milliseconds). */
+  /** How long a client may send nothing of a body, or read nothing of an answer (milliseconds). */
   readonly bodyTimeoutMs: number;
-  /** How long a connection may wait for its next request (milliseconds). */
+  /** How long a connection may stay open without a request (milliseconds). */
   readonly idleTimeoutMs: number;
-  /** Connections open at once; more wait in the kernel until one ends. */
+  /** The most open connections. More wait in the queue of the system until one ends. */
   readonly maxConnections: number;
-  /** The longest header section, in bytes. */
+  /** The most bytes of all headers of a request. */
   readonly maxHeaderBytes: number;
   /** The longest request target, in bytes. */
   readonly maxTargetBytes: number;

@@ -1,61 +1,64 @@
-/** The journal: an append-only log in segments, each dropped once its writes are in key files. */
+/**
+ * The journal: an append-only log of writes. It consists of segments, which are files with ascending numbers.
+ *
+ * At most one segment is active: frames are appended to it. `seal` ends the active segment, and the next frame begins
+ * another one. When the checkpoint has brought all writes of a sealed segment to key files, `drop` removes the segment,
+ * oldest first. A large segment that is dropped becomes a spare file, and a later segment is begun in it: flushing a
+ * file that is written over costs less than flushing a file that grows.
+ */
 import { join } from "@std/path";
 import { messageOf } from "../errors.ts";
-import { type Files, isDiskFull, type OpenFile } from "../system/files.ts";
 import { Histogram } from "../histogram.ts";
-import { type FrameBuffer, SEGMENT_HEADER_BYTES } from "./record.ts";
-import {
-  type ActiveSegment,
-  beginSegment,
-  closeFiles,
-  type SegmentFolder,
-  segmentName,
-} from "./segment.ts";
+import { removeIfThere, writeAll } from "../system/file_steps.ts";
+import { failedError, type Files, isDiskFull, type OpenFile, refusedOr } from "../system/files.ts";
+import { SEGMENT_HEADER_BYTES } from "./format.ts";
+import { type FrameBuffer } from "./frame_buffer.ts";
 import { OldestSegment } from "./oldest_segment.ts";
-import { type SpareFile, SpareFiles, type SpareLimits } from "./segment.ts";
-import { failedError, refusedOr, writeAll } from "../system/files.ts";
+import { type ActiveSegment, beginSegment, closeFiles, segmentName } from "./segment.ts";
+import { type SpareFile, SpareFiles, type SpareLimits } from "./spare_files.ts";
 
-/** What {@link Journal} starts from: the segments found on the disk, each with the end of its frames. */
+/** The segments found on the disk: the number of each, and where its frames end (bytes). In ascending order. */
 export type FoundSegments = ReadonlyMap<number, number>;
 
+/** What a {@link Journal} is made of. */
+export interface JournalOptions {
+  readonly files: Files;
+  readonly found: FoundSegments;
+  /** What the disk says of the oldest segment; by default nothing. */
+  readonly oldest?: OldestSegment;
+  readonly spares: SpareLimits;
+}
+
 /**
- * Appends frames to the segment that is active; `seal` ends it, and `drop` removes a sealed one. Calls
- * must not overlap, except that `drop`, `prepare` and `removeSpares` may come at any time before `close`
- * and `abandon`. To write over a file is cheaper than to make one grow, where the file system has to record
- * the new size with each flush; so a large segment that is dropped becomes the next one. A segment that has
- * no frames yet counts as none.
+ * The journal in one folder. Calls of `append` and `seal` must not overlap; `prepare`, `drop` and `removeSpares` may
+ * come at any time before `close` and `abandon`. An active segment without frames counts as no segment.
  */
 export class Journal {
   readonly #folder: string;
   readonly #files: Files;
-  /** Number of each sealed segment and where its frames end; in order. */
-  readonly #sealed: Map<number, number>;
-  #active: ActiveSegment | undefined;
-  #beginning: Promise<void> | undefined;
-  #givingBack: Promise<boolean> | undefined;
-  #last: { number: number; end: number };
   readonly #spares: SpareFiles;
   readonly #oldest: OldestSegment;
-  /** The sealed segments that this process wrote. */
-  readonly #written = new Map<number, Omit<SpareFile, "path">>();
+  /** The sealed segments: number and end, in ascending order. */
+  readonly #sealed: Map<number, number>;
   #sealedBytes = 0;
+  /** What is known of the sealed segments that this process wrote. Only these become spare files. */
+  readonly #written = new Map<number, Omit<SpareFile, "path">>();
+  /** Number and end of the segment that was sealed last. */
+  #last: { readonly number: number; readonly end: number };
+  #active: ActiveSegment | undefined;
+  /** Resolves when there is an active segment again; `undefined` unless a step towards that is under way. */
+  #activating: Promise<void> | undefined;
+  /** The removal of spare files that is under way. */
+  #removingSpares: Promise<boolean> | undefined;
   /** How long it took to write and flush frames. */
   readonly flushes = new Histogram();
 
-  constructor(
-    folder: string,
-    { files, found, oldest, spares }: {
-      readonly files: Files;
-      readonly found: FoundSegments;
-      readonly oldest?: OldestSegment;
-      readonly spares: SpareLimits;
-    },
-  ) {
-    this.#spares = new SpareFiles(folder, files, spares);
+  constructor(folder: string, { files, found, oldest, spares }: JournalOptions) {
     this.#folder = folder;
     this.#files = files;
-    this.#sealed = new Map(found);
+    this.#spares = new SpareFiles(folder, files, spares);
     this.#oldest = oldest ?? new OldestSegment(folder, files, undefined);
+    this.#sealed = new Map(found);
     this.#last = { number: this.#oldest.number - 1, end: 0 };
     for (const [number, end] of found) {
       this.#sealedBytes += end;
@@ -68,93 +71,63 @@ export class Journal {
     return this.#sealedBytes + this.activeBytes;
   }
 
-  /** Segments that there are, the active one included if it has frames. */
+  /** How many segments there are. */
   get segments(): number {
     return this.#sealed.size + (this.activeBytes > 0 ? 1 : 0);
   }
 
-  /** Bytes of the segment that is active; 0 if there is none, or it has no frames. */
+  /** Bytes of the active segment; 0 if there is none. */
   get activeBytes(): number {
     const active = this.#active;
     return active === undefined || active.sequence === 0 ? 0 : active.end;
   }
 
-  /** Number of the segment that is active or was last. */
+  /** Number of the active segment; if there is none, of the segment that was sealed last. */
   get activeSegment(): number {
     return this.#active?.number ?? this.#last.number;
   }
 
-  /** The oldest sealed segment, if there is one. */
+  /** Number of the oldest sealed segment, if there is one. */
   get oldestSealed(): number | undefined {
     return this.#sealed.keys().next().value;
   }
 
   /**
-   * Writes and flushes one frame; durable once resolved.
+   * Writes and flushes one frame, which is durable once this resolves.
    *
-   * @param onDurable Called as soon as it is: whoever awaits the promise has to queue behind all that
-   * the event loop has found ready at the same time.
+   * @param onDurable Called at once when the frame is durable. Code that awaits the promise runs later: after
+   * everything else that is ready in this turn of the event loop.
    * @throws {StorageFullError} If there is no room; the journal is as it was before.
-   * @throws {StorageFailedError} If the disk failed; nothing may be called afterwards.
+   * @throws {StorageBusyError} If no segment can be begun for now; the journal is as it was before.
+   * @throws {StorageFailedError} If the disk failed; only `abandon` may be called afterwards.
    */
   async append(frame: FrameBuffer, onDurable: () => void = () => {}): Promise<void> {
     let active = this.#active;
-    // Not what `#activate` found: its room may be given back again by the time this goes on.
+    // A loop: `#cutUnused` may have taken the segment away again before this goes on.
     for (; active === undefined; active = this.#active) await this.#activate();
     await this.#appendTo(active, frame, onDurable);
   }
 
-  /**
-   * Begins a segment, unless one is active, so that the next frame need not wait for that: two flushes more. One
-   * that has no frames, and a new file, goes where there are files to write over: each flush of a file that grows
-   * costs more. The last of these files is left alone, for who needs its room, and all of them while they are
-   * being given back. Errors as of `append`.
-   */
+  /** Begins a segment unless one is active, so that the next frame need not wait for that. Errors as of `append`. */
   async prepare(): Promise<void> {
-    const active = this.#active;
-    if (active === undefined) return await this.#activate();
-    if (active.isUsed || active.oldBytes > 0) return;
-    if (this.#spares.count < 2 || this.#givingBack !== undefined) return;
-    this.#active = undefined;
-    closeFiles(active);
-    // A frame that comes meanwhile waits for this as for the beginning of a segment.
-    await (this.#beginning = this.#become(this.#replace(active.number)));
-  }
-
-  async #replace(number: number): Promise<ActiveSegment> {
-    try {
-      await this.#remove(join(this.#folder, segmentName(number)));
-    } catch (error) {
-      throw refusedOr("Cannot remove a segment", error);
-    }
-    return await beginSegment(this.#place, number, this.#last.end);
-  }
-
-  /** Removes a file, which somebody may have removed by hand. */
-  async #remove(path: string): Promise<void> {
-    try {
-      await this.#files.remove(path);
-    } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
-    }
+    if (this.#active === undefined) await this.#activate();
   }
 
   #activate(): Promise<void> {
+    if (this.#activating !== undefined) return this.#activating;
+    const place = { folder: this.#folder, files: this.#files, spares: this.#spares };
     const { number, end } = this.#last;
-    return this.#beginning ??= this.#become(beginSegment(this.#place, number + 1, end));
+    return this.#activateWith(beginSegment(place, { number: number + 1, previousEnd: end }));
   }
 
-  get #place(): SegmentFolder {
-    return { folder: this.#folder, files: this.#files, spares: this.#spares };
-  }
-
-  /** What is coming becomes the active one in one step: who looked in between would begin another one. */
-  #become(coming: Promise<ActiveSegment>): Promise<void> {
-    return coming.then((active) => {
-      this.#beginning = undefined;
-      this.#active = active;
+  /** Makes the segment that is `coming` the active one. Until then every frame waits for it. */
+  #activateWith(coming: Promise<ActiveSegment>): Promise<void> {
+    // Both fields change in one step: between two steps `append` would begin another segment.
+    return this.#activating = coming.then((segment) => {
+      this.#activating = undefined;
+      this.#active = segment;
     }, (error) => {
-      this.#beginning = undefined;
+      this.#activating = undefined;
       throw error;
     });
   }
@@ -170,7 +143,7 @@ export class Journal {
       onDurable();
     };
     if (active.durable === undefined) return this.#writeAndFlush(active, bytes).then(finish);
-    // One step instead of two: each is a way to another thread and back.
+    // One call instead of two: each call goes to another thread and back.
     return active.durable.write(bytes, active.end).then((size) => {
       return Number(size) === bytes.length
         ? finish()
@@ -184,7 +157,7 @@ export class Journal {
       file.seek(end);
       await writeAll(file, bytes);
     } catch (error) {
-      await this.#cutBack(active, error);
+      await this.#undoWrite(active, error);
       if (!isDiskFull(error) || !await this.removeSpares()) {
         throw refusedOr("Cannot write the journal", error);
       }
@@ -197,93 +170,108 @@ export class Journal {
     }
   }
 
-  /** Ends the segment that is active, if it has frames: the next frame begins a new one. */
+  /**
+   * Cuts off what a failed write left, durably: no part of a frame may ever stand between sound frames. Old bytes
+   * behind that part must go, too. They could happen to complete it to a frame that was never acknowledged.
+   */
+  async #undoWrite(active: ActiveSegment, cause: unknown): Promise<void> {
+    try {
+      await active.file.truncate(active.end);
+      active.oldBytes = Math.min(active.oldBytes, active.end);
+      await flushUnlessFull(active.file);
+    } catch (error) {
+      throw failedError(`Cannot undo a failed write (${messageOf(cause)})`, error);
+    }
+  }
+
+  /** Ends the active segment, if there is one: the next frame begins another. */
   seal(): void {
     const active = this.#active;
     if (active === undefined || active.sequence === 0) return;
     closeFiles(active);
-    this.#sealed.set(active.number, active.end);
     const { number, salt, end, oldBytes } = active;
+    this.#sealed.set(number, end);
+    this.#sealedBytes += end;
     this.#written.set(number, { salt, end, size: Math.max(end, oldBytes) });
-    this.#sealedBytes += active.end;
-    this.#last = active;
+    this.#last = { number, end };
     this.#active = undefined;
   }
 
   /**
-   * Removes the oldest sealed segment. Once resolved it counts as removed for good: of two segments with the same
-   * key the younger must never be lost alone. To be called again when it rejects.
+   * Removes the oldest sealed segment, or makes a spare file of it. Once resolved, no start reads the segment again.
+   * If this rejects, it must be called again.
    *
    * @throws {StorageFailedError} If the disk failed.
    * @throws {StorageBusyError} If the folder cannot be opened for now.
    */
   async drop(number: number): Promise<void> {
+    // First of all: a power cut may undo the removal or the rename, and bring an old segment back. A start does not
+    // read segments before the oldest one.
     await this.#oldest.advance(number + 1);
-    const spare = await this.#moveAway(number);
-    // A power cut may give the file its old name back, with what the next segment has written to it by then: that is
-    // known to be an old segment, and not read.
-    if (spare !== undefined) this.#spares.put(spare);
+    const path = join(this.#folder, segmentName(number));
+    const spare = this.#spareFor(number);
+    if (spare === undefined) {
+      // Somebody may have removed the file by hand.
+      await removeIfThere(this.#files, path);
+    } else {
+      await this.#files.rename(path, spare.path);
+      this.#spares.put(spare);
+    }
     this.#written.delete(number);
     this.#sealedBytes -= this.#sealed.get(number) ?? 0;
     this.#sealed.delete(number);
   }
 
-  async #moveAway(number: number): Promise<SpareFile | undefined> {
-    const end = this.#sealed.get(number) ?? 0;
-    const path = join(this.#folder, segmentName(number));
+  /** What the file of a sealed segment becomes, if the file is to be kept. */
+  #spareFor(number: number): SpareFile | undefined {
     const written = this.#written.get(number);
+    if (written === undefined) return undefined;
     const unwritten = Math.max((this.#active?.oldBytes ?? 0) - this.activeBytes, 0);
-    const spare = written && this.#spares.place(number, written, this.bytes - end + unwritten);
-    if (spare !== undefined) await this.#files.rename(path, spare.path);
-    else await this.#remove(path);
-    return spare;
+    return this.#spares.place(number, written, this.bytes - written.end + unwritten);
   }
 
-  /** Closes the journal and leaves no file behind that is not a sealed segment. */
+  /**
+   * Removes the spare files, since something else needs their room; resolves to whether that freed any. May be called
+   * at any time.
+   */
+  removeSpares(): Promise<boolean> {
+    // All callers need the same room, so they share one removal.
+    return this.#removingSpares ??= this.#removeSpares().finally(() => {
+      this.#removingSpares = undefined;
+    });
+  }
+
+  async #removeSpares(): Promise<boolean> {
+    // The segment that is being begun may have taken a spare file.
+    if (this.#activating !== undefined) await this.#activating.catch(() => {});
+    const isCut = await this.#cutUnused();
+    return await this.#spares.removeAll() || isCut;
+  }
+
+  /** Frees the old bytes of an active segment that has no frame yet; resolves to whether there were any. */
+  async #cutUnused(): Promise<boolean> {
+    const active = this.#active;
+    if (active === undefined || active.isUsed || active.oldBytes === 0) return false;
+    // A frame that comes meanwhile waits until the segment is active again.
+    this.#active = undefined;
+    await this.#activateWith(cutOldBytes(active));
+    return active.oldBytes === 0;
+  }
+
+  /** Closes the journal. Only the sealed segments remain on the disk. */
   async close(): Promise<void> {
     await this.#settled();
     const active = this.#active;
     await this.abandon();
     if (active?.sequence === 0) {
-      // It says nothing to the next start, which removes it.
+      // If this fails, the next start removes the file.
       await this.#files.remove(join(this.#folder, segmentName(active.number))).catch(() => {});
     }
     await this.#spares.removeAll();
     if (this.#sealed.size === 0) await this.#oldest.close();
   }
 
-  /**
-   * Gives back the room of files that are kept for next segments, since others need it now; tells
-   * whether there were any. May be called at any time.
-   */
-  removeSpares(): Promise<boolean> {
-    // Who comes while that is being done waits for the same room.
-    return this.#givingBack ??= this.#giveBack().finally(() => this.#givingBack = undefined);
-  }
-
-  async #giveBack(): Promise<boolean> {
-    // What a segment that is being begun is to write over counts when that is done. Else at once: a frame may come.
-    if (this.#beginning !== undefined) await this.#beginning.catch(() => {});
-    const isCut = await this.#cutUnused();
-    return await this.#spares.removeAll() || isCut;
-  }
-
-  /** Gives back the room of a file that is to be written over by a segment which has not begun to. */
-  async #cutUnused(): Promise<boolean> {
-    const active = this.#active;
-    if (active === undefined || active.isUsed || active.oldBytes === 0) return false;
-    this.#active = undefined;
-    // A frame that comes meanwhile waits for this as for the beginning of a segment.
-    const cut = active.file.truncate(SEGMENT_HEADER_BYTES)
-      .then(() => active.oldBytes = 0)
-      // As on file systems where that takes room, too.
-      .catch(() => {})
-      .then(() => active);
-    await (this.#beginning = this.#become(cut));
-    return active.oldBytes === 0;
-  }
-
-  /** Closes the open file and leaves all as it is: after a failure. */
+  /** Closes the open files and changes nothing on the disk: for the end after a failure. */
   async abandon(): Promise<void> {
     await this.#settled();
     this.seal();
@@ -291,32 +279,29 @@ export class Journal {
     this.#active = undefined;
   }
 
-  /** Resolves when nothing is under way that may come at any time, but a `drop`. */
+  /** Resolves when no `prepare` and no `removeSpares` is under way. */
   async #settled(): Promise<void> {
-    await this.#givingBack;
-    await this.#beginning?.catch(() => {});
+    await this.#removingSpares;
+    await this.#activating?.catch(() => {});
   }
+}
 
-  /**
-   * Removes what a failed write left, so that no rubbish can ever stand between sound frames. For good: a part of
-   * a frame that the disk has got, and old bytes behind it that happen to be those of its rest, would make a whole one.
-   */
-  async #cutBack(active: ActiveSegment, cause: unknown): Promise<void> {
-    try {
-      await active.file.truncate(active.end);
-      active.oldBytes = Math.min(active.oldBytes, active.end);
-      await this.#flushUnlessFull(active.file);
-    } catch (error) {
-      throw failedError(`Cannot undo a failed write (${messageOf(cause)})`, error);
-    }
+/** Cuts a segment without frames to its header. Resolves to the segment also if that fails, which harms nothing. */
+async function cutOldBytes(segment: ActiveSegment): Promise<ActiveSegment> {
+  try {
+    await segment.file.truncate(SEGMENT_HEADER_BYTES);
+    segment.oldBytes = 0;
+  } catch {
+    // Some file systems need room for that, too.
   }
+  return segment;
+}
 
-  /** Some file systems want room for that, too: what was acknowledged is flushed already, and what comes next will be. */
-  async #flushUnlessFull(file: OpenFile): Promise<void> {
-    try {
-      await file.syncData();
-    } catch (error) {
-      if (!isDiskFull(error)) throw error;
-    }
+/** Flushes a file. If there is no room for that, the next flush does it: every acknowledged frame is flushed already. */
+async function flushUnlessFull(file: OpenFile): Promise<void> {
+  try {
+    await file.syncData();
+  } catch (error) {
+    if (!isDiskFull(error)) throw error;
   }
 }

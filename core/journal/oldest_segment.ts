@@ -1,10 +1,12 @@
-/** Which segment of the journal is the oldest that is needed: else nobody would notice that one was removed. */
+/** The mark of the oldest segment: without it no start would notice that a segment was removed by hand. */
 import { join } from "@std/path";
+import { flushFolder } from "../system/file_steps.ts";
 import type { Files } from "../system/files.ts";
-import { isExhausted } from "../system/files.ts";
-import { busyError, failedError } from "../system/files.ts";
 
-/** On-disk name of an empty file: `oldest-` and the number, with `-clean` while no server runs and none is left. */
+/**
+ * On-disk name of an empty file: `oldest-` and the number of the oldest segment that is needed. `-clean` follows if
+ * the last server ended in order and left no segment.
+ */
 const NAME = /^oldest-(\d+)(-clean)?$/;
 
 /** What the name of the file says. */
@@ -14,7 +16,7 @@ export interface OldestMark {
   readonly isClean: boolean;
 }
 
-/** Reads a file name; `undefined` if it is another file. */
+/** Returns what a file name says; `undefined` if it is the name of another file. */
 export function oldestMark(name: string): OldestMark | undefined {
   const [, digits, clean] = NAME.exec(name) ?? [];
   return digits === undefined
@@ -23,8 +25,8 @@ export function oldestMark(name: string): OldestMark | undefined {
 }
 
 /**
- * The record, in the name of a file: a rename is one step. It goes ahead of the removal of a segment, durably, so a
- * segment whose removal a power cut undoes is known to be old.
+ * Keeps the mark, which is the name of a file: a rename is one step. The mark is durable before a segment is removed.
+ * So if a power cut undoes the removal, the mark says that the segment is old.
  */
 export class OldestSegment {
   readonly #folder: string;
@@ -32,7 +34,7 @@ export class OldestSegment {
   #mark: OldestMark | undefined;
   #isDurable: boolean;
 
-  /** @param mark What was found on the disk. */
+  /** @param mark The mark found on the disk, if there is one. */
   constructor(folder: string, files: Files, mark: OldestMark | undefined) {
     this.#folder = folder;
     this.#files = files;
@@ -40,13 +42,13 @@ export class OldestSegment {
     this.#isDurable = mark !== undefined;
   }
 
-  /** Number of the oldest segment that is needed, or would be the next; 1 where nothing is known. */
+  /** Number of the oldest segment that is needed, or of the next one if there is none; 1 without a mark. */
   get number(): number {
     return this.#mark?.number ?? 1;
   }
 
   /**
-   * Records that segments before `number` are not needed; durable once resolved. To be called again when it rejects.
+   * Records that no segment before `number` is needed; durable once resolved. If this rejects, it must be called again.
    *
    * @throws {StorageFailedError} If the disk failed.
    * @throws {StorageBusyError} If the folder cannot be opened for now.
@@ -54,17 +56,11 @@ export class OldestSegment {
   async advance(number: number): Promise<void> {
     await this.#rename({ number, isClean: false });
     if (this.#isDurable) return;
-    try {
-      await this.#files.syncFolder(this.#folder);
-    } catch (error) {
-      throw isExhausted(error)
-        ? busyError(error)
-        : failedError("Cannot flush the folder of the journal", error);
-    }
+    await flushFolder(this.#files, this.#folder, "Cannot flush the folder of the journal");
     this.#isDurable = true;
   }
 
-  /** Records that no segment is left; the next start may do without that. Never rejects. */
+  /** Records that no segment is left. Never rejects: without this record the next start only warns. */
   async close(): Promise<void> {
     if (this.#mark === undefined) return;
     await this.#rename({ number: this.#mark.number, isClean: true }).catch(() => {});
@@ -79,7 +75,7 @@ export class OldestSegment {
       if (old === undefined) (await this.#files.create(to)).close();
       else await this.#files.rename(join(this.#folder, nameOf(old)), to);
     } catch (error) {
-      // Removed by hand.
+      // Somebody removed the file by hand.
       if (!(error instanceof Deno.errors.NotFound)) throw error;
       (await this.#files.create(to)).close();
     }

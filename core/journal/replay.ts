@@ -1,34 +1,27 @@
-/** Reads the journal that a server left when it did not end in order. */
+/** Reads the journal that a server has left behind, by a crash or at its time-out for the end. */
 import { join } from "@std/path";
 import { StorageFailedError } from "../errors.ts";
-import type { Files, OpenFile } from "../system/files.ts";
-import {
-  decodeHeader,
-  findFrame,
-  frameEnd,
-  type JournalRecord,
-  recordsOf,
-  SEGMENT_HEADER_BYTES,
-  tornBytes,
-} from "./record.ts";
-import { segmentName } from "./segment.ts";
 import type { Log } from "../log.ts";
+import { readAll } from "../system/file_steps.ts";
+import type { Files, OpenFile } from "../system/files.ts";
+import { decodeHeader, SEGMENT_HEADER_BYTES } from "./format.ts";
+import { findFrame, frameEnd, type JournalRecord, recordsOf, tornBytes } from "./frame_reader.ts";
+import { segmentName } from "./segment.ts";
 
 /** Where {@link replayJournal} reads. */
 export interface ReplayOptions {
   readonly folder: string;
   readonly files: Files;
   readonly log: Log;
-  /** The oldest segment that is needed, where that is known. */
+  /** Number of the oldest segment that is needed; by default of the first one found. */
   readonly oldest?: number | undefined;
 }
 
 /**
- * Calls `visit` for each record of the segments `numbers` (ascending), oldest first, and returns
- * where the frames of each end. A torn tail is cut off, durably; a segment whose header is torn held
- * nothing and is removed.
+ * Calls `visit` for each record of the segments `numbers` (ascending), oldest first. Returns where the frames of each
+ * segment end. A torn tail is cut off, durably. A last segment with a torn header holds nothing and is removed.
  *
- * @throws {StorageFailedError} If something is damaged or missing that was acknowledged; names file and offset.
+ * @throws {StorageFailedError} If something that was acknowledged is damaged or missing; names file and offset.
  */
 export async function replayJournal(
   numbers: readonly number[],
@@ -47,7 +40,7 @@ export async function replayJournal(
       const bytes = await readAll(file);
       const header = decodeHeader(bytes);
       if (header === undefined) {
-        // A header is flushed before the first frame is written.
+        // The header is flushed before the first frame is written.
         if (!isLast || bytes.length > SEGMENT_HEADER_BYTES) throw damaged(path, 0);
         if (bytes.length > 0) logTorn(log, path, bytes.length);
         await files.remove(path);
@@ -56,7 +49,7 @@ export async function replayJournal(
       }
       const previousEnd = ends.get(number - 1);
       if (previousEnd !== undefined && previousEnd !== header.previousEnd) {
-        // The last frame of a sealed segment has none behind it that would tell.
+        // No frame behind the last one of a sealed segment tells that this one is damaged. The next header does.
         throw damaged(join(folder, segmentName(number - 1)), previousEnd);
       }
       const { end, count } = visitFrames(bytes, header.salt, path, (record) => {
@@ -75,6 +68,7 @@ export async function replayJournal(
   return ends;
 }
 
+/** Visits the records of all sound frames; returns where these end, and how many they are. */
 function visitFrames(
   bytes: Uint8Array<ArrayBuffer>,
   salt: number,
@@ -91,7 +85,7 @@ function visitFrames(
     try {
       for (const record of recordsOf(bytes, start, end)) visit(record);
     } catch (error) {
-      // Only a writer with another idea of the format could have written this.
+      // The checksum is right, so a program with another format wrote the frame.
       if (error instanceof RangeError || error instanceof TypeError) throw damaged(path, start);
       throw error;
     }
@@ -100,8 +94,8 @@ function visitFrames(
 }
 
 /**
- * Removes what is behind the last sound frame, and makes sure that this one is durable: the server
- * may have been killed between writing and flushing it.
+ * Removes all bytes behind the last sound frame. Makes this frame durable, since the server may have been killed
+ * between writing and flushing it.
  */
 async function cutTail(
   file: OpenFile,
@@ -131,15 +125,4 @@ function missing(path: string): StorageFailedError {
     `Storage failed: ${path} is missing, and acknowledged writes with it: restore it from a backup, or move all ` +
       "files of the hidden folder away to go on with what is in plain files",
   );
-}
-
-async function readAll(file: OpenFile): Promise<Uint8Array<ArrayBuffer>> {
-  const bytes = new Uint8Array(file.facts().size);
-  let length = 0;
-  while (length < bytes.length) {
-    const read = await file.read(bytes.subarray(length));
-    if (read === null) break;
-    length += read;
-  }
-  return bytes.subarray(0, length);
 }

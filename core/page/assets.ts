@@ -1,4 +1,4 @@
-/** The files of the page: part of the binary, read once at start. */
+/** The files of the page. They are embedded in the binary and read once at start. */
 import { encodeHex } from "@std/encoding/hex";
 import { type HttpRequest, type HttpResponse } from "../http/types.ts";
 
@@ -9,7 +9,7 @@ const TYPES: Readonly<Record<string, string>> = {
   svg: "image/svg+xml",
 };
 
-/** What each path serves. The files lie in core/page/browser/, which `deno compile --include` embeds. */
+/** The file of each path. `deno compile --include` embeds the folder core/page/browser/. */
 const FILES: Readonly<Record<string, string>> = {
   "/": "index.html",
   ...Object.fromEntries(
@@ -28,8 +28,8 @@ const FILES: Readonly<Record<string, string>> = {
 };
 
 /**
- * Nothing but files of this origin, no script or style within the page, in no frame of another site
- * (where a click could be stolen).
+ * Allows only files of this origin, and no script or style inside the page. Other sites cannot show
+ * the page in a frame, which could steal a click.
  */
 const POLICY = [
   "default-src 'none'",
@@ -66,7 +66,7 @@ export class PageAssets {
     this.#assets = assets;
   }
 
-  /** Reads all files; to be called while the role may still read. */
+  /** Reads all files. To be called before the process gives up its permission to read. */
   static async load(): Promise<PageAssets> {
     const folder = new URL("./browser/", import.meta.url);
     const assets = Object.entries(FILES).map(async ([path, file]) => {
@@ -76,7 +76,7 @@ export class PageAssets {
       const headers = {
         ...SAFE_HEADERS,
         "content-type": type,
-        // Asked for each time, answered 304 unless the binary is another.
+        // Browsers ask each time, and get 304 unless the binary is another one.
         "cache-control": "no-cache",
         etag,
       };
@@ -85,7 +85,7 @@ export class PageAssets {
     return new PageAssets(new Map(await Promise.all(assets)));
   }
 
-  /** The answer to a request for one of the files, `undefined` if it is for none. */
+  /** The answer to a request for one of the files; `undefined` if the path is none of theirs. */
   answer(request: HttpRequest): HttpResponse | undefined {
     const asset = this.#assets.get(request.path);
     if (asset === undefined) return undefined;

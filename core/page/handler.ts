@@ -1,4 +1,10 @@
-/** What the page's own server answers: the files, the stream of events, and the changes asked for. */
+/**
+ * The routes of the page's own server: the files, the stream of events, and the actions.
+ *
+ * The page has no password. So the server refuses what pages of other sites make a browser send:
+ * requests under a foreign host name that points here (DNS rebinding), and forms with an action as
+ * their target.
+ */
 import { STATUS_CODE } from "@std/http/status";
 import { KvsError, messageOf, UsageError } from "../errors.ts";
 import { jsonAnswer, textAnswer } from "../http/answers.ts";
@@ -8,38 +14,38 @@ import { type PageAssets, SAFE_HEADERS } from "./assets.ts";
 import { type PageSnapshot } from "./model.ts";
 import { MAX_VIEWERS, type Viewers } from "./viewers.ts";
 
-/** The changes that can be asked for; each returns when it is begun. */
+/** The changes that a viewer can ask for. Each function returns when the change has begun. */
 export interface PageActions {
-  /** Another number of servers, with the keys moved in the right order. @throws {KvsError} */
+  /** Starts or stops servers and moves the keys, in the right order. @throws {KvsError} */
   resize(servers: number): void;
-  /** Another number of servers; the keys stay where they are. @throws {KvsError} */
+  /** Starts or stops servers. The keys stay on their servers. @throws {KvsError} */
   scale(servers: number): void;
-  /** Moves the keys to where another number of servers has them. @throws {KvsError} */
+  /** Moves the keys to their owners in a list of `servers` servers. @throws {KvsError} */
   move(servers: number): void;
-  /** Deletes a Pod, which then comes back. @throws {KvsError} */
+  /** Deletes a Pod, which the cluster then starts again. @throws {KvsError} */
   delete(server: string): void;
 }
 
 /** Thrown when a change cannot be made now. */
 export class NotNowError extends KvsError {}
 
-/** What a handler works with. */
+/** The options of {@link createPageHandler}. */
 export interface PageHandlerOptions {
   readonly assets: PageAssets;
   readonly viewers: Viewers;
   readonly snapshot: () => PageSnapshot;
-  /** `undefined` where nothing can be changed. */
+  /** `undefined` if viewers cannot change anything. */
   readonly actions: PageActions | undefined;
-  /** The host name that the user gave. */
+  /** The host name on which the user told the page to listen. */
   readonly hostname: string;
 }
 
-/** The longest body of a change (bytes). */
+/** The longest body of an action (bytes). */
 const MAX_BODY_BYTES = 1024;
 
 const ACTION_PREFIX = "/actions/";
 
-/** Makes the handler of the page. */
+/** Makes the handler of the page's server. */
 export function createPageHandler(options: PageHandlerOptions): HttpHandler {
   const { assets, viewers, snapshot, actions, hostname } = options;
 
@@ -48,7 +54,7 @@ export function createPageHandler(options: PageHandlerOptions): HttpHandler {
       ...SAFE_HEADERS,
       "content-type": "text/event-stream; charset=utf-8",
       "cache-control": "no-store",
-      // For a proxy that would otherwise gather what has to be seen at once.
+      // Tells a proxy to pass on each event at once.
       "x-accel-buffering": "no",
     };
     if (head) return { status: 200, headers };
@@ -61,8 +67,7 @@ export function createPageHandler(options: PageHandlerOptions): HttpHandler {
     const { method, path } = request;
     const refused = refusal(request, hostname);
     if (refused !== undefined) return refused;
-    const changes = path.startsWith(ACTION_PREFIX) && actions !== undefined;
-    if (changes) {
+    if (path.startsWith(ACTION_PREFIX) && actions !== undefined) {
       if (method !== "POST") return wrongMethod("POST");
       return act(request, path.slice(ACTION_PREFIX.length), actions);
     }
@@ -79,6 +84,7 @@ function wrongMethod(allow: string): HttpResponse {
   return textAnswer(STATUS_CODE.MethodNotAllowed, `Method not allowed: use ${allow}`, { allow });
 }
 
+/** Begins an action, and answers whether it was accepted. */
 async function act(
   request: HttpRequest,
   action: string,
@@ -131,20 +137,15 @@ function textIn(body: unknown, name: string): string {
 }
 
 /**
- * Who may talk to the page. It has no password, so that what other sites make a browser do must come
- * to nothing: a name of theirs that points here (DNS rebinding), and a form that they send here.
- */
-
-/**
- * The answer to a request that is refused, `undefined` for one that may go on.
+ * The answer to a request that is refused; `undefined` if the request may go on.
  *
- * The Host has to be an address, `localhost`, or the name that the user gave: another site's name
- * never is. Its port does not matter, since `kubectl port-forward` gives it another. A request other
- * than GET has to come from this very page: browsers name the origin of each such request.
+ * The Host has to be an address, `localhost`, or the name that the user gave, which no other site
+ * has. Any port is right, since `kubectl port-forward` changes it. A request other than GET has to
+ * come from this page: browsers tell the origin of each such request.
  *
- * @param name The host name that the page was told to listen on.
+ * @param name The host name on which the user told the page to listen.
  */
-export function refusal(request: HttpRequest, name: string): HttpResponse | undefined {
+function refusal(request: HttpRequest, name: string): HttpResponse | undefined {
   if (!isOwnHost(request.header("host") ?? "", [name.toLowerCase()])) {
     return textAnswer(
       STATUS_CODE.MisdirectedRequest,

@@ -1,16 +1,16 @@
-/** What the page shows of the past: ten minutes of rows and events, bounded whatever comes. */
+/** The past that the page shows: ten minutes of rows and events, with a limit for their number. */
 import { type PageEvent, type PageRow } from "./model.ts";
 
 /** How far back the page looks (milliseconds). */
 export const HISTORY_MS = 10 * 60 * 1000;
 
-/** Rows that are like the one before are kept at most this often (milliseconds). */
+/** Of equal rows that follow each other, one in this time is kept (milliseconds). */
 const SAME_ROW_MS = 1000;
 
-/** The most rows: reached only by rows that come fast and all differ. About 100 bytes each. */
+/** The most rows, which only rows that come fast and all differ can reach. */
 const MAX_ROWS = 1500;
 
-/** The most events. About 100 bytes each. */
+/** The most events. */
 const MAX_EVENTS = 200;
 
 /** Rows and events of the last ten minutes. */
@@ -29,17 +29,18 @@ export class PageHistory {
     return this.#events;
   }
 
+  /** Adds the newest row. */
   addRow(row: PageRow): void {
     const last = this.#rows.at(-1);
     const before = this.#rows.at(-2);
     const same = (other: PageRow | undefined) => other?.s === row.s && other.v === row.v;
-    // The newest row is always there; the one that it makes superfluous goes.
+    // The newest row is always kept, in place of an equal one before it.
     if (same(last) && same(before) && row.t - (before?.t ?? 0) < SAME_ROW_MS) this.#rows.pop();
     this.#rows.push(row);
     this.#rows = trimmed(this.#rows, row.t, MAX_ROWS);
   }
 
-  /** Keeps an event, which gets its number. */
+  /** Adds the newest event, and returns it with its number. */
   addEvent(event: Omit<PageEvent, "id">): PageEvent {
     const numbered = { id: ++this.#lastId, ...event };
     this.#events.push(numbered);

@@ -1,62 +1,59 @@
-/**
- * What the live page is told, as JSON: the shapes that core/page makes and core/page/browser
- * reads. Types only.
- */
+/** The types of the JSON that core/page sends and core/page/browser reads. Types only. */
 
-/** How an event is meant: something got better, got worse, or is only worth telling. */
+/** The kind of an event: something got better, got worse, or just happened. */
 export type Tone = "good" | "bad" | "note";
 
 /** A server as the page shows it. */
 export interface PageServer {
-  /** What events call it. */
+  /** The name in events. */
   readonly name: string;
-  /** Where it is asked. */
+  /** The address at which the client asks the server. */
   readonly address: string;
-  /** The letters that it owns, in order; empty where it owns none, or is not on the client's list. */
+  /** The letters that the server owns, in order; empty if it is not on the client's list. */
   readonly letters: string;
-  /** What the controller says of its Pod, where there is a controller. */
+  /** The state of its Pod; absent if the page controls no cluster. */
   readonly pod?: string;
 }
 
-/** What can be changed from the page, and what is being changed. */
+/** The changes that the page offers, and the change that is under way. */
 export interface PageControls {
-  /** How many servers there should be. */
+  /** How many servers should run. */
   readonly replicas: number;
-  /** For how many servers the keys are placed: the clients' list. */
+  /** How many servers are on the clients' list, by which keys are placed. */
   readonly placed: number;
-  /** The most servers there can be. */
+  /** The most servers that the cluster can have. */
   readonly most: number;
-  /** A move of keys that was begun and has not come to its end. */
+  /** A move of keys that has begun and has not been completed. */
   readonly pending: { readonly from: number; readonly to: number } | null;
-  /** What is being done, in words. */
+  /** The change that is under way, in words; `null` if there is none. */
   readonly busy: string | null;
 }
 
-/** What changes seldom. */
+/** The part of the page's state that seldom changes. */
 export interface PageView {
   readonly role: "client" | "cluster";
   readonly placement: string;
-  /** Whether the client writes what is missing. */
+  /** Whether the client only reads, and does not write missing letters. */
   readonly readonly: boolean;
   readonly intervalMs: number;
   readonly servers: readonly PageServer[];
   /** The index of each letter's server. */
   readonly owners: readonly number[];
-  /** `null` where nothing can be changed from the page. */
+  /** `null` if the page offers no changes. */
   readonly controls: PageControls | null;
 }
 
-/** One round. */
+/** The result of one round. */
 export interface PageRow {
-  /** When it began (milliseconds since 1970). */
+  /** The time at which the round began (milliseconds since 1970). */
   readonly t: number;
   /** The 26 statuses. */
   readonly s: string;
-  /** The state of each server, one character each: see core/page/storyteller.ts. */
+  /** The state of each server, one character each: see `stateOf` in core/page/storyteller.ts. */
   readonly v: string;
 }
 
-/** Something that happened, in words. */
+/** An event in words. */
 export interface PageEvent {
   readonly id: number;
   readonly t: number;
@@ -64,10 +61,10 @@ export interface PageEvent {
   readonly tone: Tone;
 }
 
-/** How many keys each server says it has; `null` where it does not say. */
+/** How many keys each server has; `null` if the server did not tell. */
 export type KeyCounts = readonly (number | null)[];
 
-/** All that a page needs to begin. */
+/** All that a viewer needs at first. */
 export interface PageSnapshot {
   readonly version: string;
   readonly now: number;
@@ -79,7 +76,7 @@ export interface PageSnapshot {
   readonly keys: KeyCounts;
 }
 
-/** What is sent, by the name of its server-sent event. */
+/** The messages to viewers, by the names of their server-sent events. */
 export interface PageMessages {
   readonly snapshot: PageSnapshot;
   readonly view: PageView;

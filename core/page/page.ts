@@ -1,6 +1,6 @@
 /**
- * The live page: shows in a browser what the client's rows show on a terminal, and what that means.
- * Takes rows, tells all viewers.
+ * The live page: takes the rows of a client, and shows them in browsers, together with their
+ * meaning.
  */
 import { serveHttp } from "../http/server.ts";
 import { type PageAssets } from "./assets.ts";
@@ -8,31 +8,32 @@ import { createPageHandler, type PageActions } from "./handler.ts";
 import { PageHistory } from "./history.ts";
 import { type KeyCounts, type PageSnapshot, type PageView, type Tone } from "./model.ts";
 import { Poll } from "./poll.ts";
-import { stateOf } from "./storyteller.ts";
+import { type Observation, stateOf, Storyteller } from "./storyteller.ts";
 import { ViewerDroppedError, Viewers } from "./viewers.ts";
-import { type Observation, Storyteller } from "./storyteller.ts";
 import { LETTERS, type Row } from "../client/probe.ts";
 import { type RemoteOptions } from "../client/remote.ts";
 import { type ServerAddress } from "../client/server_list.ts";
 
-/** What a {@link LivePage} is made with. */
+/** The options of a {@link LivePage}. */
 export interface LivePageOptions {
   readonly version: string;
-  /** How servers are asked for their number of keys. */
+  /** The options of the requests for the number of keys. */
   readonly remote: RemoteOptions;
   readonly assets: PageAssets;
-  /** The host name that the user gave, by which the page may be opened. */
+  /** The host name on which the user told the page to listen. */
   readonly hostname: string;
   readonly view: PageView;
   /** The servers of the view, in its order. */
   readonly servers: readonly ServerAddress[];
-  /** What can be changed from the page; without it nothing can. */
+  /** The changes that viewers can ask for; without it there are none. */
   readonly actions?: PageActions;
-  /** Told of what went wrong on this side. */
+  /** Called with the errors of this side. */
   readonly onError: (error: unknown) => void;
 }
 
-/** Bounds of the page's server. A viewer that does not read for the body time-out is ended. */
+/**
+ * Limits of the page's server. A viewer that reads nothing for the body time-out is disconnected.
+ */
 const HTTP_LIMITS = {
   headerTimeoutMs: 10_000,
   bodyTimeoutMs: 20_000,
@@ -55,7 +56,7 @@ export class LivePage {
   #shownView = "";
   #shownKeys = "";
 
-  /** Serves on `listener`, which from now on is the page's to close. */
+  /** Serves the page on `listener`, which {@link close} closes. */
   constructor(listener: Deno.TcpListener, options: LivePageOptions) {
     this.#options = options;
     this.#view = options.view;
@@ -71,7 +72,7 @@ export class LivePage {
     this.#server = serveHttp(listener, handler, {
       ...HTTP_LIMITS,
       onError(error) {
-        // A viewer that was dropped is cut off, as it is meant.
+        // Dropping a viewer cuts off its stream on purpose.
         const cause = error instanceof Error ? error.cause : undefined;
         if (!(cause instanceof ViewerDroppedError)) options.onError(error);
       },
@@ -79,7 +80,7 @@ export class LivePage {
     this.show(options.view, options.servers);
   }
 
-  /** Shows another view from now on; `servers` are those of the view, in its order. */
+  /** Shows another view; `servers` are the servers of the view, in its order. */
   show(view: PageView, servers: readonly ServerAddress[]): void {
     this.#view = view;
     this.#servers = servers;
@@ -89,7 +90,7 @@ export class LivePage {
     this.#viewers.send("view", view);
   }
 
-  /** Adds a round that was probed with the owners of the view, and tells what it means. */
+  /** Adds a round that was probed with the owners of the view, and the events that it means. */
   addRow({ time, statuses }: Row): void {
     const t = time.getTime();
     const observations = this.#observe(statuses);
@@ -103,12 +104,12 @@ export class LivePage {
     void this.#count();
   }
 
-  /** Adds an event of somebody else's words. */
+  /** Adds an event that the caller put into words. */
   note(text: string, tone: Tone): void {
     this.#addEvent(Date.now(), text, tone);
   }
 
-  /** Ends the server and all its streams. */
+  /** Ends the server and all streams to viewers. */
   close(): void {
     this.#viewers.close();
     this.#server.close();

@@ -1,18 +1,20 @@
-/** Asks each server now and then how many keys it has. */
+/** Asks servers how many keys they have, and what state they are in. */
 import { RemoteError } from "../errors.ts";
 import { V1_STATS } from "../protocol.ts";
 import { Remote, type RemoteOptions } from "../client/remote.ts";
 import { type ServerAddress } from "../client/server_list.ts";
 
-/** What a server said: its state as in core/page/storyteller.ts, and its keys where it says. */
+/** The answer of a server. */
 export interface Reading {
+  /** A state as `stateOf` in core/page/storyteller.ts has them. */
   readonly state: string;
+  /** `null` if the server did not tell. */
   readonly keys: number | null;
 }
 
 const UNKNOWN: Reading = { state: "?", keys: null };
 
-/** How often a server of another make has to list all its keys to be counted (milliseconds). */
+/** How often a server without statistics is asked to list all its keys (milliseconds). */
 const LISTING_PERIOD_MS = 60_000;
 
 /** Asks the servers of a list that may change. */
@@ -25,13 +27,13 @@ export class Poll {
     this.#options = options;
   }
 
-  /** The last readings of `servers`, in their order. */
+  /** The last answers of `servers`, in the order of `servers`. */
   readings(servers: readonly ServerAddress[]): readonly Reading[] {
     return servers.map(({ origin }) => this.#servers.get(origin)?.reading ?? UNKNOWN);
   }
 
   /**
-   * Asks all `servers`, unless an earlier call still does; resolves to whether it asked. Never
+   * Asks all `servers`, unless an earlier call is not finished. Resolves to whether it asked. Never
    * rejects.
    */
   async ask(servers: readonly ServerAddress[]): Promise<boolean> {
@@ -61,7 +63,7 @@ class PolledServer {
     try {
       this.reading = await this.#ask();
     } catch (error) {
-      // What it said before is not true any more, whatever went wrong.
+      // After a failure, the earlier answer may no longer be true.
       const status = error instanceof RemoteError ? error.status : undefined;
       this.reading = { state: status === undefined ? "." : String(status).charAt(0), keys: null };
     }
@@ -72,7 +74,7 @@ class PolledServer {
     const keys = status === 200 ? keysOf(new TextDecoder().decode(bytes)) : undefined;
     if (keys !== undefined) return { state: "u", keys };
     if (status === 503) return { state: "5", keys: null };
-    // Of another make: it can only be counted by listing it.
+    // The server is not a `kvs`: its keys can only be counted in a listing.
     const now = performance.now();
     if (now < this.#nextListing) return { state: "u", keys: this.reading.keys };
     this.#nextListing = now + LISTING_PERIOD_MS;

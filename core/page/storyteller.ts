@@ -1,12 +1,15 @@
-/** Turns a sequence of rows into events in words. Knows no clock, no network and no page. */
+/**
+ * Turns a sequence of rows into events in words. It depends on nothing but the rows: no clock, no
+ * network, no page.
+ */
 import { type Tone } from "./model.ts";
 
-/** What one row shows of one server. */
+/** The part of a row that concerns one server. */
 export interface Observation {
   readonly name: string;
-  /** The letters that it owns. */
+  /** The letters that the server owns. */
   readonly letters: string;
-  /** Their statuses, in the same order. */
+  /** The statuses of the letters, in the same order. */
   readonly statuses: string;
   /** The state of a server that owns no letter: `u`, `.`, a digit, or `?`. */
   readonly polled: string;
@@ -18,7 +21,7 @@ export interface Told {
   readonly tone: Tone;
 }
 
-/** An event of one server: its sentence goes on after the name. */
+/** An event of one server: `rest` follows the name in its sentence. */
 interface Sentence {
   readonly name: string;
   readonly rest: string;
@@ -27,17 +30,17 @@ interface Sentence {
 
 type ServerPhase = "unknown" | "serving" | "partly" | "stopping" | "starting" | "gone" | "failing";
 
-/** So many servers with the same to tell are told of one by one. */
+/** Up to so many servers with the same event get an event each; more share one. */
 const MAX_SINGLE = 3;
 
-/** So many letters are named, more are counted. */
+/** Up to so many letters are named; more are counted. */
 const MAX_NAMED = 6;
 
 /** Tells what happens, row by row. */
 export class Storyteller {
   #servers = new Map<string, ServerStory>();
 
-  /** Takes the next row and returns what is new in it. A server that is left out is forgotten. */
+  /** Takes the next row, and returns its events. A server that is not in the row is forgotten. */
   tell(row: readonly Observation[]): Told[] {
     const before = this.#servers;
     this.#servers = new Map();
@@ -55,14 +58,17 @@ export class Storyteller {
   }
 }
 
-/** What is known of one server. */
+/** The story of one server: its phase, and the last answers for its letters. */
 class ServerStory {
   #phase: ServerPhase = "unknown";
   /** Whether it ever served. */
   #served = false;
   /** The last answer for each letter. */
   readonly #last = new Map<string, string>();
-  /** The first answer for each letter since it served in full: a loss shows only once. */
+  /**
+   * The first answer for each letter since the server last answered for all. A loss shows only
+   * there: by the next row, the client has written the letter again.
+   */
   readonly #first = new Map<string, string>();
 
   *tell({ letters, statuses, polled }: Observation): Generator<readonly [string, Tone]> {
@@ -84,7 +90,7 @@ class ServerStory {
     const sentence = this.#move(state, letters);
     if (sentence !== undefined) yield sentence;
     if (this.#phase !== "serving") return;
-    // What was told of the return needs not be told again as a change.
+    // The sentence about the server's return already tells these changes.
     if (before === "serving" || before === "partly") {
       yield* this.#changes(this.#first, letters.length);
     }
@@ -92,7 +98,7 @@ class ServerStory {
     for (const [letter, status] of answers) this.#last.set(letter, status);
   }
 
-  /** Goes to the phase that `state` means and says so. */
+  /** Enters the phase that `state` means; returns the sentence if the phase is a new one. */
   #move(state: string, letters: string): readonly [string, Tone] | undefined {
     const before = this.#phase;
     if (state === "?") return undefined;
@@ -103,7 +109,7 @@ class ServerStory {
       return before === "stopping" ? ["has gone", "note"] : ["cannot be reached", "bad"];
     }
     if (state === "~") {
-      // On its way up or down, if it is not the network.
+      // A server that starts or stops may answer in part.
       if (before !== "serving") return undefined;
       this.#phase = "partly";
       return ["did not answer for some of its letters", "bad"];
@@ -129,7 +135,7 @@ class ServerStory {
     return this.#verdict(served, letters.length);
   }
 
-  /** What became of the letters while the server was away. */
+  /** Tells what the server still had when it came back. */
   #verdict(served: boolean, size: number): readonly [string, Tone] {
     const came = served ? "back" : "is up";
     const count = (status: string) =>
@@ -155,7 +161,7 @@ class ServerStory {
     return [`${came}: ${parts.join(", ")}`, "bad"];
   }
 
-  /** What changed with a server that was there all the time. */
+  /** Tells what changed on a server that was there all the time. */
   *#changes(answers: ReadonlyMap<string, string>, size: number): Generator<[string, Tone]> {
     const changed = (test: (before: string | undefined, now: string) => boolean) =>
       [...answers].filter(([letter, now]) => {
@@ -192,7 +198,7 @@ function named(letters: readonly string[]): string {
   return letters.length > MAX_NAMED ? lettersOf(letters.length) : letters.join(", ");
 }
 
-/** One event a server, unless many have the same to tell. */
+/** One event for each server, or one for all if many have the same sentence. */
 function grouped(sentences: readonly Sentence[]): Told[] {
   const groups = new Map<string, Sentence[]>();
   for (const sentence of sentences) {
@@ -212,14 +218,13 @@ function grouped(sentences: readonly Sentence[]): Told[] {
 }
 
 /**
- * The state of a server in one character, from the statuses of its letters in one row:
+ * The state of a server in one character, from the statuses of its letters in one row. The worst
+ * status decides:
  *
  *     h serves   w was written to   m lacks a letter   x has another value   . cannot be reached
  *     ~ answered for some letters only   0-9 first digit of an HTTP error   u serves, owns no letter
  *     ? not known yet
  */
-
-/** The state that the statuses of a server's letters come to, the worst first. */
 export function stateOf(statuses: string): string {
   if (statuses === "") return "?";
   const digit = /\d/.exec(statuses);
@@ -229,7 +234,7 @@ export function stateOf(statuses: string): string {
   return "h";
 }
 
-/** Whether a letter with this status was answered with data, or with its absence. */
-export function isAnswered(status: string): boolean {
+/** Whether the server told the value of a letter with this status, or that there is none. */
+function isAnswered(status: string): boolean {
   return status === "h" || status === "w" || status === "m" || status === "x";
 }

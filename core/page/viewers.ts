@@ -1,22 +1,22 @@
 /**
- * The viewers of the page: server-sent events to each of them. Everybody gets a full snapshot on
- * connect, so that whoever comes back needs not be told what was missed.
+ * Sends server-sent events to the viewers of the page. Each new stream begins with a full snapshot,
+ * so a viewer that comes back needs no list of missed events.
  */
 import { type PageMessages } from "./model.ts";
 
-/** What may wait for one viewer (bytes); who is further behind is dropped and may come back. */
+/** The most that may wait for one viewer (bytes). A viewer that is further behind is dropped. */
 const MAX_WAITING_BYTES = 256 * 1024;
 
-/** A sign of life for proxies, and what finds out that a viewer has gone (milliseconds). */
+/** How often a comment is sent: it keeps proxies from ending the stream (milliseconds). */
 const HEARTBEAT_MS = 15_000;
 
-/** How soon a browser comes back after the stream ended (milliseconds). */
+/** How soon a browser connects again after the stream has ended (milliseconds). */
 const RETRY_MS = 1000;
 
-/** The most viewers at the same time. */
+/** The most viewers at once. */
 export const MAX_VIEWERS = 200;
 
-/** Why a stream is cut. */
+/** Thrown into the stream of a viewer that reads too slowly. */
 export class ViewerDroppedError extends Error {}
 
 type Controller = ReadableStreamDefaultController<Uint8Array>;
@@ -24,7 +24,7 @@ type Controller = ReadableStreamDefaultController<Uint8Array>;
 const encoder = new TextEncoder();
 const HEARTBEAT = encoder.encode(":\n\n");
 
-/** Everybody who watches. */
+/** The streams to all viewers. */
 export class Viewers {
   readonly #controllers = new Set<Controller>();
   readonly #timer: ReturnType<typeof setInterval>;
@@ -34,11 +34,14 @@ export class Viewers {
     this.#timer = setInterval(() => this.#sendBytes(HEARTBEAT), HEARTBEAT_MS);
   }
 
+  /** How many viewers there are. */
   get size(): number {
     return this.#controllers.size;
   }
 
-  /** A stream for one more viewer, which begins with a snapshot; `undefined` if there are too many. */
+  /**
+   * A stream for one more viewer, which begins with `snapshot`; `undefined` at {@link MAX_VIEWERS}.
+   */
   open(snapshot: PageMessages["snapshot"]): ReadableStream<Uint8Array> | undefined {
     if (this.size >= MAX_VIEWERS) return undefined;
     const first = encoder.encode(
@@ -58,7 +61,7 @@ export class Viewers {
     });
   }
 
-  /** Sends a message to everybody. */
+  /** Sends a message to all viewers. */
   send<T extends keyof PageMessages>(type: T, message: PageMessages[T]): void {
     this.#lastId++;
     if (this.size === 0) return;
@@ -76,7 +79,7 @@ export class Viewers {
     for (const controller of this.#controllers) {
       if ((controller.desiredSize ?? 0) < bytes.length) {
         this.#controllers.delete(controller);
-        // Not closed: what waits is dropped too.
+        // An error drops the messages that wait, and a close would not.
         controller.error(new ViewerDroppedError("Viewer reads too slowly"));
       } else {
         controller.enqueue(bytes);
@@ -85,7 +88,7 @@ export class Viewers {
   }
 }
 
-/** A message as it is sent. JSON has no line breaks of its own, so that it is one line of data. */
+/** A message as a server-sent event. JSON has no line breaks, so it is one line of data. */
 export function formatMessage(id: number, type: string, message: unknown): string {
   return `id: ${id}\nevent: ${type}\ndata: ${JSON.stringify(message)}\n\n`;
 }

@@ -7,74 +7,59 @@
  *     {"op":"head","key":"a"}                           {"status":200,"key":"a","etag":…,"size":4,…}
  *     {"op":"delete","key":"a","ifMatch":"\"…\""}       {"status":204,"key":"a"}
  */
-import { decodeBase64, encodeBase64 } from "@std/encoding/base64";
 import { STATUS_CODE } from "@std/http/status";
-import { type AnswerShare } from "./answer_room.ts";
-import { writeCondition } from "./request_value.ts";
-import { splitLines } from "./batch_lines.ts";
-import { checkContentType } from "./request_value.ts";
-import { InvalidOperationError, KvsError, messageOf, ValueTooLargeError } from "../errors.ts";
-import { isObject, isOptionalText } from "../protocol.ts";
+import { InvalidOperationError } from "../errors.ts";
 import { checkKey } from "../key.ts";
 import { type Log } from "../log.ts";
-import { DEFAULT_CONTENT_TYPE, SHUTTING_DOWN } from "../protocol.ts";
-import { errorName, statusOf } from "./statuses.ts";
-import { LARGE_VALUE_BYTES } from "../protocol.ts";
-import { type LargeValue, type Store } from "../store.ts";
-import { Value } from "../value.ts";
+import { LARGE_VALUE_BYTES, SHUTTING_DOWN } from "../protocol.ts";
+import { type Store } from "../store.ts";
+import { type AnswerShare } from "./answer_allowance.ts";
+import { splitLines } from "./batch_lines.ts";
+import { type Operation, parseOperation } from "./parse_operation.ts";
+import { failure, type Result, runOperation } from "./run_operation.ts";
 
 /**
- * What operations under way at the same time may take in memory (bytes); a value that is being read
- * counts as if it had {@link LARGE_VALUE_BYTES}.
+ * The memory that operations under way at the same time may take (bytes). A value that is being read
+ * counts as {@link LARGE_VALUE_BYTES}.
  */
 const WINDOW_BYTES = 64 * LARGE_VALUE_BYTES;
 
-/** How long operations may keep the event loop to themselves (ms), and how often that is looked at. */
+/** How long operations may hold the event loop (milliseconds). */
 const TURN_MS = 2;
+
+/** The number of operations between two looks at the clock. */
 const LOOK_EVERY = 16;
 
-/** What an operation under way takes besides its value, about (bytes). */
+/** The memory that an operation under way takes besides its value, roughly (bytes). */
 const OPERATION_BYTES = 512;
 
 /**
- * The most that the answer may take in memory (characters): what is got behind that is refused, and
- * at twice as much the batch ends.
+ * The most that the answer may take in memory (characters). A get after that is refused. At twice as much
+ * the batch ends.
  */
 const MAX_ANSWER = 8 * 1024 * 1024;
 
-/** As soon as so much of the answer is there it is yielded (characters): one long text would be copied. */
+/** The size of the parts in which the answer is yielded (characters): one long text would be copied. */
 const PART = 64 * 1024;
 
-/** What a batch works with. */
+/** The options of one batch. */
 export interface BatchOptions {
   readonly store: Store;
-  /** The largest value that is taken, in bytes; over {@link LARGE_VALUE_BYTES} none is anyway. */
+  /** The largest value that the server takes, in bytes; a batch takes none over {@link LARGE_VALUE_BYTES}. */
   readonly maxValueBytes: number;
-  /** What the answer may take in memory; whoever takes the answer releases it. */
+  /** The memory for the answer; the caller releases it. */
   readonly share: AnswerShare;
-  /** Whether the shard is serving; asked before each operation. */
+  /** Tells whether the shard is serving; asked before each operation. */
   readonly serving: () => boolean;
   readonly log: Log;
 }
 
-/** One operation, checked. */
-interface Operation {
-  readonly op: "put" | "get" | "head" | "delete";
-  readonly key: string;
-  readonly value?: string;
-  readonly base64?: string;
-  readonly type?: string;
-  readonly ifMatch?: string;
-  readonly ifNoneMatch?: string;
-}
-
-/** What one operation came to, as it is written. */
-type Result = Readonly<Record<string, string | number>>;
-
 /**
- * Runs the operations of a request body as they come and yields the lines of the answer. Operations
- * on one key take effect in order; others share the disk's flushes. Memory: one chunk of the body,
- * the values of one window, and the answer, which is bounded, as are those of all batches together.
+ * Runs the operations of a request body as they come, and yields the lines of the answer. Operations on
+ * one key take effect in order. Operations on different keys share the flushes of the disk.
+ *
+ * It takes the memory of one chunk of the body, the values of one window, and the answer. The answer is
+ * bounded, and so are the answers of all batches together.
  */
 export async function* runBatch(
   chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
@@ -90,7 +75,7 @@ export async function* runBatch(
         if (batch.start(line)) yield await batch.takeOldest();
         if (batch.untakenSize >= PART) yield batch.takeReady();
         if (index % LOOK_EVERY !== 0 || performance.now() - turnStart < TURN_MS) continue;
-        // What memory answers costs no promise: others have to be let in.
+        // Operations that memory answers never wait, so other requests would not get their turn.
         await new Promise((resolve) => setTimeout(resolve, 0));
         turnStart = performance.now();
       }
@@ -98,19 +83,21 @@ export async function* runBatch(
     }
     yield await batch.takeAll();
   } catch (error) {
-    // Operations before this one were done, so the last line says what stopped the rest.
+    // The operations so far were done, so the last line tells what stopped the rest.
     yield await batch.takeAll() + JSON.stringify(failure(error, options.log)) + "\n";
   }
 }
 
-/** An operation that was started; `line` is its result once that is known. */
+/** An operation that was started. */
 interface Started {
   readonly key: string;
-  /** What it counts for in the window, as long as it is under way. */
+  /** Its size in the window, as long as it is under way. */
   readonly bytes: number;
   /** Whether it gets a value. */
   readonly isRead: boolean;
+  /** Its result, once that is known. */
   line: string | undefined;
+  /** Resolves with the result; `undefined` if the result was known at once. */
   done: Promise<void> | undefined;
 }
 
@@ -124,24 +111,24 @@ class BatchRun {
   #windowBytes = 0;
   #answerSize = 0;
   #takenSize = 0;
-  /** Values that are being read. */
+  /** The number of values that are being read. */
   #reads = 0;
 
   constructor(options: BatchOptions) {
     this.#options = options;
   }
 
-  /** What of the answer is there and was not taken (characters). */
+  /** The part of the answer that is known and was not taken (characters). */
   get untakenSize(): number {
     return this.#answerSize - this.#takenSize;
   }
 
-  /** What the answer so far, and what is being read for it, take at most (characters). */
+  /** The most that the answer so far takes, with the values that are being read for it (characters). */
   get heldSize(): number {
     return this.#answerSize + this.#reads * LARGE_VALUE_BYTES;
   }
 
-  /** @throws {InvalidOperationError} If the answer is so long that nothing more can be told in it. */
+  /** @throws {InvalidOperationError} If the answer is too long for one more result. */
   checkAnswer(): void {
     if (this.#answerSize <= 2 * MAX_ANSWER) return;
     throw new InvalidOperationError(
@@ -149,7 +136,7 @@ class BatchRun {
     );
   }
 
-  /** Starts the operation of a line; returns whether the window is full then. */
+  /** Starts the operation of a line. Returns whether the window is full now. */
   start(line: string): boolean {
     let result: Result | Promise<Result>;
     let key: string | undefined;
@@ -190,7 +177,7 @@ class BatchRun {
     if (this.#turns.get(started.key) === started) this.#turns.delete(started.key);
   }
 
-  /** The results, in order, as far as they are known. */
+  /** Takes the results in order, up to the first that is not known. */
   takeReady(): string {
     let text = "";
     for (let next = this.#queue[this.#first]; next?.line !== undefined;) {
@@ -205,14 +192,14 @@ class BatchRun {
     return text;
   }
 
-  /** Waits for the oldest operation under way. */
+  /** Takes what {@link takeReady} does, but waits for the oldest operation under way. */
   async takeOldest(): Promise<string> {
     const ready = this.takeReady();
     await this.#queue[this.#first]?.done;
     return ready + this.takeReady();
   }
 
-  /** Waits for all operations under way. */
+  /** Takes all results; waits for all operations under way. */
   async takeAll(): Promise<string> {
     let text = this.takeReady();
     while (this.#queue.length > 0) text += await this.takeOldest();
@@ -225,133 +212,15 @@ class BatchRun {
     return line;
   }
 
-  /** Runs one operation; no promise where memory has the answer. Throws and rejects if it fails. */
+  /** Runs one operation, without a promise if memory has the answer. @throws {KvsError} If it fails. */
   #run(operation: Operation): Result | Promise<Result> {
-    const { store, serving } = this.#options;
+    const { store, serving, maxValueBytes } = this.#options;
     const { op, key } = operation;
     checkKey(key);
     if (!serving()) return { status: STATUS_CODE.ServiceUnavailable, key, error: SHUTTING_DOWN };
     if (op === "get" && this.#answerSize > MAX_ANSWER) {
       throw new InvalidOperationError("Answer too long: get the rest in another batch");
     }
-    if (op === "put") return put(this.#options, operation);
-    return op === "delete" ? remove(store, operation) : read(store, operation);
-  }
-}
-
-function read(store: Store, { op, key }: Operation): Result | Promise<Result> {
-  const answer = op === "get" ? got : seen;
-  const value = store.get(key);
-  return value instanceof Promise ? value.then((found) => answer(key, found)) : answer(key, value);
-}
-
-function seen(key: string, value: Value | LargeValue | undefined): Result {
-  if (value === undefined) return { status: STATUS_CODE.NotFound, key };
-  if (!(value instanceof Value)) value.discard();
-  const { etag, size, contentType } = value;
-  return { status: STATUS_CODE.OK, key, etag, size, type: contentType };
-}
-
-function got(key: string, value: Value | LargeValue | undefined): Result {
-  if (value === undefined) return { status: STATUS_CODE.NotFound, key };
-  if (!(value instanceof Value)) {
-    value.discard();
-    throw new ValueTooLargeError(value.size, LARGE_VALUE_BYTES);
-  }
-  const { text, bytes, etag, contentType } = value;
-  return {
-    status: STATUS_CODE.OK,
-    key,
-    ...(text === null ? { base64: encodeBase64(bytes) } : { value: text }),
-    etag,
-    type: contentType,
-  };
-}
-
-function put({ store, maxValueBytes }: BatchOptions, operation: Operation): Promise<Result> {
-  const { key, value, base64, type } = operation;
-  const contentType = type === undefined ? DEFAULT_CONTENT_TYPE : checkContentType(type);
-  const whole = new Value(
-    value === undefined ? decode(base64 ?? "") : wellFormed(value),
-    contentType,
-  );
-  const maxBytes = Math.min(maxValueBytes, LARGE_VALUE_BYTES);
-  if (whole.size > maxBytes) throw new ValueTooLargeError(whole.size, maxBytes);
-  return store.set(key, whole, condition(operation)).then(({ created, etag }) => {
-    return { status: created ? STATUS_CODE.Created : STATUS_CODE.NoContent, key, etag };
-  });
-}
-
-function remove(store: Store, operation: Operation): Promise<Result> {
-  const { key } = operation;
-  return store.delete(key, condition(operation)).then((found) => {
-    return { status: found ? STATUS_CODE.NoContent : STATUS_CODE.NotFound, key };
-  });
-}
-
-function condition({ ifMatch, ifNoneMatch }: Operation) {
-  return writeCondition(ifMatch ?? null, ifNoneMatch ?? null);
-}
-
-/** The result of an operation that failed; `key` where it is known. */
-function failure(error: unknown, log: Log, key?: string): Result {
-  const status = statusOf(error);
-  const known = error instanceof KvsError;
-  if (!known) log("error", "operation failed", { error: messageOf(error) });
-  const detail = known ? error.message : "Internal error: the server's log tells more";
-  const what = { status, error: errorName(status), detail };
-  return key === undefined ? what : { ...what, key };
-}
-
-/** The fields that each operation takes: another one would be ignored. */
-const FIELDS = new Map([
-  ["put", new Set(["op", "key", "value", "base64", "type", "ifMatch", "ifNoneMatch"])],
-  ["get", new Set(["op", "key"])],
-  ["head", new Set(["op", "key"])],
-  ["delete", new Set(["op", "key", "ifMatch", "ifNoneMatch"])],
-]);
-
-/** @throws {InvalidOperationError} If the line is not an operation. */
-function parseOperation(line: string): Operation {
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(line);
-  } catch {
-    throw new InvalidOperationError("Invalid operation: the line is not JSON");
-  }
-  if (!isOperation(parsed)) {
-    throw new InvalidOperationError(
-      'Invalid operation: expected "op" put, get, head or delete, "key", for put "value" or "base64" ' +
-        'and maybe "type", for put and delete maybe "ifMatch" or "ifNoneMatch", all of them texts',
-    );
-  }
-  return parsed;
-}
-
-function isOperation(parsed: unknown): parsed is Operation {
-  if (!isObject(parsed)) return false;
-  const { op, key, value, base64, type, ifMatch, ifNoneMatch } = parsed;
-  const fields = typeof op === "string" ? FIELDS.get(op) : undefined;
-  if (fields === undefined || typeof key !== "string") return false;
-  for (const name in parsed) if (!fields.has(name)) return false;
-  if (!isOptionalText(type) || !isOptionalText(ifMatch) || !isOptionalText(ifNoneMatch)) {
-    return false;
-  }
-  if (op !== "put") return true;
-  return value === undefined
-    ? typeof base64 === "string"
-    : typeof value === "string" && base64 === undefined;
-}
-
-function wellFormed(text: string): string {
-  if (text.isWellFormed()) return text;
-  throw new InvalidOperationError('Invalid operation: "value" is not valid Unicode');
-}
-
-function decode(base64: string): Uint8Array<ArrayBuffer> {
-  try {
-    return decodeBase64(base64);
-  } catch {
-    throw new InvalidOperationError('Invalid operation: "base64" is not base64');
+    return runOperation(store, operation, Math.min(maxValueBytes, LARGE_VALUE_BYTES));
   }
 }

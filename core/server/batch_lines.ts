@@ -1,15 +1,15 @@
-/** The lines of a batch, out of the chunks in which its body comes. */
+/** The lines of a batch, from the chunks of its body. */
 import { InvalidOperationError, ValueTooLargeError } from "../errors.ts";
 import { LARGE_VALUE_BYTES } from "../protocol.ts";
 
 /**
- * The longest line (bytes): a value of {@link LARGE_VALUE_BYTES}, all of it escaped as `\u00XX`, and
- * its key. Larger values have routes of their own.
+ * The longest line (bytes). It has room for a value of {@link LARGE_VALUE_BYTES} that is all escapes
+ * (`\u00XX`), and for its key. Larger values have routes of their own.
  */
 const MAX_LINE_BYTES = 8 * LARGE_VALUE_BYTES;
 
 /**
- * Yields the lines of each chunk that are complete with it; empty lines are passed over.
+ * Yields for each chunk the lines that are complete with it, without empty lines.
  *
  * @throws {ValueTooLargeError} If a line is too long.
  * @throws {InvalidOperationError} If the bytes are not UTF-8.
@@ -18,7 +18,7 @@ export async function* splitLines(
   chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
 ): AsyncGenerator<string[]> {
   const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-  // The pieces of a line that has not ended; looked through once each, however small they are.
+  // The pieces of a line that has not ended. Each is looked through once, however small the chunks are.
   let pieces: string[] = [];
   let length = 0;
   const take = (chunk?: Uint8Array): string[] => {

@@ -4,21 +4,28 @@
  */
 import { STATUS_CODE } from "@std/http/status";
 import { ValueTooLargeError } from "../errors.ts";
+import { TEXT_HEADERS, textAnswer } from "../http/answers.ts";
 import { type HttpResponse } from "../http/types.ts";
 import { decodeSegment, keyFromSegment, toSegment } from "../key.ts";
-import { streamPages } from "./answers.ts";
 import { KEY_NOT_FOUND, KEY_SEPARATOR } from "../protocol.ts";
-import { TEXT_HEADERS, textAnswer } from "../http/answers.ts";
 import { type LargeValue, type Store } from "../store.ts";
 import { Value } from "../value.ts";
+import { streamPages } from "./listing.ts";
 
-/** `/load/KEY`: the value, or the sentinel with status 200. Cost: no promise where memory answers. */
-export function load(store: Store, keySegment: string): HttpResponse | Promise<HttpResponse> {
-  const value = store.get(keyFromSegment(keySegment));
-  return value instanceof Promise ? value.then(answerValue) : answerValue(value);
-}
+/** The beginnings of the paths that have parameters. Both have the same length. */
+const PREFIX_LENGTH = "/load/".length;
 
 const NOT_FOUND = textAnswer(STATUS_CODE.OK, KEY_NOT_FOUND);
+
+/**
+ * `/load/KEY`: the value, or the sentinel with status 200. Without a promise if memory has the answer.
+ *
+ * @throws {InvalidKeyError} If the segment of the key is none.
+ */
+export function load(store: Store, path: string): HttpResponse | Promise<HttpResponse> {
+  const value = store.get(keyFromSegment(path.slice(PREFIX_LENGTH)));
+  return value instanceof Promise ? value.then(answerValue) : answerValue(value);
+}
 
 function answerValue(value: Value | LargeValue | undefined): HttpResponse {
   if (value === undefined) return NOT_FOUND;
@@ -27,19 +34,17 @@ function answerValue(value: Value | LargeValue | undefined): HttpResponse {
 }
 
 /**
- * `/save/KEY/WORD`: saves the word and answers with it as stored.
+ * `/save/KEY/WORD`: saves the word and answers with the word as stored.
  *
+ * @throws {InvalidKeyError} If the segment of the key is none.
  * @throws {ValueTooLargeError} If the word has over `maxBytes` bytes.
  */
-export function save(
-  store: Store,
-  keySegment: string,
-  wordSegment: string,
-  maxBytes: number,
-): Promise<HttpResponse> {
-  const word = new Value(decodeSegment(wordSegment));
+export function save(store: Store, path: string, maxBytes: number): Promise<HttpResponse> {
+  const slash = path.indexOf("/", PREFIX_LENGTH);
+  const word = new Value(decodeSegment(path.slice(slash + 1)));
   if (word.size > maxBytes) throw new ValueTooLargeError(word.size, maxBytes);
-  return store.set(keyFromSegment(keySegment), word).then(() => answerValue(word));
+  const key = keyFromSegment(path.slice(PREFIX_LENGTH, slash));
+  return store.set(key, word).then(() => answerValue(word));
 }
 
 /** `/allKeys`: all keys in order, each one escaped so that the list splits at commas. */

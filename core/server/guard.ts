@@ -1,11 +1,11 @@
-/** Who may touch data: those who show one of the tokens. */
+/** Admits requests that show one of the tokens to the data routes. */
 import { parseTokens } from "../access.ts";
 import { messageOf, StartError } from "../errors.ts";
 import { type HttpRequest } from "../http/types.ts";
 import { type Log } from "../log.ts";
 import { FileWatch } from "../system/file_watch.ts";
 
-/** Where a server has its tokens from: a file that may change, or one token for good. */
+/** The source of a server's tokens: a file that may change, or one token for good. */
 export type TokenSource = { readonly file: string } | { readonly token: string };
 
 /** The authentication scheme with its blank, in lower case: RFC 6750 section 2.1. */
@@ -16,17 +16,15 @@ export class Guard {
   #tokens: readonly string[];
   #watch: FileWatch | undefined;
 
-  /** Admits those who show one of `tokens`. */
   constructor(tokens: readonly string[]) {
     this.#tokens = tokens;
   }
 
   /**
-   * Reads the tokens, and reads them again when the file changes: then a new token is accepted and one
-   * that is not there any more is refused, on connections that are open too. What cannot be read
-   * changes nothing.
+   * Reads the tokens, and reads them again when the file changes. From then on the tokens of the file
+   * count, also on connections that are open. A file that cannot be read changes nothing.
    *
-   * @throws {StartError} If there is no token to be had.
+   * @throws {StartError} If there is no token.
    */
   static async open(source: TokenSource, log: Log): Promise<Guard> {
     try {
@@ -45,7 +43,7 @@ export class Guard {
     }
   }
 
-  /** Whether `request` shows a token. How long that takes does not tell how much of it is right. */
+  /** Whether `request` shows a token. The time that this takes tells nothing about the tokens. */
   admits(request: HttpRequest): boolean {
     const given = request.header("authorization");
     if (given === undefined) return false;
@@ -56,13 +54,13 @@ export class Guard {
     return admitted === 1;
   }
 
-  /** Looks at the file no more. */
+  /** Stops watching the file. */
   close(): void {
     this.#watch?.close();
   }
 }
 
-/** 1 where the texts are the same, else 0; takes as long as `given` is, whatever is in it. */
+/** 1 if the texts are the same, else 0. The time depends on the length of `given` alone. */
 function sameText(given: string, secret: string): number {
   let differs = given.length ^ secret.length;
   for (let at = 0; at < given.length; at++) {

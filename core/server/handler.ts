@@ -1,217 +1,114 @@
 /**
- * The request handler of a shard: a request in, an answer out. Opens no port and touches no disk;
- * answers without a promise where memory has the answer.
+ * The request handler of a shard: a request in, an answer out. It opens no port and touches no disk. It
+ * answers without a promise if memory has the answer.
  */
-import { STATUS_CODE, type StatusCode } from "@std/http/status";
-import { AnswerRoom } from "./answer_room.ts";
-import { allKeys, load, save } from "./book_routes.ts";
-import { type BrowserGuard } from "../http/browser_guard.ts";
-import { DeferredAnswer } from "./answers.ts";
-import { type DiskRoom } from "../system/disk.ts";
+import { STATUS_CODE } from "@std/http/status";
 import { KvsError, messageOf, ShuttingDownError, StorageBusyError } from "../errors.ts";
-import { type Guard } from "./guard.ts";
+import { jsonAnswer, textAnswer } from "../http/answers.ts";
+import { type BrowserGuard } from "../http/browser_guard.ts";
 import { type HttpHandler, type HttpRequest, type HttpResponse } from "../http/types.ts";
-import { keyFromSegment } from "../key.ts";
-import { type Lifecycle } from "./lifecycle.ts";
 import { type Log } from "../log.ts";
-import { type RequestMetrics, routeIndex } from "./metrics.ts";
+import { type Store } from "../store.ts";
+import { type DiskRoom } from "../system/disk.ts";
+import { AnswerAllowance } from "./answer_allowance.ts";
+import {
+  errorAnswer,
+  noRoute,
+  type RouteResult,
+  unauthorized,
+  UNAVAILABLE,
+  wrongMethod,
+} from "./answers.ts";
+import { postBatch } from "./batch_route.ts";
+import { allKeys, load, save } from "./book_routes.ts";
+import { type Guard } from "./guard.ts";
+import { type Lifecycle } from "./lifecycle.ts";
+import { type RequestMetrics } from "./metrics.ts";
 import { type MetricsText } from "./metrics_page.ts";
-import { METRICS, V1_BATCH, V1_KEYS, V1_MOVE, V1_STATS } from "../protocol.ts";
-import { statusOf } from "./statuses.ts";
+import { moveOf, putMove } from "./move_route.ts";
 import { type MoveWatch } from "./move_watch.ts";
 import { refuseQuery } from "./query.ts";
-import { errorAnswer, UNAVAILABLE } from "./answers.ts";
-import { jsonAnswer, textAnswer } from "../http/answers.ts";
-import { type SetResult, type Store } from "../store.ts";
-import {
-  deleteKey,
-  getKey,
-  KEY_METHODS,
-  listKeys,
-  moveOf,
-  postBatch,
-  putKey,
-  putMove,
-  type RouteResult,
-} from "./v1_routes.ts";
+import { type DataRoute, findRoute, type OpenRoute, OTHER, ROUTES_TEXT } from "./routes.ts";
+import { statusOf } from "./statuses.ts";
+import { deleteKey, getKey, keyOf, listKeys, putKey } from "./v1_routes.ts";
 
-/** What a handler works with. */
+/** The parts of a shard that a handler works with. */
 export interface HandlerOptions {
-  /** The store as clients see it, `undefined` until it is open. */
-  readonly store: () => Store | undefined;
-  /** Tells writes of a move from those of clients; without it all are the same. */
-  readonly moves?: () => MoveWatch | undefined;
+  /** The store, as clients and as moves see it; `undefined` until it is open. */
+  readonly moves: () => MoveWatch | undefined;
   readonly lifecycle: Lifecycle;
-  /** Admits to the data routes; without it they are open to everyone. */
+  /** Admits requests to the data routes. Without a guard these are open to everyone. */
   readonly guard?: Guard | undefined;
   /** Keeps pages of other sites from the data routes. */
   readonly browserGuard: BrowserGuard;
-  /** What room the disk has for more. */
+  /** Asks for the room of the disk. */
   readonly room: () => Promise<DiskRoom>;
-  /** Tells its disk from others; `undefined` where that is not known. */
+  /** Tells the disk of the shard from other disks; `undefined` if that is not known. */
   readonly fileSystem?: string | undefined;
-  /** What the journal takes of it at most. */
+  /** The most that the journal takes of the disk, in bytes. */
   readonly journalBytes?: number | undefined;
-  /** Counts the requests, and tells all numbers. */
+  /** Counts the requests. */
   readonly requests: RequestMetrics;
+  /** Writes the text of `/metrics`. */
   readonly metrics: () => Promise<MetricsText>;
   /** The largest value that is taken, in bytes. */
   readonly maxValueBytes: number;
   readonly log: Log;
 }
 
-/** Methods of what can only be looked at, for `Allow`. */
-const LOOKS = "GET, HEAD";
-
-const KEY_PREFIX = `${V1_KEYS}/`;
-
-/** The most that the answers of all batches may take in memory (characters), but for one more. */
+/** The most that the answers of all batches take in memory (characters); one batch may have more. */
 const ANSWERS = 16 * 1024 * 1024;
 
-const ROUTES = `kvs: one shard of a key/value store.
-
-Book routes (GET, plain text; in KEY and WORD write ? as %3F, / as %2F, % as %25)
-  /save/KEY/WORD       save WORD under KEY, answer WORD
-  /load/KEY            the value, or _key_not_found_
-  /allKeys             all keys, joined by commas
-
-Native routes
-  PUT /v1/keys/KEY     save the body (If-Match, If-None-Match: *)
-  GET /v1/keys/KEY     the value, with ETag (If-Match, If-None-Match)
-  DELETE /v1/keys/KEY  delete (If-Match)
-  GET /v1/keys         a page of keys: ?prefix= &after= &limit=
-                       (Accept: application/x-ndjson streams them all)
-  POST /v1/batch       one JSON operation a line: {"op":"put","key":"a","value":"x"}
-  GET /v1/stats        number of keys, and the room that the disk has for more
-  PUT /v1/move         kvs rebalance says that a move begins, and that it is complete
-
-Health
-  /healthz             200 while the process can serve at all
-  /readyz              200 when ready, else 503 with the reason
-  /metrics             numbers for Prometheus
-`;
+/** Answers a data route. `store` is the store as clients see it. */
+type DataHandler = (store: Store, request: HttpRequest, moves: MoveWatch) => RouteResult;
 
 /** Makes the handler of a shard. */
 export function createHandler(options: HandlerOptions): HttpHandler {
   const { lifecycle, guard, browserGuard, requests, log, maxValueBytes } = options;
-  const answers = new AnswerRoom(ANSWERS);
-  /** Tells this start of the server from another, for those who compare numbers of writes. */
+  const answers = new AnswerAllowance(ANSWERS);
+  /** Tells this start of the server from another start: numbers of writes compare only within one. */
   const start = crypto.randomUUID();
 
-  /**
-   * Runs `route` on the store, if the request may have it and the shard is serving; `now` as
-   * `performance.now()` told it, since another look at the clock costs as much as to count a request.
-   */
-  function withStore(
-    request: HttpRequest,
-    now: number,
-    route: (store: Store) => RouteResult,
-  ): RouteResult {
+  /** The functions that reach the store; only `answerData` calls them. */
+  const dataRoutes: Record<DataRoute, DataHandler> = {
+    save: (store, { path }) => save(store, path, maxValueBytes),
+    load: (store, { path }) => load(store, path),
+    allKeys,
+    v1_get: getKey,
+    v1_put: (_store, request, moves) => {
+      const key = keyOf(request);
+      return putKey(writtenBy(request, moves), key, request, maxValueBytes);
+    },
+    v1_delete: deleteKey,
+    v1_list: listKeys,
+    v1_batch: batch,
+    v1_stats: stats,
+    v1_move: (_store, request, moves) => putMove(moves, request),
+  };
+
+  const openRoutes: Record<OpenRoute, (request: HttpRequest) => RouteResult> = {
+    health: (request) => health(request, lifecycle),
+    metrics,
+    index: () => textAnswer(STATUS_CODE.OK, ROUTES_TEXT),
+  };
+
+  /** Answers a data route, if the request is admitted and the shard is serving at `now`. */
+  function answerData(name: DataRoute, request: HttpRequest, now: number): RouteResult {
     const refusal = browserGuard.refusal(request);
     if (refusal !== undefined) return errorAnswer(request.path, STATUS_CODE.Forbidden, refusal);
     if (guard !== undefined && !guard.admits(request)) return unauthorized(request.path);
-    const store = options.store();
-    const isServing = store !== undefined && lifecycle.phaseAt(now) === "serving";
-    return isServing ? route(store) : UNAVAILABLE;
+    const moves = options.moves();
+    const isServing = moves !== undefined && lifecycle.phaseAt(now) === "serving";
+    return isServing ? dataRoutes[name](moves.clients, request, moves) : UNAVAILABLE;
   }
 
-  function route(request: HttpRequest, now: number): RouteResult {
-    const { method, path } = request;
-    if (path.startsWith("/load/")) {
-      const key = path.slice(6);
-      if (key.includes("/")) return noRoute(path);
-      return method === "GET"
-        ? withStore(request, now, (store) => load(store, key))
-        : wrongMethod(path, "GET");
-    }
-    if (path.startsWith("/save/")) {
-      const slash = path.indexOf("/", 6);
-      if (slash < 0 || path.includes("/", slash + 1)) return noRoute(path);
-      if (method !== "GET") return wrongMethod(path, "GET");
-      return withStore(
-        request,
-        now,
-        (store) => save(store, path.slice(6, slash), path.slice(slash + 1), maxValueBytes),
-      );
-    }
-    if (path.startsWith(KEY_PREFIX)) {
-      const segment = path.slice(KEY_PREFIX.length);
-      return segment.includes("/") ? noRoute(path) : keyRoute(request, segment, now);
-    }
-    switch (path) {
-      case "/allKeys":
-        return method === "GET" ? withStore(request, now, allKeys) : wrongMethod(path, "GET");
-      case V1_KEYS:
-        return isLook(method)
-          ? withStore(request, now, (store) => listKeys(store, request))
-          : wrongMethod(path, LOOKS);
-      case V1_BATCH:
-        return method === "POST"
-          ? withStore(request, now, (store) => batch(store, request))
-          : wrongMethod(path, "POST");
-      case V1_STATS:
-        return isLook(method)
-          ? withStore(request, now, (store) => stats(store, request))
-          : wrongMethod(path, LOOKS);
-      case V1_MOVE:
-        return method === "PUT"
-          ? withStore(request, now, () => move(request))
-          : wrongMethod(path, "PUT");
-      case "/healthz":
-      case "/readyz":
-        return health(request, lifecycle);
-      case METRICS:
-        return isLook(method) ? metrics() : wrongMethod(path, LOOKS);
-      case "/":
-        return textPage(request, STATUS_CODE.OK, ROUTES);
-      default:
-        return noRoute(path);
-    }
-  }
-
-  function keyRoute(request: HttpRequest, segment: string, now: number): RouteResult {
-    switch (request.method) {
-      case "GET":
-      case "HEAD":
-        return withStore(request, now, (store) => getKey(store, keyFromSegment(segment), request));
-      case "PUT":
-        return withStore(
-          request,
-          now,
-          (store) => {
-            const key = keyFromSegment(segment);
-            return putKey(writtenBy(request, store), key, request, maxValueBytes);
-          },
-        );
-      case "DELETE":
-        return withStore(
-          request,
-          now,
-          (store) => deleteKey(store, keyFromSegment(segment), request),
-        );
-      default:
-        return wrongMethod(request.path, KEY_METHODS);
-    }
-  }
-
-  function batch(store: Store, request: HttpRequest): RouteResult {
+  function batch(_store: Store, request: HttpRequest, moves: MoveWatch): RouteResult {
     return postBatch(request, answers, {
-      store: writtenBy(request, store),
+      store: writtenBy(request, moves),
       maxValueBytes,
       serving: () => lifecycle.phase === "serving",
       log,
     });
-  }
-
-  /** The store as whoever sends the request may write to it. */
-  function writtenBy(request: HttpRequest, store: Store): Store {
-    const move = moveOf(request);
-    return move === undefined ? store : options.moves?.()?.movers(move) ?? store;
-  }
-
-  function move(request: HttpRequest): RouteResult {
-    const moves = options.moves?.();
-    return moves === undefined ? noRoute(request.path) : putMove(moves, request);
   }
 
   async function metrics(): Promise<HttpResponse> {
@@ -243,25 +140,34 @@ export function createHandler(options: HandlerOptions): HttpHandler {
     return answer;
   }
 
-  /** Apart from the rest, so that an answer which is there at once costs no functions. */
+  /** A function of its own, so that an answer which is there at once makes no closures. */
   function settle(
-    answer: Promise<HttpResponse> | DeferredAnswer<SetResult>,
+    answer: Promise<HttpResponse>,
     path: string,
     index: number,
     startedAt: number,
   ): Promise<HttpResponse> {
-    const finish = (response: HttpResponse) => counted(response, index, startedAt);
-    const refuse = (error: unknown) => finish(failed(error, path));
-    return answer instanceof Promise ? answer.then(finish, refuse) : answer.settle(finish, refuse);
+    return answer.then(
+      (response) => counted(response, index, startedAt),
+      (error) => counted(failed(error, path), index, startedAt),
+    );
   }
 
   return (request) => {
     const startedAt = performance.now();
     const { method, path } = request;
-    const index = routeIndex(method, path);
+    const route = findRoute(path);
+    const operation = route?.operation(method);
+    if (operation === undefined) {
+      const answer = route === undefined ? noRoute(path) : wrongMethod(path, route.allow);
+      return counted(answer, OTHER, startedAt);
+    }
+    const { index } = operation;
     try {
-      const answer = route(request, startedAt);
-      return answer instanceof Promise || answer instanceof DeferredAnswer
+      const answer = operation.touchesData
+        ? answerData(operation.name, request, startedAt)
+        : openRoutes[operation.name](request);
+      return answer instanceof Promise
         ? settle(answer, path, index, startedAt)
         : counted(answer, index, startedAt);
     } catch (error) {
@@ -270,45 +176,34 @@ export function createHandler(options: HandlerOptions): HttpHandler {
   };
 }
 
+/** The store as the sender of `request` may write to it: a client, or a move. */
+function writtenBy(request: HttpRequest, moves: MoveWatch): Store {
+  const move = moveOf(request);
+  return move === undefined ? moves.clients : moves.movers(move);
+}
+
 /** Makes the handler of a port that tells of health and has no data. */
 export function createHealthHandler(lifecycle: Lifecycle): HttpHandler {
   return (request) => {
-    const { path } = request;
-    return path === "/healthz" || path === "/readyz"
-      ? health(request, lifecycle)
-      : errorAnswer(path, STATUS_CODE.NotFound, "No such route: /healthz and /readyz are all");
+    const { method, path } = request;
+    const route = findRoute(path);
+    if (route?.operation("GET")?.name !== "health") {
+      return errorAnswer(
+        path,
+        STATUS_CODE.NotFound,
+        "No such route: this port has /healthz and /readyz",
+      );
+    }
+    return route.operation(method) === undefined
+      ? wrongMethod(path, route.allow)
+      : health(request, lifecycle);
   };
 }
 
-function health(request: HttpRequest, lifecycle: Lifecycle): HttpResponse {
-  if (request.path === "/healthz") return textPage(request, STATUS_CODE.OK, "ok\n");
+/** `/healthz` and `/readyz`. */
+function health({ path }: HttpRequest, lifecycle: Lifecycle): HttpResponse {
+  if (path === "/healthz") return textAnswer(STATUS_CODE.OK, "ok\n");
   return lifecycle.phase === "serving"
-    ? textPage(request, STATUS_CODE.OK, "ready\n")
-    : textPage(request, STATUS_CODE.ServiceUnavailable, lifecycle.reason + "\n");
-}
-
-/** A page that is there to be looked at. */
-function textPage({ method, path }: HttpRequest, status: StatusCode, text: string): HttpResponse {
-  return isLook(method) ? textAnswer(status, text) : wrongMethod(path, LOOKS);
-}
-
-/** Whether a request asks for what there is, with its body or without: RFC 9110 section 9.3.2. */
-function isLook(method: string): boolean {
-  return method === "GET" || method === "HEAD";
-}
-
-function unauthorized(path: string): HttpResponse {
-  const detail = "Unauthorized: this server wants a token, as Authorization: Bearer TOKEN";
-  return errorAnswer(path, STATUS_CODE.Unauthorized, detail, {
-    "www-authenticate": 'Bearer realm="kvs"',
-  });
-}
-
-function noRoute(path: string): HttpResponse {
-  return errorAnswer(path, STATUS_CODE.NotFound, "No such route: GET / lists them");
-}
-
-function wrongMethod(path: string, allow: string): HttpResponse {
-  const detail = `Method not allowed: ${allow}`;
-  return errorAnswer(path, STATUS_CODE.MethodNotAllowed, detail, { allow });
+    ? textAnswer(STATUS_CODE.OK, "ready\n")
+    : textAnswer(STATUS_CODE.ServiceUnavailable, lifecycle.reason + "\n");
 }

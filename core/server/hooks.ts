@@ -1,20 +1,21 @@
+/** The lifecycle hooks of a Pod: prestop sets the marker, poststart removes it. */
 import { delay } from "@std/async/delay";
 import { messageOf, StartError } from "../errors.ts";
 import { findHolder } from "../storage/data_dir.ts";
 import { ANSWER_TIMEOUT_MS, localOrigin, markerPath } from "./lifecycle.ts";
 
-/** What a hook did, in a line. */
+/** One line that says what a hook did. */
 export type HookResult = string;
 
-/** How long prestop waits for the server to answer 503 before it says so (milliseconds). */
+/** How long prestop waits until the server answers 503 (milliseconds). */
 const PRESTOP_PATIENCE_MS = 5000;
 
 /** How often prestop asks (milliseconds). */
 const PRESTOP_INTERVAL_MS = 20;
 
 /**
- * The preStop hook: makes the marker, then waits until the server of the folder answers 503, or
- * returns at once when none is running. Idempotent.
+ * The preStop hook: makes the marker, then waits until the server of the folder answers 503. If no
+ * server is running, it returns at once. Idempotent.
  *
  * @throws {StartError} If the marker cannot be made, or the server goes on serving.
  */
@@ -45,9 +46,9 @@ export async function prestop(dataDir: string): Promise<HookResult> {
 }
 
 /**
- * The postStart hook: removes the marker, which may be left on a volume from before. Idempotent.
+ * The postStart hook: removes the marker, which the Pod before may have left on the volume. Idempotent.
  *
- * @throws {StartError} If it cannot be removed.
+ * @throws {StartError} If the marker cannot be removed.
  */
 export async function poststart(dataDir: string): Promise<HookResult> {
   const path = markerPath(dataDir);
@@ -60,7 +61,7 @@ export async function poststart(dataDir: string): Promise<HookResult> {
   }
 }
 
-/** The status that `/readyz` answers, `"nobody"` if nobody listens, `undefined` if none came in time. */
+/** The status of `/readyz`; `"nobody"` if nobody listens, `undefined` if no answer came in time. */
 async function readiness(origin: string): Promise<number | "nobody" | undefined> {
   try {
     const response = await fetch(`${origin}/readyz`, {

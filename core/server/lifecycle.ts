@@ -1,6 +1,6 @@
 /**
- * Whether a shard serves or is shutting down, how that is set (marker file, signal) and how it is
- * seen. The marker is a plain file, so that a hook, a person with `touch`, or a script can set it.
+ * Whether a shard serves or is shutting down. A signal or the marker sets it. The marker is a plain
+ * file, so that a hook, a script, or a person with `touch` can make it.
  */
 import { join } from "@std/path";
 import { MARKER } from "../key.ts";
@@ -8,12 +8,12 @@ import { type Holder } from "../storage/data_dir.ts";
 import { existenceOf } from "../system/small_reads.ts";
 
 /**
- * How long a look at the marker holds (milliseconds): less than a request takes to come in, so that
- * whoever touches the marker and then asks sees it.
+ * How long a look at the marker holds (milliseconds). A request takes longer to come in, so the next
+ * request after the marker was made sees it.
  */
 const MARKER_FRESH_MS = 0.05;
 
-/** What a shard is doing: decides what data routes and `/readyz` answer. */
+/** The state of a shard. It decides what the data routes and `/readyz` answer. */
 export type Phase = "starting" | "serving" | "shutting down";
 
 /** The phase of one shard. */
@@ -36,9 +36,8 @@ export class Lifecycle {
   }
 
   /**
-   * The phase at `now`, by the clock of `performance.now()`: for those who have just looked at that. A
-   * look at the marker costs a system call, so requests that come at the same time share one;
-   * the monotonic clock is not moved by a clock that jumps.
+   * The phase at `now`, as `performance.now()` told it: for a caller that has just looked at the clock.
+   * Requests that come at the same time share a look at the marker, which is a system call.
    */
   phaseAt(now: number): Phase {
     if (now - this.#lookedAt >= MARKER_FRESH_MS) {
@@ -49,7 +48,7 @@ export class Lifecycle {
     return this.#started ? "serving" : "starting";
   }
 
-  /** Why the shard is not ready, for `/readyz` and its reader. */
+  /** The reason that `/readyz` tells its reader. */
   get reason(): string {
     const { phase } = this;
     if (phase === "serving") return "ready";
@@ -59,12 +58,12 @@ export class Lifecycle {
       : `shutting down: the marker ${this.#markerPath} exists`;
   }
 
-  /** The store is open: data routes may answer. */
+  /** Tells that the store is open: from now on data routes may answer. */
   started(): void {
     this.#started = true;
   }
 
-  /** From now on only 503 for everything new. */
+  /** From now on data routes answer 503. */
   drain(): void {
     this.#draining = true;
   }
@@ -73,12 +72,13 @@ export class Lifecycle {
 /** How long prestop waits for one answer (milliseconds). */
 export const ANSWER_TIMEOUT_MS = 1000;
 
-/** A server that listens on every address is asked on loopback, one with TLS beside it. */
+/** The origin that a hook asks: loopback if the server listens on every address, with TLS its health port. */
 export function localOrigin({ address, health = address }: Holder): string {
   const local = health.replace(/^0\.0\.0\.0:/, "127.0.0.1:").replace(/^\[::\]:/, "[::1]:");
   return `http://${local}`;
 }
 
+/** The path of the marker. */
 export function markerPath(dataDir: string): string {
   return join(dataDir, MARKER);
 }

@@ -1,24 +1,24 @@
-/** What a shard listens with: plain TCP, or TLS with a certificate that can be replaced. */
+/** The listeners of a shard: plain TCP, or TLS with a certificate that can be replaced. */
 import { messageOf, StartError } from "../errors.ts";
 import { FileWatch } from "../system/file_watch.ts";
 import { type HttpListener } from "../http/types.ts";
 import { type Log } from "../log.ts";
 
-/** Where to listen. */
+/** The address of a listener. */
 export interface ListenAddress {
-  /** The address, for example `0.0.0.0`. */
+  /** For example `0.0.0.0`. */
   readonly host: string;
   /** 0 picks a free one. */
   readonly port: number;
 }
 
-/** The files of a certificate, both PEM: the chain, the server's own first, and the private key. */
+/** The files of a certificate (PEM): the chain, which begins with the server's own, and the private key. */
 export interface CertificateFiles {
   readonly certFile: string;
   readonly keyFile: string;
 }
 
-/** Listens with plain TCP. @throws {StartError} If the address cannot be had. */
+/** Listens with plain TCP. @throws {StartError} If the address is taken or not this machine's. */
 export function listen({ host, port }: ListenAddress): Deno.TcpListener {
   try {
     return Deno.listen({ hostname: host, port });
@@ -41,11 +41,11 @@ export class TlsEndpoint {
   /**
    * Listens with the certificate in `files`.
    *
-   * @throws {StartError} If that is none, or the address cannot be had.
+   * @throws {StartError} If they are no certificate and key, or the address cannot be used.
    */
   static async open(place: ListenAddress, files: CertificateFiles, log: Log): Promise<TlsEndpoint> {
     const endpoint = new TlsEndpoint(place);
-    // Somebody who shares ports would let this one share his: a plain listener finds him.
+    // A TLS listener shares its port, even with another program that shares its own. A plain one does not.
     if (place.port !== 0) listen(place).close();
     try {
       endpoint.#watch = await FileWatch.open([files.certFile, files.keyFile], {
@@ -65,25 +65,25 @@ export class TlsEndpoint {
     return endpoint;
   }
 
-  /** The listener that there is now. */
+  /** The current listener. */
   get listener(): Deno.TlsListener {
     if (this.#listener === undefined) throw new TypeError("Not listening");
     return this.#listener;
   }
 
-  /** From now on told of each listener that takes the place of the one before. */
+  /** `replaced` is called with each listener that takes the place of the one before. */
   onReplaced(replaced: (listener: HttpListener) => void): void {
     this.#replaced = replaced;
   }
 
-  /** Replaces no listener any more. */
+  /** Stops watching the files. */
   close(): void {
     this.#watch?.close();
   }
 
   /**
-   * A listener cannot be given another certificate, but a second one can share the port and the first
-   * be closed: at no moment does nobody listen.
+   * Listens with a new certificate. A listener keeps its certificate for good. So a second listener
+   * shares the port, and then the first one is closed. So the port is open at every moment.
    */
   #use(cert: string, key: string): void {
     const { host, port } = this.#listener === undefined

@@ -1,6 +1,6 @@
 /**
- * `/metrics`: the numbers of a shard in the text form of Prometheus, written by prom-client. The library
- * is loaded when somebody asks for the first time, so that no start pays for it.
+ * `/metrics`: the numbers of a shard in the text format of Prometheus, written by prom-client. The
+ * library is loaded at the first request, so that no start pays for it.
  */
 import type { Registry } from "prom-client";
 import { type DiskRoom } from "../system/disk.ts";
@@ -8,7 +8,7 @@ import { type Histogram, LATENCY_BOUNDS } from "../histogram.ts";
 import { type RequestMetrics } from "./metrics.ts";
 import { type StoreMetrics } from "../store.ts";
 
-/** Where the numbers come from. */
+/** The sources of the numbers. */
 export interface MetricsSources {
   readonly requests: RequestMetrics;
   /** `undefined` until the store is open. */
@@ -22,7 +22,7 @@ export interface MetricsSources {
   readonly version: string;
 }
 
-/** A page of metrics. */
+/** The answer of `/metrics`. */
 export interface MetricsText {
   readonly contentType: string;
   readonly text: string;
@@ -45,7 +45,7 @@ export class Metrics {
   }
 }
 
-/** A histogram of ours and the labels that it goes with. */
+/** A histogram of ours and its labels. */
 type Observed = readonly [labels: Record<string, string>, histogram: Histogram];
 
 async function createRegistry(sources: MetricsSources): Promise<Registry> {
@@ -54,14 +54,18 @@ async function createRegistry(sources: MetricsSources): Promise<Registry> {
   const registers = [registry];
   const { requests, store, connections, abandoned, ready, room, version } = sources;
 
-  function gauge(name: string, help: string, read: () => number | undefined): void {
+  /** A number that may be unknown: then it has no line. */
+  function gauge(
+    name: string,
+    help: string,
+    read: () => number | undefined | Promise<number | undefined>,
+  ): void {
     new Gauge({
       name,
       help,
       registers,
-      collect() {
-        this.reset();
-        const value = read();
+      async collect() {
+        const value = await read();
         if (value === undefined) this.remove();
         else this.set(value);
       },
@@ -80,7 +84,7 @@ async function createRegistry(sources: MetricsSources): Promise<Registry> {
     });
   }
 
-  /** Takes what was counted already, instead of observing by itself. */
+  /** A histogram that copies counts of ours, instead of observing by itself. */
   class Copied extends Histogram<string> {
     readonly #facts: { readonly name: string; readonly help: string };
     readonly #read: () => readonly Observed[];
@@ -91,7 +95,7 @@ async function createRegistry(sources: MetricsSources): Promise<Registry> {
       this.#read = read;
     }
 
-    /** What the registry asks a metric for when it writes the text. */
+    /** The registry calls this when it writes the text. */
     getForPromString(): Promise<Samples> {
       const { name } = this.#facts;
       const values = this.#read().flatMap((observed) => samplesOf(name, observed));
@@ -126,7 +130,7 @@ async function createRegistry(sources: MetricsSources): Promise<Registry> {
   });
   new Copied(
     "kvs_http_request_duration_seconds",
-    "From the whole header of a request to its answer, which for a stream is its beginning",
+    "Time from the whole header of a request to its answer, for a stream to its beginning",
     ["route"],
     () => requests.counts.map(({ route, latency }) => [{ route }, latency]),
   );
@@ -142,7 +146,7 @@ async function createRegistry(sources: MetricsSources): Promise<Registry> {
   gauge("kvs_journal_segments", "Files of the journal", () => store()?.journalSegments);
   new Copied(
     "kvs_journal_flush_duration_seconds",
-    "Writing and flushing the journal, each time for many saves at once",
+    "Time to write and flush the journal, each time for many saves at once",
     [],
     () => {
       const flushes = store()?.flushes;
@@ -156,41 +160,30 @@ async function createRegistry(sources: MetricsSources): Promise<Registry> {
   );
   counter(
     "kvs_checkpoint_failures_total",
-    "Attempts of that which failed and are repeated",
+    "Checkpoints that failed; they are tried again",
     () => store()?.checkpointFailures ?? 0,
   );
-  gauge("kvs_last_checkpoint_timestamp_seconds", "When the last one was done", () => {
+  gauge("kvs_last_checkpoint_timestamp_seconds", "When the last segment became key files", () => {
     const ms = store()?.lastCheckpointMs;
     return ms === undefined ? undefined : ms / 1000;
   });
 
-  // A sum of all values would cost a look at every file at the start; a volume belongs to one server.
-  new Gauge({
-    name: "kvs_disk_used_bytes",
-    help: "What all files take on the file system of the data directory, those of others included",
-    registers,
-    async collect() {
-      this.set((await room()).usedBytes);
-    },
-  });
-  new Gauge({
-    name: "kvs_disk_free_bytes",
-    help: "Room for more on the file system of the data directory",
-    registers,
-    async collect() {
-      this.set((await room()).freeBytes);
-    },
-  });
-  new Gauge({
-    name: "kvs_disk_free_files",
-    help: "How many more files that file system takes, where it counts them",
-    registers,
-    async collect() {
-      const { freeFiles } = await room();
-      if (freeFiles === null) this.remove();
-      else this.set(freeFiles);
-    },
-  });
+  // The sum of all values would cost a look at every file at the start. A volume belongs to one server anyway.
+  gauge(
+    "kvs_disk_used_bytes",
+    "Bytes that files take on the file system of the data directory, other programs' files included",
+    async () => (await room()).usedBytes,
+  );
+  gauge(
+    "kvs_disk_free_bytes",
+    "Bytes that are free on the file system of the data directory",
+    async () => (await room()).freeBytes,
+  );
+  gauge(
+    "kvs_disk_free_files",
+    "Files that the file system has room for, if it counts them",
+    async () => (await room()).freeFiles ?? undefined,
+  );
   gauge(
     "process_resident_memory_bytes",
     "Memory of the process",
@@ -217,7 +210,7 @@ interface Samples {
   readonly values: readonly Sample[];
 }
 
-/** The samples of a histogram: classes added up, sum and count. */
+/** The samples of a histogram: its classes, each with those below it, sum and count. */
 function samplesOf(name: string, [labels, { counts, sumSeconds }]: Observed): Sample[] {
   let count = 0;
   const buckets = Array.from(counts, (inClass, at) => {

@@ -1,18 +1,18 @@
 /**
- * What a server remembers of the last move of keys that it took part in: which one it is, and which keys
- * clients have written since it began. A key that is moved here has another owner by the list of servers
- * as it was. So a client that writes it here goes by the list as it will be, and its value is newer than
- * any that the move could bring. Nothing else tells such a value from a copy that an earlier move left
- * behind, which the move has to replace.
+ * The memory of a server for the last move of keys that it took part in: the name of the move, and the keys
+ * that clients have written since it began.
  *
- * The keys are in memory only. After another start nobody knows which keys were written: once a move is
- * complete, any may have been; before that clients still go by the list as it was.
+ * A key that is moved here has another owner by the as-is list. So a client that writes it here goes by
+ * the to-be list, and its value is newer than any value that the move could bring. Nothing else tells
+ * such a value from a stale copy, which the move has to replace.
+ *
+ * The keys are in memory only. After another start they are not known. If the move was complete by then,
+ * any key counts as written. If not, no key does, since clients still go by the as-is list.
  */
 import { join } from "@std/path";
 import { AnotherMoveError, messageOf, PreconditionFailedError } from "../errors.ts";
-import { type Files, type OpenFile } from "../system/files.ts";
-import { isObject } from "../protocol.ts";
 import { type Log } from "../log.ts";
+import { isObject, type MoveStep } from "../protocol.ts";
 import {
   type Condition,
   type IncomingValue,
@@ -20,21 +20,20 @@ import {
   type SetResult,
   type Store,
 } from "../store.ts";
+import { openIfThere, readAll, replaceFile } from "../system/file_steps.ts";
+import { type Files, refusedOr } from "../system/files.ts";
 import { Value } from "../value.ts";
-import { type MoveStep } from "../protocol.ts";
-import { refusedOr, writeAll } from "../system/files.ts";
 
-/** On-disk names in the hidden folder. */
+/** On-disk name in the hidden folder. */
 const FILE_NAME = "move";
-const NEW_FILE_NAME = "move.new";
 
-/** With more keys than this it is remembered only that any may have been written; bounds memory. */
+/** The most keys that are remembered. After more, any key counts as written; bounds memory. */
 const MOST_KEYS = 100_000;
 
-/** The most bytes that the file may have to be read. */
+/** The most bytes of the file that are read. */
 const MOST_BYTES = 4096;
 
-/** What is on the disk. */
+/** The content of the file. */
 interface Remembered {
   readonly move: string;
   readonly complete: boolean;
@@ -42,14 +41,14 @@ interface Remembered {
 
 /** The last move of a server, and its store as clients and as that move see it. */
 export class MoveWatch {
-  /** The store for clients: their writes are noted. */
+  /** The store for clients: the keys that they write are remembered. */
   readonly clients: Store;
   readonly #store: Store;
   readonly #folder: string;
   readonly #files: Files;
   #move: string | undefined;
   #isComplete = false;
-  /** The keys that clients wrote since it began; `undefined` where any may have been. */
+  /** The keys that clients wrote since the move began; `undefined` if any key may have been written. */
   #written: Set<string> | undefined = new Set();
   #saving: Promise<void> = Promise.resolve();
 
@@ -58,26 +57,29 @@ export class MoveWatch {
     this.#folder = folder;
     this.#files = files;
     const note = (key: string) => this.#note(key);
-    // A move may have begun while a value came in.
+    // Noted again at the end of a value that came piece by piece: a move may have begun meanwhile.
     this.clients = new HookedStore(store, { set: note, delete: note, arrived: note });
   }
 
-  /** Reads what is remembered in the hidden folder `folder`. Damaged, it counts as nothing. */
+  /** Reads what the hidden folder `folder` remembers. A file that is damaged counts as none. */
   static async open(store: Store, folder: string, files: Files, log: Log): Promise<MoveWatch> {
     const watch = new MoveWatch(store, folder, files);
+    const file = join(folder, FILE_NAME);
     try {
-      const found = await readRemembered(join(folder, FILE_NAME), files);
+      const found = await readRemembered(file, files);
       watch.#move = found?.move;
       watch.#isComplete = found?.complete ?? false;
       if (watch.#isComplete) watch.#written = undefined;
     } catch (error) {
-      const file = join(folder, FILE_NAME);
       log("warn", "ignored the note of the last move", { file, error: messageOf(error) });
     }
     return watch;
   }
 
-  /** The store for the move of this name. Its writes fail with AnotherMoveError in any other one. */
+  /**
+   * The store for the move of this name. A write fails with AnotherMoveError if another move has begun
+   * since, and a save with PreconditionFailedError if a client may have written the key.
+   */
   movers(move: string): Store {
     const checkMove = () => this.#checkMove(move);
     const checkKey = (key: string) => {
@@ -113,7 +115,7 @@ export class MoveWatch {
     else this.#written = undefined;
   }
 
-  /** A server that came back with an empty disk takes what it gets. */
+  /** A server that remembers no move, as one with an empty disk, takes what it gets. */
   #checkMove(move: string): void {
     if (this.#move === undefined || this.#move === move) return;
     throw new AnotherMoveError(`Another move has begun since: ${this.#move}, not ${move}`);
@@ -127,35 +129,27 @@ export class MoveWatch {
   }
 
   async #save(): Promise<void> {
-    const path = join(this.#folder, NEW_FILE_NAME);
     const text = JSON.stringify({ move: this.#move, complete: this.#isComplete }) + "\n";
     try {
-      await this.#files.remove(path).catch((error) => {
-        if (!(error instanceof Deno.errors.NotFound)) throw error;
-      });
-      const file = await this.#files.create(path);
-      try {
-        await writeAll(file, new TextEncoder().encode(text));
-        await file.syncData();
-      } finally {
-        file.close();
-      }
-      await this.#files.rename(path, join(this.#folder, FILE_NAME));
-      await this.#files.syncFolder(this.#folder);
+      const bytes = new TextEncoder().encode(text);
+      await replaceFile(this.#files, { folder: this.#folder, name: FILE_NAME, bytes });
     } catch (error) {
       throw refusedOr("Cannot write the note of a move", error);
     }
   }
 }
 
-/** Called with the key of a write before it, or behind a value that took its time to come in. */
+/** Called with the key of a write. */
 interface WriteHooks {
+  /** Before a save. */
   readonly set: (key: string) => void;
+  /** Before a delete. */
   readonly delete: (key: string) => void;
+  /** After the save of an {@link IncomingValue}. */
   readonly arrived?: (key: string) => void;
 }
 
-/** A store whose writes fail where a hook throws. */
+/** A store whose writes fail if a hook throws. */
 class HookedStore implements Store {
   readonly #store: Store;
   readonly #hooks: WriteHooks;
@@ -206,23 +200,15 @@ class HookedStore implements Store {
 }
 
 async function readRemembered(path: string, files: Files): Promise<Remembered | undefined> {
-  let file: OpenFile;
+  const file = await openIfThere(files, path);
+  if (file === undefined) return undefined;
+  let bytes: Uint8Array;
   try {
-    file = await files.open(path);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return undefined;
-    throw error;
-  }
-  const bytes = new Uint8Array(MOST_BYTES);
-  let length = 0;
-  try {
-    for (let read: number | null = 0; read !== null && length < MOST_BYTES; length += read ?? 0) {
-      read = await file.read(bytes.subarray(length));
-    }
+    bytes = await readAll(file, MOST_BYTES);
   } finally {
     file.close();
   }
-  const parsed: unknown = JSON.parse(new TextDecoder().decode(bytes.subarray(0, length)));
+  const parsed: unknown = JSON.parse(new TextDecoder().decode(bytes));
   if (isObject(parsed) && typeof parsed.move === "string" && typeof parsed.complete === "boolean") {
     return { move: parsed.move, complete: parsed.complete };
   }

@@ -1,11 +1,11 @@
-/** Queries of targets, as client libraries write them: application/x-www-form-urlencoded (WHATWG URL). */
+/** Queries of request targets, in the form that client libraries write: application/x-www-form-urlencoded. */
 import { InvalidQueryError } from "../errors.ts";
 
 /**
- * The fields of a query by their names; of several with one name the last counts. A `+` is a blank.
+ * The fields of a query by their names. Of fields with the same name the last counts. A `+` is a blank.
  *
- * @param names Those that are known.
- * @throws {InvalidQueryError} If another name is there, or an escape is none.
+ * @param names The names that the route knows.
+ * @throws {InvalidQueryError} If the query has another name, or an escape is malformed.
  */
 export function parseQuery<Name extends string>(
   query: string,
@@ -26,7 +26,7 @@ export function parseQuery<Name extends string>(
   return fields;
 }
 
-/** Refuses a query where none is known. @throws {InvalidQueryError} If there is one. */
+/** Refuses the query of a route that takes none. @throws {InvalidQueryError} If there is a field. */
 export function refuseQuery(query: string): void {
   if (query !== "") parseQuery(query, []);
 }

@@ -4,8 +4,7 @@ import { BrowserGuard } from "../http/browser_guard.ts";
 import { DataDir } from "../storage/data_dir.ts";
 import { connectionsWithin, raiseDescriptorLimit } from "../system/process.ts";
 import { denoFiles } from "../system/deno_files.ts";
-import { diskRoom } from "../system/disk.ts";
-import { fileSystemId } from "../system/disk.ts";
+import { diskRoom, fileSystemId } from "../system/disk.ts";
 import { messageOf, type StorageFailedError } from "../errors.ts";
 import { Guard, type TokenSource } from "./guard.ts";
 import { createHandler } from "./handler.ts";
@@ -22,33 +21,33 @@ import { VERSION } from "../version.ts";
 
 export { parseHostName } from "../http/browser_guard.ts";
 
-/** What a shard is started with. */
+/** The options of a shard. */
 export interface ShardOptions extends ShardPortOptions {
-  /** Asks for one of these tokens; without it everyone may read and write. */
+  /** The tokens that admit to data; without them everyone may read and write. */
   readonly tokens: TokenSource | undefined;
   /**
-   * Host names that data is served under besides addresses and `localhost`, as `parseHostName` gives
-   * them. Where it is `undefined`, any name will do unless the port is reached by this machine alone.
+   * The host names under which data is served, besides addresses and `localhost`, as `parseHostName`
+   * gives them. If it is `undefined`, a port that other machines reach serves under any name.
    */
   readonly allowedHosts: readonly string[] | undefined;
   readonly dataDir: string;
   /** The largest value that is taken, in bytes. */
   readonly maxValueBytes: number;
-  /** Memory for values that are on the disk as well, in bytes. */
+  /** The memory for values that are key files as well, in bytes. */
   readonly cacheBytes: number;
   /** The size at which the journal slows writers down, in bytes. */
   readonly journalBytes: number;
-  /** Called once it listens, with HOST:PORT; data routes may still answer 503 then. */
+  /** Called with HOST:PORT when the shard listens. Data routes may still answer 503 then. */
   readonly onListen?: (address: string) => void;
 }
 
 /**
- * How long the journal may be turned into key files at the end (milliseconds), so that a Pod ends
- * within its grace period; the next start replays what is left.
+ * How long the last checkpoint may take (milliseconds), so that a Pod ends within its grace period. The
+ * next start replays the rest of the journal.
  */
 const CHECKPOINT_TIMEOUT_MS = 3000;
 
-/** What a running shard consists of. */
+/** The parts of a running shard. */
 interface ShardParts {
   readonly port: ShardPort;
   readonly guard: Guard | undefined;
@@ -59,7 +58,7 @@ interface ShardParts {
 
 /** A running shard. */
 export class Shard {
-  /** Rejects when the disk failed so that nothing on it can be trusted: the process has to end. */
+  /** Rejects if the disk fails in a way after which nothing on it is trusted: the process has to end. */
   readonly failed: Promise<never>;
   readonly #parts: ShardParts;
 
@@ -69,11 +68,11 @@ export class Shard {
   }
 
   /**
-   * Takes the folder, listens, then opens the store: a port that is taken is noticed before a long
-   * replay, and probes are answered during it.
+   * Takes the folder, listens, then opens the store. So a port that is taken is noticed before a long
+   * replay, and probes are answered during the replay.
    *
-   * @throws {StartError} If the folder or the port cannot be had.
-   * @throws {StorageFailedError} If what is on disk is damaged.
+   * @throws {StartError} If the folder or the port cannot be used.
+   * @throws {StorageFailedError} If the data on disk is damaged.
    */
   static async start(options: ShardOptions): Promise<Shard> {
     const { log, dataDir: path } = options;
@@ -100,7 +99,6 @@ export class Shard {
     const fileSystem = await fileSystemId(path);
     const handlerOf = (isLocal: boolean) =>
       createHandler({
-        store: () => moves?.clients,
         moves: () => moves,
         lifecycle,
         guard,
@@ -124,12 +122,12 @@ export class Shard {
       since: new Date().toISOString(),
     };
     await dataDir.announce(holder).catch((error) => {
-      // As on a full disk; the lock holds all the same, and keys can be served.
+      // For example on a full disk. The lock holds nevertheless, and keys can be served.
       log("warn", "cannot write who holds the data directory", { error: messageOf(error) });
     });
     options.onListen?.(address);
     const { promise: failed, reject: onFatal } = Promise.withResolvers<never>();
-    // Whoever runs the shard looks at it; until then it must not count as unhandled.
+    // Until the caller handles it, the rejection must not count as unhandled.
     failed.catch(() => {});
     store = await openJournalStore(path, {
       cacheBytes: options.cacheBytes,
@@ -148,15 +146,15 @@ export class Shard {
   }
 
   /**
-   * Answers 503 to everything new for `drainMs`, so that clients which still know the address learn
-   * to back off, then waits for what is in flight and closes.
+   * Answers 503 to everything new for `drainMs` milliseconds, so that clients which still know the
+   * address learn to back off. Then waits for requests in flight, and closes.
    */
   async stop(drainMs: number): Promise<void> {
     const { port, guard, lifecycle, dataDir, store } = this.#parts;
     lifecycle.drain();
     await delay(drainMs);
     guard?.close();
-    // On a slow disk saves may wait for room in the journal: they are told.
+    // On a slow disk saves may wait for the journal: they are refused.
     await port.close(() => store.refuseWaiting());
     await store.close();
     dataDir.close();
@@ -168,12 +166,12 @@ function hostNames(
   { allowedHosts, host }: ShardOptions,
   isLocal: boolean,
 ): readonly string[] | undefined {
-  // No name of the network leads to loopback, unless another site makes its own do so.
+  // No proper name of the network leads to loopback: such a name is an attack by DNS rebinding.
   if (allowedHosts === undefined && !isLocal) return undefined;
   return [host.toLowerCase(), ...allowedHosts ?? []];
 }
 
-/** Limits with no more connections than the process can have open; says so where these are fewer. */
+/** Lowers the limit of connections to the open files that the process may have, and logs that. */
 function withinDescriptors({ http, log }: ShardOptions): HttpLimits {
   const limit = raiseDescriptorLimit();
   if (limit === undefined) return http;
@@ -187,7 +185,7 @@ function withinDescriptors({ http, log }: ShardOptions): HttpLimits {
   return { ...http, maxConnections };
 }
 
-/** Says on start what everyone on the network can do. */
+/** Warns at the start of what strangers on the network can do. */
 function warnOfStrangers({ tokens, certificate, log }: ShardOptions, address: string): void {
   if (tokens === undefined) {
     log("warn", "open: anyone who can reach this port can read and write, see --token-file", {

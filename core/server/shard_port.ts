@@ -1,4 +1,4 @@
-/** Where a shard is reached. */
+/** The network side of a shard: its port, and with TLS a second port on loopback for its hook. */
 import { deadline } from "@std/async/deadline";
 import { messageOf } from "../errors.ts";
 import { createHealthHandler } from "./handler.ts";
@@ -10,38 +10,39 @@ import { type Log } from "../log.ts";
 import { type RequestMetrics } from "./metrics.ts";
 import { errorAnswer } from "./answers.ts";
 
-/** How a {@link ShardPort} is opened. */
+/** The options of a {@link ShardPort}. */
 export interface ShardPortOptions extends ListenAddress {
-  /** Speaks TLS with this certificate; without it plain HTTP. */
+  /** The certificate for TLS; without it the port speaks plain HTTP. */
   readonly certificate: CertificateFiles | undefined;
   readonly http: HttpLimits;
   readonly log: Log;
 }
 
-/** What is served there. */
+/** The parts of a shard that a port serves. */
 export interface Served {
-  /** Makes the handler; told whether only this machine reaches it. */
+  /** Makes the handler. `isLocal` says whether only this machine reaches the port. */
   readonly handlerOf: (isLocal: boolean) => HttpHandler;
   readonly lifecycle: Lifecycle;
-  /** Counts what does not even come to the handler. */
+  /** Counts requests that do not come to the handler. */
   readonly requests: RequestMetrics;
 }
 
-/** How long requests in flight may take to end once the drain period is over (milliseconds). */
+/** How long requests in flight may take after the drain period (milliseconds). */
 const CLOSE_TIMEOUT_MS = 2000;
 
-/** How long the answers to writes that were refused because of the end may take (milliseconds). */
+/** How long the answers to writes that the end refuses may take (milliseconds). */
 const REFUSED_TIMEOUT_MS = 250;
 
-/** Connections at once to the port that tells of health. */
+/** The most connections to the health port. */
 const HEALTH_CONNECTIONS = 16;
 
-/** Where a shard is reached: its port, and with TLS a second one on loopback for its hook. */
+/** An open port. */
 export class ShardPort {
+  /** The address as HOST:PORT. */
   readonly address: string;
   /** Whether only this machine reaches it. */
   readonly isLocal: boolean;
-  /** Where health is told without TLS, as HOST:PORT; `undefined` where the port itself does. */
+  /** The health port, as HOST:PORT; `undefined` if the port itself speaks plain HTTP. */
   readonly health: string | undefined;
   readonly #server: HttpServer;
   readonly #tls: TlsEndpoint | undefined;
@@ -56,12 +57,12 @@ export class ShardPort {
     this.health = healthServer === undefined ? undefined : formatAddress(healthServer.addr);
   }
 
-  /** Connections that are open. */
+  /** The number of open connections. */
   get connections(): number {
     return this.#server.connections;
   }
 
-  /** Connections that had ended before they were accepted. */
+  /** The number of connections that had ended before they were accepted. */
   get abandoned(): number {
     return this.#server.abandoned;
   }
@@ -69,7 +70,7 @@ export class ShardPort {
   /**
    * Listens and serves.
    *
-   * @throws {StartError} If the port cannot be had, or the certificate is none.
+   * @throws {StartError} If the port cannot be used, or the certificate is malformed.
    */
   static async open(
     options: ShardPortOptions,
@@ -93,7 +94,7 @@ export class ShardPort {
     const handler = handlerOf(isLoopback(tls.listener.addr));
     const server = serveHttp(tls.listener, handler, serverOptions);
     tls.onReplaced((listener) => server.replaceListener(listener));
-    // The hook is a process of its own that cannot know whom to trust, or by which name.
+    // The hook is another process: it knows neither which authority to trust nor the server's name.
     const health = serveHttp(
       listen({ host: "127.0.0.1", port: 0 }),
       createHealthHandler(lifecycle),
@@ -105,14 +106,14 @@ export class ShardPort {
   /**
    * Waits for requests in flight, but not for ever.
    *
-   * @param onLate Called where they take long: to refuse what has to wait.
+   * @param onLate Called if they take long: it refuses the writes that wait.
    */
   async close(onLate: () => void): Promise<void> {
     this.#tls?.close();
     const ended = this.#server.shutdown();
     await deadline(ended, CLOSE_TIMEOUT_MS).catch(async () => {
       onLate();
-      // A client that never ends its request must not hold up the end; its save is not acknowledged.
+      // A client that never ends its request must not hold up the end. Its save is not acknowledged.
       await deadline(ended, REFUSED_TIMEOUT_MS).catch(() => this.#server.close());
     });
     this.#healthServer?.close();

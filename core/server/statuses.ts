@@ -1,4 +1,4 @@
-/** What goes over the wire, as a server needs it: that of wire.ts, and the one table of errors and statuses. */
+/** The one table of errors and statuses. */
 import { isStatus, STATUS_CODE, STATUS_TEXT, type StatusCode } from "@std/http/status";
 import {
   AnotherMoveError,
@@ -12,15 +12,15 @@ import {
   InvalidQueryError,
   InvalidRangeError,
   LengthRequiredError,
+  MalformedBodyError,
   PreconditionFailedError,
   ShuttingDownError,
   StorageBusyError,
   StorageFullError,
   ValueTooLargeError,
 } from "../errors.ts";
-import { MalformedBodyError } from "../errors.ts";
 
-/** Statuses by error; the first class that fits counts. */
+/** Errors and their statuses; the first class that fits counts. */
 const STATUSES = [
   [InvalidKeyError, STATUS_CODE.BadRequest],
   [InvalidConditionError, STATUS_CODE.BadRequest],
@@ -41,7 +41,7 @@ const STATUSES = [
   [StorageFullError, STATUS_CODE.InsufficientStorage],
 ] as const;
 
-/** Returns the HTTP status that tells a client of `error`; 500 for what is nobody's fault but ours. */
+/** The status that tells a client of `error`; 500 for an error that the table does not have. */
 export function statusOf(error: unknown): StatusCode {
   const row = STATUSES.find(([errorClass]) => error instanceof errorClass);
   return row === undefined ? STATUS_CODE.InternalServerError : row[1];

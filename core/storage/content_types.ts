@@ -1,16 +1,21 @@
-/** The content types of values that have another one than the default. */
+/** The content types of values, as far as they are not the default one. */
 import { crc32 } from "node:zlib";
 import { join } from "@std/path";
-import { type Files, isDiskFull, type OpenFile } from "../system/files.ts";
+import {
+  openIfThere,
+  readAll,
+  removeUnfinished,
+  replaceFile,
+  writeAll,
+} from "../system/file_steps.ts";
+import { failedError, type Files, isDiskFull } from "../system/files.ts";
 import type { Log } from "../log.ts";
 import { DEFAULT_CONTENT_TYPE } from "../protocol.ts";
-import { failedError, writeAll } from "../system/files.ts";
 
 /** On-disk name in the hidden folder. */
 const FILE_NAME = "content-types";
-const NEW_FILE_NAME = "content-types.new";
 
-// A file of this many lines that say nothing any more is not worth to be written anew.
+// So many lines that newer ones replace may be in the file before it is written anew.
 const TOLERATED_LINES = 1000;
 
 /** A key and the content type that it has from now on. */
@@ -20,9 +25,9 @@ const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /**
- * A plain file cannot say its content type, so a text file says it for all keys: one line a change,
- * `CRC-32 ["key","type"]`, the last one counts. It is written by the checkpoint before the journal
- * segment with the same change is dropped; so a line that is torn is one that will be written again.
+ * A plain file cannot say its content type, so one text file says it for all keys. A change is a line,
+ * `CRC-32 ["key","type"]`, and the last line of a key counts. The checkpoint writes a change before it drops the journal
+ * segment with the same change, so a torn line is written again.
  */
 export class ContentTypes {
   readonly #types = new Map<string, string>();
@@ -39,10 +44,10 @@ export class ContentTypes {
   }
 
   /**
-   * Reads the file in `folder`, if there is one. What it says is durable once resolved: a server that
-   * was killed may have written it and not flushed it, and what is in it is not written again.
+   * Reads the file in `folder`, and makes it durable. A killed server may have written lines without a flush, and a
+   * change that is in the file is not written again.
    *
-   * @param isNew Whether no server has used the folder: else there must be a file, and it is told if there is none.
+   * @param isNew Whether no server has used the folder before. Otherwise a file that is missing is logged.
    * @throws {StorageFailedError} If it cannot be flushed.
    */
   static async open(
@@ -50,44 +55,38 @@ export class ContentTypes {
     { files, log, isNew }: { readonly files: Files; readonly log: Log; readonly isNew: boolean },
   ): Promise<ContentTypes> {
     const types = new ContentTypes(folder, files);
-    try {
-      await files.remove(join(folder, NEW_FILE_NAME));
-    } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
-    }
+    await removeUnfinished(files, join(folder, FILE_NAME));
     await types.#load(log);
     if (types.#exists) await flush(folder, files);
     else await types.#begin(isNew, log);
     return types;
   }
 
-  /** Makes the file, so that its absence tells something. */
+  /** Makes the file, so that the next start notices if it was removed. */
   async #begin(isNew: boolean, log: Log): Promise<void> {
     const path = join(this.#folder, FILE_NAME);
     if (!isNew) {
       log(
         "warn",
         "the list of content types is gone: values have the default one until they are saved again",
-        {
-          file: path,
-        },
+        { file: path },
       );
     }
     try {
       (await this.#files.create(path)).close();
       this.#exists = true;
     } catch (error) {
-      // The first one that there is to say makes it.
+      // The first change makes the file.
       if (!isDiskFull(error)) throw error;
     }
   }
 
-  /** Returns the content type that the value in the file of `key` has. */
+  /** Returns the content type of the value in the file of `key`. */
   get(key: string): string {
     return this.#types.get(key) ?? DEFAULT_CONTENT_TYPE;
   }
 
-  /** Records changes; durable once resolved. Rejects where the disk does. Calls must not overlap. */
+  /** Records changes; durable once resolved. Rejects with the errors of the disk. Calls must not overlap. */
   async put(changes: Iterable<TypeChange>): Promise<void> {
     let text = "";
     const news: TypeChange[] = [];
@@ -114,7 +113,7 @@ export class ContentTypes {
       ? await this.#files.open(path, { write: true })
       : await this.#files.create(path);
     try {
-      // Whatever goes wrong from here, what is behind the good lines must not stay.
+      // If this fails, a part of a line may be behind the good ones, and the file has to be written anew.
       this.#isTorn = true;
       this.#exists = true;
       file.seek(this.#bytes);
@@ -130,24 +129,12 @@ export class ContentTypes {
   }
 
   async #rewrite(types: ReadonlyMap<string, string>): Promise<void> {
-    const path = join(this.#folder, NEW_FILE_NAME);
     let text = "";
     for (const [key, type] of types) text += formatLine(key, type);
     const bytes = encoder.encode(text);
-    const file = await this.#files.create(path);
-    try {
-      await writeAll(file, bytes);
-      await file.syncData();
-    } catch (error) {
-      file.close();
-      await this.#files.remove(path);
-      throw error;
-    }
-    file.close();
-    // Should the folder not be flushed, what is known of the file is not true any more.
+    // After a failure the file may be the old one or the new one: nothing can be appended.
     this.#isTorn = true;
-    await this.#files.rename(path, join(this.#folder, FILE_NAME));
-    await this.#files.syncFolder(this.#folder);
+    await replaceFile(this.#files, { folder: this.#folder, name: FILE_NAME, bytes });
     this.#exists = true;
     this.#isTorn = false;
     this.#bytes = bytes.length;
@@ -155,21 +142,12 @@ export class ContentTypes {
   }
 
   async #load(log: Log): Promise<void> {
-    let file: OpenFile;
-    try {
-      file = await this.#files.open(join(this.#folder, FILE_NAME));
-    } catch (error) {
-      if (error instanceof Deno.errors.NotFound) return;
-      throw error;
-    }
+    const file = await openIfThere(this.#files, join(this.#folder, FILE_NAME));
+    if (file === undefined) return;
     this.#exists = true;
-    const bytes = new Uint8Array(file.facts().size);
+    let bytes: Uint8Array;
     try {
-      for (let length = 0; length < bytes.length;) {
-        const read = await file.read(bytes.subarray(length));
-        if (read === null) break;
-        length += read;
-      }
+      bytes = await readAll(file);
     } finally {
       file.close();
     }
@@ -217,7 +195,7 @@ function apply(types: Map<string, string>, changes: Iterable<TypeChange>): void 
   }
 }
 
-// Many keys have few types: one string for all of them, not one each.
+// Many keys share few types, so each type is one string in memory.
 const known = new Map<string, string>();
 
 function interned(type: string): string {

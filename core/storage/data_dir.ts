@@ -1,6 +1,6 @@
 /**
- * DATA_DIR: made if missing, held by one server at a time, with one hidden folder in it for all that
- * is not a key file.
+ * DATA_DIR is made if it is missing and held by one server at a time. All files that are no key files are in one hidden
+ * folder in it.
  */
 import { deadline } from "@std/async/deadline";
 import { ensureDir } from "@std/fs/ensure-dir";
@@ -12,13 +12,13 @@ import { type Files } from "../system/files.ts";
 /** The hidden folder in DATA_DIR. On-disk name. */
 export const HIDDEN_DIR = ".kvs";
 
-/** File in the hidden folder that the server holds locked; says who it is. On-disk name. */
+/** File in the hidden folder that the server holds locked, and that says which server it is. On-disk name. */
 const LOCK_FILE = "lock";
 
-/** How long a lock may take (milliseconds): flock answers at once unless another holds it. */
+/** How long a lock may take (milliseconds): flock answers at once unless another process holds it. */
 const LOCK_TIMEOUT_MS = 500;
 
-/** The same for one that only looks (milliseconds), as the hook does, which must not take long. */
+/** The same for a process that only looks (milliseconds), as the hook, which must not take long. */
 const LOOK_TIMEOUT_MS = 50;
 
 /** Who holds a data folder, as written into its lock file. */
@@ -27,7 +27,7 @@ export interface Holder {
   readonly host: string;
   /** Where it listens, as HOST:PORT. */
   readonly address: string;
-  /** Where it tells of its health without TLS, as HOST:PORT on loopback; absent where `address` does. */
+  /** Where it tells of its health without TLS, as HOST:PORT on loopback; absent if `address` does that. */
   readonly health?: string;
   /** ISO 8601, UTC. */
   readonly since: string;
@@ -48,10 +48,9 @@ export class DataDir {
   }
 
   /**
-   * Makes the folder if it is missing and takes hold of it. The hold is a lock of the kernel
-   * (flock), so it ends with the process, however that ends, and no stale file can keep it. The folder
-   * itself is locked: nobody can remove that by hand and have a second server beside the first. A network file system
-   * may lock files only, so one in the hidden folder is locked too.
+   * Makes the folder if it is missing, and locks it. It is a lock of the kernel (flock), so it ends with the process, and
+   * no stale file can keep a server from starting. The folder itself is locked, since a lock file could be removed by
+   * hand. A network file system may lock files only, so a file in the hidden folder is locked as well.
    *
    * @throws {StartError} If it cannot be made or written, or another server holds it.
    */
@@ -78,8 +77,10 @@ export class DataDir {
   }
 
   /**
-   * Writes who holds the folder, for people and for the lifecycle hook. Over what is there, so that a
-   * full disk does not matter from the second start on; throws what the runtime does if it does.
+   * Writes who holds the folder, for people and for the lifecycle hook. It is written over the last holder, so a full
+   * disk matters at the first start only.
+   *
+   * @throws What the runtime throws if the file cannot be written.
    */
   async announce(holder: Holder): Promise<void> {
     const bytes = new TextEncoder().encode(JSON.stringify(holder) + "\n");
@@ -88,7 +89,7 @@ export class DataDir {
     await this.#lock.truncate(bytes.length);
   }
 
-  /** Lets go of the folder. */
+  /** Gives up the locks. */
   close(): void {
     this.#lock.close();
     this.#folder.close();
@@ -96,8 +97,8 @@ export class DataDir {
 }
 
 /**
- * Opens the folder `path`, or the nearest above that is there. The runtime lets folders be made where it opens no
- * files: that is to be found before anything is left behind.
+ * Opens the folder `path`, or the nearest folder above that exists. In some places the runtime makes folders and
+ * opens no files, which has to be noticed before anything is made.
  *
  * @throws {Deno.errors.NotCapable} Below /dev, /proc and /sys, also by a symbolic link.
  */
@@ -108,16 +109,15 @@ async function checkOpens(path: string): Promise<void> {
       return;
     } catch (error) {
       if (error instanceof Deno.errors.NotCapable) throw error;
-      // What else is wrong is told by the step that needs it. The root is always there.
+      // Other faults are told by the step that needs the folder. The root always exists.
       if (!(error instanceof Deno.errors.NotFound)) return;
     }
   }
 }
 
 /**
- * Makes the names of the folder `path` and of those above it durable, up to where its file system is
- * mounted: any of them may be new. Not only when they were made just now: whoever made them may have
- * been killed before this.
+ * Makes the names of the folder `path` and of the folders above it durable, up to the mount point of its file system.
+ * They need not be new: the server that made them may have been killed before it did this.
  */
 async function flushNames(path: string, files: Pick<Files, "syncFolder">): Promise<void> {
   const { dev } = await Deno.stat(path);
@@ -128,7 +128,7 @@ async function flushNames(path: string, files: Pick<Files, "syncFolder">): Promi
       if ((await Deno.stat(folder)).dev !== dev) return;
       await files.syncFolder(folder);
     } catch (error) {
-      // Whoever may not read a folder has not made anything in it.
+      // A user who may not read a folder has made nothing in it.
       if (error instanceof Deno.errors.PermissionDenied) return;
       throw error;
     }
@@ -136,14 +136,14 @@ async function flushNames(path: string, files: Pick<Files, "syncFolder">): Promi
 }
 
 /**
- * Returns who holds the folder `path`, `undefined` where nobody does.
+ * Returns which server holds the folder `path`; `undefined` if none does.
  *
  * @throws {StartError} If it cannot be told.
  */
 export async function findHolder(path: string): Promise<Holder | undefined> {
   try {
     using lock = await Deno.open(join(path, HIDDEN_DIR, LOCK_FILE), { read: true });
-    // One that is held by mistake for a moment is found to be so when nobody answers.
+    // Another process that looks holds the lock for a moment; then the holder turns out not to answer.
     if (await isFree(lock, LOOK_TIMEOUT_MS)) return undefined;
     return await readHolder(path);
   } catch (error) {
@@ -165,7 +165,7 @@ async function isLocked(path: string): Promise<boolean> {
   }
 }
 
-/** As {@link isFree}, for a folder; where folders cannot be locked it counts as free. */
+/** As {@link isFree}, for a folder; it counts as free if folders cannot be locked. */
 async function isFolderFree(folder: Deno.FsFile, timeoutMs: number): Promise<boolean> {
   try {
     return await isFree(folder, timeoutMs);
@@ -174,7 +174,7 @@ async function isFolderFree(folder: Deno.FsFile, timeoutMs: number): Promise<boo
   }
 }
 
-/** Whether nobody holds the lock; if so it is ours until `lock` is closed. */
+/** Whether no other process holds the lock; then this process holds it until `lock` is closed. */
 async function isFree(lock: Deno.FsFile, timeoutMs: number): Promise<boolean> {
   try {
     await deadline(lock.lock(true), timeoutMs);
@@ -185,13 +185,13 @@ async function isFree(lock: Deno.FsFile, timeoutMs: number): Promise<boolean> {
   }
 }
 
-/** Returns who last announced itself in the folder `path`, `undefined` where nobody has. */
+/** Returns which server last announced itself in the folder `path`; `undefined` if none has. */
 async function readHolder(path: string): Promise<Holder | undefined> {
   try {
     const holder: unknown = JSON.parse(await Deno.readTextFile(join(path, HIDDEN_DIR, LOCK_FILE)));
     return isHolder(holder) ? holder : undefined;
   } catch (error) {
-    // Not there, or a server is just writing it: nobody has announced itself.
+    // There is no file, or a server is just writing it.
     if (error instanceof Deno.errors.NotFound || error instanceof SyntaxError) return undefined;
     throw error;
   }

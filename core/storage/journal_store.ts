@@ -1,46 +1,48 @@
 /**
- * The store of a shard: a journal in front of plain files. What a save does, in order: its record is
- * appended to the journal and flushed, with all others that came meanwhile; it becomes visible; it is
- * acknowledged; the checkpoint makes a file of it. A value that is large goes to a file of its own
- * first, which the record names and the checkpoint renames; so all writes of a key stand in one
- * order, that of the journal.
+ * The store of a shard: a journal in front of plain files. A save is appended to the journal and flushed, together
+ * with all writes that came meanwhile. Then it becomes visible and is acknowledged, and later the checkpoint makes
+ * a file of it. A large value goes to a file of its own first, which its record names and the checkpoint renames.
+ * So the journal is the one order of all writes.
  */
-import { Checkpointer, type CheckpointParts } from "./checkpoint.ts";
-import { type CommitHost, CommitQueue, type Parting } from "./commit_queue.ts";
 import { ShuttingDownError, StorageFailedError } from "../errors.ts";
-import type { KeyIndex } from "./key_index.ts";
-import { LargeWriter } from "./large_value.ts";
-import { type StoreMetrics } from "../store.ts";
-import { LargeValueFile } from "./overlay.ts";
-import { PendingDelete, PendingSet, type PendingWrite } from "./pending_write.ts";
-import {
-  type Condition,
-  type IncomingValue,
-  type LargeValue,
-  type ListOptions,
-  type SetResult,
-  type Store,
-} from "../store.ts";
 import { LARGE_VALUE_BYTES } from "../protocol.ts";
+import type {
+  Condition,
+  IncomingValue,
+  LargeValue,
+  ListOptions,
+  SetResult,
+  Store,
+  StoreMetrics,
+} from "../store.ts";
+import { removeIfThere } from "../system/file_steps.ts";
 import { Value } from "../value.ts";
+import { Checkpointer, type CheckpointParts } from "./checkpoint.ts";
+import { CommitQueue } from "./commit_queue.ts";
+import { JournalBudget } from "./journal_budget.ts";
+import type { KeyIndex } from "./key_index.ts";
+import { KeyTurns } from "./key_turns.ts";
+import { LargeWriter } from "./large_value.ts";
+import { type KeyState, LargeValueFile } from "./overlay.ts";
+import { PendingDelete, PendingSet, type PendingWrite } from "./pending_write.ts";
 import type { ValueCache } from "./value_cache.ts";
 import { ValueReader } from "./value_reader.ts";
-import { decideConditions } from "./write_conditions.ts";
 
 /** What a {@link JournalStore} is made of. */
-export interface JournalStoreParts extends Omit<CheckpointParts, "failed"> {
+export interface JournalStoreParts extends Omit<CheckpointParts, "budget" | "failed"> {
   readonly index: KeyIndex;
+  /** The bound of the journal's size and of the overlay's memory, each (bytes). */
+  readonly journalBytes: number;
   /** The values in memory that are in key files as well. */
   readonly cache: ValueCache;
-  /** How long `close` may wait for writes and write key files, milliseconds. */
+  /** How long `close` may wait for writes and write key files (milliseconds). */
   readonly closeTimeoutMs: number;
-  readonly parting?: Parting | undefined;
   readonly onFatal: (error: StorageFailedError) => void;
 }
 
 /**
- * A {@link Store} on a folder of plain files. Readers see only what is durable. After a failure of
- * the disk every call rejects.
+ * A {@link Store} on a folder of plain files. Readers see durable writes only. After a failure of the disk every call
+ * rejects.
  */
 export class JournalStore implements Store {
   readonly #parts: JournalStoreParts;
@@ -49,9 +51,8 @@ export class JournalStore implements Store {
   readonly #checkpointer: Checkpointer;
   readonly #reader: ValueReader;
   readonly #largeWriter: LargeWriter;
-  /** Of keys with a large write on its way: when the last write that was called has been queued. */
-  readonly #turns = new Map<string, Promise<void>>();
-  /** Values on their way in from afar. */
+  readonly #turns = new KeyTurns();
+  /** Values that are still being received. */
   readonly #arrivals = new Set<Promise<unknown>>();
   /** Files of large values that were replaced, being removed. */
   readonly #removals = new Set<Promise<void>>();
@@ -61,12 +62,19 @@ export class JournalStore implements Store {
   #misses = 0;
 
   constructor(parts: JournalStoreParts) {
+    const { journal, overlay, journalBytes } = parts;
+    const budget = new JournalBudget(journal, overlay, journalBytes);
     const failed = (error: StorageFailedError) => this.#fail(error);
     this.#parts = parts;
     this.#index = parts.index;
-    this.#queue = new CommitQueue(parts.journal, this.#commitHost(), parts.parting);
-    this.#checkpointer = new Checkpointer({ ...parts, failed }, this.#queue);
     this.#reader = new ValueReader(parts);
+    this.#queue = new CommitQueue({ ...parts, budget, durable: this.#reader }, {
+      apply: (write, segment) => this.#apply(write, segment),
+      committed: () => this.#checkpointer.committed(),
+      full: () => this.#checkpointer.hurry(),
+      failed,
+    });
+    this.#checkpointer = new Checkpointer({ ...parts, budget, failed }, this.#queue);
     this.#largeWriter = new LargeWriter(parts.hiddenFolder, parts.files, {
       check: () => parts.reserve.checkSave(),
       make: () => parts.journal.removeSpares(),
@@ -83,7 +91,7 @@ export class JournalStore implements Store {
     return this.#writes;
   }
 
-  /** What is known of its state, at no cost. */
+  /** Its numbers, which cost nothing to ask for. */
   get metrics(): StoreMetrics {
     const { journal } = this.#parts;
     const { done, failures, lastMs } = this.#checkpointer.progress;
@@ -146,10 +154,9 @@ export class JournalStore implements Store {
   }
 
   /**
-   * Waits for writes under way, also for those that have to wait for room, and turns all of the
-   * journal into key files: what is left is a folder of plain files. When time is up, writes that
-   * still have no room are rejected; what is no file by then, or cannot be because the disk is full,
-   * stays in the journal for the next start.
+   * Waits for all writes, also for writes that wait for room, and turns all of the journal into key files: then the
+   * folder has plain files only. When time is up, writes that still have no room are rejected. Values that are no
+   * files by then, or cannot be since the disk is full, stay in the journal for the next start.
    */
   async close(): Promise<void> {
     const { closeTimeoutMs } = this.#parts;
@@ -158,7 +165,7 @@ export class JournalStore implements Store {
       ? setTimeout(() => this.refuseWaiting(), closeTimeoutMs)
       : undefined;
     while (this.#arrivals.size > 0) await Promise.allSettled(this.#arrivals);
-    while (this.#turns.size > 0) await Promise.all(this.#turns.values());
+    await this.#turns.idle();
     await this.#queue.idle();
     clearTimeout(limit);
     this.refuseWaiting();
@@ -190,7 +197,7 @@ export class JournalStore implements Store {
 
   #submitDelete(key: string, condition: Condition | undefined): Promise<boolean> {
     const write = new PendingDelete(key, condition);
-    // Nothing to write, and nothing under way that could bring the key.
+    // There is nothing to delete, and no write under way that could bring the key.
     if (!this.#queue.isBusy && condition === undefined && !this.#index.has(key)) {
       if (this.#failure !== undefined) write.fail(this.#failure);
       else write.succeed();
@@ -200,7 +207,7 @@ export class JournalStore implements Store {
     return write.promise;
   }
 
-  /** A value that comes from afar takes its turn when it is here: a slow sender holds up nobody. */
+  /** Takes the turn of a value only when all of it is received: a slow sender holds up no other write. */
   async #setArriving(
     key: string,
     value: IncomingValue,
@@ -222,59 +229,19 @@ export class JournalStore implements Store {
     });
   }
 
-  /** Submits a write when its value has arrived and those called before it are submitted. */
-  async #inTurn<S extends Value | LargeValueFile | undefined, R>(
+  async #inTurn<S extends KeyState, R>(
     key: string,
     arriving: Promise<S>,
     submit: (state: S) => Promise<R>,
   ): Promise<R> {
-    const before = this.#turns.get(key);
-    const { promise: turn, resolve: endTurn } = Promise.withResolvers<void>();
-    this.#turns.set(key, turn);
-    let large: LargeValueFile | undefined;
     try {
-      let settled: Promise<R> | undefined;
-      try {
-        const state = await arriving;
-        if (state instanceof LargeValueFile) large = state;
-        await before;
-        settled = submit(state);
-      } finally {
-        // Also where this one failed, the next has to wait for those before.
-        await before;
-        if (this.#turns.get(key) === turn) this.#turns.delete(key);
-        endTurn();
-      }
-      return await settled;
+      return await this.#turns.take(key, arriving, submit);
     } catch (error) {
+      const state = await arriving.catch(() => undefined);
       if (error instanceof StorageFailedError) this.#fail(error);
-      else if (large !== undefined) await this.#removeFile(large.path);
+      else if (state instanceof LargeValueFile) await this.#removeFile(state.path);
       throw error;
     }
-  }
-
-  #commitHost(): CommitHost {
-    const { journal, overlay, journalBytes, reserve } = this.#parts;
-    return {
-      allowance: () => {
-        const used = Math.max(journal.bytes, overlay.bytes);
-        // With nothing to checkpoint a write of any size must get through.
-        return used === 0 ? Math.max(journalBytes, 1) : journalBytes - used;
-      },
-      decide: (writes) => {
-        return decideConditions(writes, {
-          has: (key) => this.#index.has(key),
-          etagOf: (key) => this.#reader.etagOf(key),
-        });
-      },
-      apply: (write, segment) => this.#apply(write, segment),
-      giveRoomToDeletes: () => reserve.giveUp(),
-      hasRoomForDeletes: () => Math.max(journal.bytes, overlay.bytes) < 2 * journalBytes,
-      isSegmentFull: () => this.#checkpointer.isSegmentFull,
-      committed: () => this.#checkpointer.committed(),
-      full: () => this.#checkpointer.hurry(),
-      failed: (error) => this.#fail(error),
-    };
   }
 
   #apply({ key, state }: PendingWrite, segment: number): boolean {
@@ -283,7 +250,7 @@ export class JournalStore implements Store {
     if (replaced instanceof LargeValueFile && replaced !== state) this.#removeReplaced(replaced);
     this.#reader.changed(key);
     if (state === undefined) return this.#index.delete(key);
-    // What has a state there is in the index, whose look-up costs a miss of the processor's cache or two.
+    // A key with a state in the overlay is in the index, whose look-up is slow.
     return replaced !== undefined || !this.#index.add(key);
   }
 
@@ -295,9 +262,8 @@ export class JournalStore implements Store {
 
   async #removeFile(path: string): Promise<void> {
     try {
-      await this.#parts.files.remove(path);
-    } catch (error) {
-      if (error instanceof Deno.errors.NotFound) return;
+      await removeIfThere(this.#parts.files, path);
+    } catch {
       // It is removed at the next start.
       this.#parts.log("warn", "cannot remove the file of a value that was replaced", {
         file: path,

@@ -1,4 +1,4 @@
-/** A group of a segment's entries, made into key files by as few calls as there can be. */
+/** Makes the key files of many entries with few calls. */
 import { delay } from "@std/async/delay";
 import { StoppedError } from "../errors.ts";
 import type { BulkFiles, NewFile, Renaming } from "../system/files.ts";
@@ -6,7 +6,7 @@ import type { OverlayEntry } from "./overlay.ts";
 import { Value } from "../value.ts";
 import { failedError } from "../system/files.ts";
 
-// Not more than this is made together (files, bytes), so that it waits for no long time.
+// What one call makes at most (files, bytes), so that it is a short one.
 const MOST_MADE = 64;
 const MOST_MADE_BYTES = 1024 * 1024;
 
@@ -15,13 +15,13 @@ const PAUSE_STEP_MS = 20;
 
 const NONE: ReadonlySet<number> = new Set();
 
-/** What a group needs of whoever writes the segment. */
+/** What a group needs of the writer of the segment. */
 export interface KeyFileGroupHost {
-  /** The path of a file that there is not yet. */
+  /** A path that no file has yet. */
   temporaryPath(): string;
   /** The path of the file of an entry's key. */
   pathOf(entry: OverlayEntry): string;
-  /** Records that the file of an entry is there, or gone; rejects where more has to be done for it. */
+  /** Records that the file of an entry is there, or gone; rejects if more has to be done for it. */
   placed(entry: OverlayEntry): Promise<void>;
   readonly pace: {
     /** How long to leave the disk to others after work on it (both milliseconds). */
@@ -32,23 +32,23 @@ export interface KeyFileGroupHost {
   };
 }
 
-/** Small values and deletes that become key files together; of the others, nothing is done. */
+/** Entries that are done together, if they are small values or deletes; large values stay as they are. */
 export class KeyFileGroup {
-  /** Flushed temporary files that have not got the name of their key. */
+  /** The paths of temporary files that are flushed and not yet renamed, by entry. */
   readonly written = new Map<OverlayEntry, string>();
   readonly #entries: readonly OverlayEntry[];
-  readonly #fileSystem: BulkFiles;
+  readonly #bulkFiles: BulkFiles;
   readonly #host: KeyFileGroupHost;
 
-  constructor(entries: readonly OverlayEntry[], fileSystem: BulkFiles, host: KeyFileGroupHost) {
+  constructor(entries: readonly OverlayEntry[], bulkFiles: BulkFiles, host: KeyFileGroupHost) {
     this.#entries = entries;
-    this.#fileSystem = fileSystem;
+    this.#bulkFiles = bulkFiles;
     this.#host = host;
   }
 
   /**
-   * Writes many temporary files, flushes all of them at once, and renames them; or removes files. What
-   * could not be done is left, to be done on its own, where it tells why.
+   * Writes the values to temporary files, flushes all of these at once, and renames them; removes the files of
+   * deleted keys. An entry that could not be done stays pending, so that it can be done alone.
    *
    * @throws {StorageFailedError} If the disk failed.
    * @throws {StorageFullError} If there is no room that its files may have.
@@ -62,7 +62,7 @@ export class KeyFileGroup {
 
   async #flush(): Promise<void> {
     try {
-      await this.#fileSystem.flush();
+      await this.#bulkFiles.flush();
     } catch (error) {
       throw failedError("Cannot flush key files", error);
     }
@@ -74,7 +74,7 @@ export class KeyFileGroup {
     const make = () =>
       this.#inTurn(async () => {
         this.#host.pace.checkRoom();
-        const failed = await this.#fileSystem.create(group.map(({ file }) => file));
+        const failed = await this.#bulkFiles.create(group.map(({ file }) => file));
         group.forEach(({ entry, file }, index) => {
           if (!failed.has(index)) this.written.set(entry, file.path);
         });
@@ -82,7 +82,7 @@ export class KeyFileGroup {
         bytes = 0;
       });
     for (const entry of this.#entries) {
-      // It may be replaced meanwhile.
+      // A newer write may have replaced it meanwhile.
       const { state } = entry;
       if (!(state instanceof Value) || !entry.isPending) continue;
       const path = this.#host.temporaryPath();
@@ -94,7 +94,7 @@ export class KeyFileGroup {
     if (group.length > 0) await make();
   }
 
-  /** Gives files their names, or removes those of deleted keys, as far as that is possible. */
+  /** Renames the temporary files, and removes the files of deleted keys, as far as that is possible. */
   async #place(): Promise<void> {
     for (let at = 0; at < this.#entries.length; at += MOST_MADE) {
       const group = this.#entries.slice(at, at + MOST_MADE).filter((entry) => {
@@ -109,8 +109,8 @@ export class KeyFileGroup {
           return [this.written.get(entry) ?? "", this.#host.pathOf(entry)];
         });
         const paths = removed.map((entry) => this.#host.pathOf(entry));
-        const notRenamed = renamings.length > 0 ? await this.#fileSystem.rename(renamings) : NONE;
-        const notRemoved = paths.length > 0 ? await this.#fileSystem.remove(paths) : NONE;
+        const notRenamed = renamings.length > 0 ? await this.#bulkFiles.rename(renamings) : NONE;
+        const notRemoved = paths.length > 0 ? await this.#bulkFiles.remove(paths) : NONE;
         for (const [index, entry] of renamed.entries()) {
           if (notRenamed.has(index)) continue;
           this.written.delete(entry);
@@ -123,14 +123,14 @@ export class KeyFileGroup {
     }
   }
 
-  /** Does some of the work, and leaves the disk to others afterwards. */
+  /** Does some of the work, then leaves the disk to others for a while. */
   async #inTurn(work: () => Promise<void>): Promise<void> {
     if (this.#host.pace.isStopped()) throw new StoppedError("Stopped");
     const start = performance.now();
     await work();
     const workMs = performance.now() - start;
     const restedMs = performance.now();
-    // On a slow disk it is a long one, and it is not to hold up an end, or writers who need memory.
+    // On a slow disk the pause is a long one. It ends when the store closes, or when writers need memory.
     while (true) {
       const ms = this.#host.pace.pauseMs(workMs) - (performance.now() - restedMs);
       if (ms <= 0) return;

@@ -1,26 +1,26 @@
 /** Turns one segment of the journal into key files. */
 import { StoppedError, StorageFailedError } from "../errors.ts";
 import type { ContentTypes, TypeChange } from "./content_types.ts";
+import { flushFolder, removeIfThere, writeAll } from "../system/file_steps.ts";
 import {
   type BulkFiles,
   type Files,
-  isExhausted,
   isFolderInTheWay,
   type OpenFile,
+  refusedOr,
 } from "../system/files.ts";
 import type { KeyFiles } from "./key_files.ts";
 import { LargeValueFile, type Overlay, type OverlayEntry } from "./overlay.ts";
 import { KeyFileGroup, type KeyFileGroupHost } from "./key_file_group.ts";
 import { type Value } from "../value.ts";
 import { DEFAULT_CONTENT_TYPE } from "../protocol.ts";
-import { failedError, refusedOr, writeAll } from "../system/files.ts";
 
 /** On-disk name: files that become key files. */
 export const SAVE_PREFIX = "save-";
 
-// How many entries become files between two looks at who waits for their memory.
+// After so many entries became files, writers that wait for memory are let in.
 const PROGRESS_ENTRIES = 64;
-// Not more files than this are flushed with one flush of the file system, so that it is a short one.
+// Files that share one flush of the file system at most, so that it is a short one.
 const MOST_TOGETHER = 512;
 
 /** What a {@link KeyFileWriter} works on. */
@@ -33,16 +33,17 @@ export interface KeyFileWriterParts {
   readonly contentTypes: ContentTypes;
 }
 
-/** How fast, and whether at all. */
+/** How fast to write, and whether at all. */
 export interface WritePace {
   /** How many files to work on at the same time. */
   concurrency(): number;
   /** How long to leave the disk to others after work on it (both milliseconds). */
   pauseMs(workMs: number): number;
+  /** Whether to stop before the next file. */
   isStopped(): boolean;
   /** To be called before a file is made. @throws {StorageFullError} If there is no room that it may have. */
   checkRoom(): void;
-  /** Called when memory has become free. */
+  /** Called when memory has become free for writers. */
   progressed(): void;
 }
 
@@ -53,7 +54,7 @@ export interface WritePace {
  * 2. for each key whose newest write is in the segment: temporary file, flush, rename; or unlink;
  * 3. flush of the folder.
  *
- * Of a key with a newer write in a later segment nothing is written: that segment brings it.
+ * A key with a newer write in a later segment is passed over: that segment brings its file.
  */
 export class KeyFileWriter {
   readonly #parts: KeyFileWriterParts;
@@ -61,8 +62,8 @@ export class KeyFileWriter {
   /** Whether the folder of key files has changed since its last flush. */
   #isFolderDirty = false;
   #fileCount = 0;
-  /** For segments with many keys, once there was one. */
-  #fileSystem: BulkFiles | undefined;
+  /** For segments with many keys; made with the first of them. */
+  #bulkFiles: BulkFiles | undefined;
   #placedCount = 0;
   #blocked: OverlayEntry[] = [];
 
@@ -72,9 +73,8 @@ export class KeyFileWriter {
   }
 
   /**
-   * Writes a sealed segment; then it may be dropped, if the entries that are returned are kept: a
-   * folder is in the way of their files. What was written when it rejects is not written again the
-   * next time.
+   * Writes a sealed segment. When resolved the segment may be dropped, if the entries that are returned are kept: a
+   * folder is in the way of their files. After a failure the next call writes only what is still missing.
    *
    * @throws {StorageFailedError} If the disk failed.
    * @throws {StoppedError} If it was told to stop.
@@ -86,20 +86,16 @@ export class KeyFileWriter {
     this.#blocked = [];
     await this.#writeEntries(entries);
     if (this.#isFolderDirty) {
-      try {
-        await files.syncFolder(folder);
-      } catch (error) {
-        // What could not be opened is flushed by the next attempt: none of these files is written again.
-        throw isExhausted(error) ? error : failedError("Cannot flush the data directory", error);
-      }
+      // A folder that cannot be opened is flushed by the next attempt: none of these files is written again.
+      await flushFolder(files, folder, "Cannot flush the data directory");
       this.#isFolderDirty = false;
     }
     return this.#blocked.filter((entry) => entry.isPending);
   }
 
   /**
-   * Removes the files of deleted keys, also of segments whose turn has not come: on a full disk those before may
-   * wait for this room. Resolves to whether there were any. Errors as of `write`.
+   * Removes the files of deleted keys, also of segments whose turn has not come: on a full disk the segments before
+   * may need this room. Resolves to whether there were any. Errors as of `write`.
    */
   async removeDeleted(): Promise<boolean> {
     const deleted = this.#parts.overlay.deletes();
@@ -108,47 +104,47 @@ export class KeyFileWriter {
     return deleted.some((entry) => !entry.isPending);
   }
 
-  /** Lets go of what it holds open. */
+  /** Ends the thread for many files, if there is one; the next segment may begin another. */
   close(): void {
-    this.#fileSystem?.close();
-    this.#fileSystem = undefined;
+    this.#bulkFiles?.close();
+    this.#bulkFiles = undefined;
   }
 
   async #writeEntries(entries: readonly OverlayEntry[]): Promise<void> {
     const { files, hiddenFolder } = this.#parts;
     const wanted = entries.filter((entry) => entry.isPending);
-    this.#fileSystem ??= files.openBulkFiles(hiddenFolder, wanted.length);
-    const fileSystem = this.#fileSystem;
-    if (fileSystem === undefined || wanted.length < fileSystem.leastFiles) {
+    this.#bulkFiles ??= files.openBulkFiles(hiddenFolder, wanted.length);
+    const bulkFiles = this.#bulkFiles;
+    if (bulkFiles === undefined || wanted.length < bulkFiles.leastFiles) {
       return await this.#forEach(wanted, (entry) => this.#writeEntry(entry));
     }
     for (let at = 0; at < wanted.length; at += MOST_TOGETHER) {
-      await this.#writeTogether(wanted.slice(at, at + MOST_TOGETHER), fileSystem);
+      await this.#writeTogether(wanted.slice(at, at + MOST_TOGETHER), bulkFiles);
     }
   }
 
-  /** Writes entries by as few calls as there can be. */
-  async #writeTogether(entries: readonly OverlayEntry[], fileSystem: BulkFiles): Promise<void> {
+  /** Writes many entries with few calls. */
+  async #writeTogether(entries: readonly OverlayEntry[], bulkFiles: BulkFiles): Promise<void> {
     const { files } = this.#parts;
-    const group = new KeyFileGroup(entries, fileSystem, this.#groupHost());
+    const group = new KeyFileGroup(entries, bulkFiles, this.#groupHost());
     const { written } = group;
     this.#isFolderDirty = true;
     try {
       await group.write();
-      // What could not be done together: on its own it tells why.
+      // An entry that could not be done with the others is done alone, which tells why.
       await this.#forEach(entries, async (entry) => {
         await this.#writeEntry(entry, written.get(entry));
         written.delete(entry);
       });
     } finally {
-      // Of those that were replaced meanwhile, or could not be renamed.
+      // These were replaced meanwhile, or could not be renamed.
       for (const temporary of written.values()) await files.remove(temporary).catch(() => {});
     }
   }
 
   /**
-   * Calls `work` for each entry that is to be written, several at a time. After a failure those under
-   * way are finished, then it is thrown.
+   * Calls `work` for each entry that is still to be written, several at a time. After a failure it waits for the
+   * calls under way, then rejects with the failure.
    */
   #forEach(
     entries: readonly OverlayEntry[],
@@ -182,7 +178,7 @@ export class KeyFileWriter {
     return promise;
   }
 
-  /** Writes one entry; `temporary` is a file with its value that is flushed already. */
+  /** Writes one entry; `temporary` is the path of a flushed file with its value, if there is one. */
   async #writeEntry(entry: OverlayEntry, temporary?: string): Promise<void> {
     const { keyFiles, files } = this.#parts;
     const { key, state } = entry;
@@ -242,7 +238,7 @@ export class KeyFileWriter {
       await files.rename(from, path);
     } catch (error) {
       large.isPlaced = false;
-      // Whoever replaced it meanwhile has left the file to us.
+      // A newer write has replaced the value meanwhile, and its file was left to be removed here.
       if (!entry.isPending) return await files.remove(from).catch(() => {});
       throw error;
     }
@@ -285,14 +281,6 @@ async function syncFile(file: OpenFile): Promise<void> {
   } catch (error) {
     // Without room or memory the file is written again later: the journal still has the value.
     throw refusedOr("Cannot flush a key file", error);
-  }
-}
-
-async function removeIfThere(files: Files, path: string): Promise<void> {
-  try {
-    await files.remove(path);
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
 }
 

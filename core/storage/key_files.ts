@@ -1,23 +1,23 @@
-/** The plain files that hold the values, one a key, and which names they have. */
+/** The plain files that hold the values, one a key, and their names. */
 import { InvalidKeyError } from "../errors.ts";
 import type { Files } from "../system/files.ts";
 import { checkKey, fileNameToKey, keyToFileName } from "../key.ts";
 import { KeyIndex } from "./key_index.ts";
 import type { Log } from "../log.ts";
 
-// File names that are their key, the usual case, decided at once. Escapes and whatever is special
-// in a file name are not among them.
+// File names that are the key itself, the usual case. A name with an escape, or with a character that is special in
+// a file name, is none of them.
 const PLAIN_NAME = /^[A-Za-z0-9~-][A-Za-z0-9._~-]*$/;
 
 /**
- * Knows the folder of key files. It is listed once, at the start: files that are put there by hand
- * while the server runs need not be seen before the next start.
+ * Knows the folder of key files. It is listed once, at the start: a file that is put there by hand while the server
+ * runs may not be seen before the next start.
  */
 export class KeyFiles {
   readonly #folder: string;
   /**
-   * Keys that have a file whose name is the key itself although it should be escaped, left by a
-   * person or an older server; `true` where there is a file of the right name too, which counts.
+   * Keys with an odd file: its name is the key itself although that has to be escaped. A person or an older server
+   * left it. `true` if the key has a file with the right name as well; then that file counts.
    */
   readonly #odd = new Map<string, boolean>();
   /** Keys whose file name is taken by something that is not a file. */
@@ -67,12 +67,12 @@ export class KeyFiles {
     return this.#pathOf(PLAIN_NAME.test(key) ? key : keyToFileName(key));
   }
 
-  /** Path of the oddly named file of `key`, if there is one: to be removed with the next write. */
+  /** Path of the odd file of `key`, if there is one: to be removed with the next write. */
   oddPath(key: string): string | undefined {
     return this.#odd.has(key) ? this.#pathOf(key) : undefined;
   }
 
-  /** To be called when the oddly named file is gone. */
+  /** To be called when the odd file of `key` is gone. */
   oddRemoved(key: string): void {
     this.#odd.delete(key);
   }

@@ -5,18 +5,17 @@ import type { ListOptions } from "../store.ts";
 const MOST_IN_CHUNK = 1024;
 const LOADED_IN_CHUNK = 768;
 
-// Up to here the order of UTF-16 units, which is what the language compares by, is the order of code
-// points.
+// Without these characters the language's order of strings, by UTF-16 units, is the order of code points.
 const SURROGATE_OR_ABOVE = /[\ud800-\uffff]/;
 
 /**
- * A set of keys that lists them in the order of `compareKeys`. The order is kept in chunks of up to
- * 1024 keys, so that to add or delete one is a short search and a short move at any number of keys.
+ * A set of keys that lists them in the order of `compareKeys`. Sorted chunks of a bounded number of keys keep the
+ * order, so to add or delete a key is a short search and a short move, however many keys there are.
  */
 export class KeyIndex {
   #keys: Set<string>;
   #chunks: string[][] = [];
-  /** Whether the language's own comparison, which is many times faster, gives the right order. */
+  /** Whether the language's own comparison, which is much faster, gives the right order. */
   #isPlain = true;
 
   /** Takes `keys`, in any order, without duplicates; the array is used up. */
@@ -53,7 +52,7 @@ export class KeyIndex {
     const chunk = this.#chunks[at] ?? [];
     chunk.splice(this.#position(chunk, key), 0, key);
     if (chunk.length > MOST_IN_CHUNK) {
-      // Keys often come in order; then full chunks stay behind instead of half full ones.
+      // Keys often come in order: then this leaves full chunks behind, instead of half full ones.
       const rest = chunk.splice(
         at === this.#chunks.length - 1 ? LOADED_IN_CHUNK : chunk.length / 2,
       );
@@ -94,7 +93,7 @@ export class KeyIndex {
     return this.#isPlain ? a < b : compareKeys(a, b) < 0;
   }
 
-  /** Where the last chunk is whose first key is not behind `key`; 0 if there is none. */
+  /** Returns the position of the last chunk whose first key is not behind `key`; 0 if there is none. */
   #chunkOf(key: string): number {
     let low = 0;
     let high = this.#chunks.length - 1;
@@ -106,7 +105,7 @@ export class KeyIndex {
     return low;
   }
 
-  /** Where `key` is in `chunk`, or has to be. */
+  /** Returns the position that `key` has in `chunk`, or has to get. */
   #position(chunk: string[], key: string): number {
     let low = 0;
     let high = chunk.length;

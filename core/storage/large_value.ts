@@ -1,25 +1,27 @@
 /** Large values: written to and read from files piece by piece. */
+import { concat } from "@std/bytes/concat";
 import { join } from "@std/path";
 import { StorageFullError } from "../errors.ts";
-import { type FileFacts, type Files, isExhausted, type OpenFile } from "../system/files.ts";
+import { following } from "../system/chunks.ts";
+import { flushFolder, writeAll } from "../system/file_steps.ts";
+import { type FileFacts, type Files, type OpenFile, refusedOr } from "../system/files.ts";
 import { LargeValueFile } from "./overlay.ts";
 import { type IncomingValue, type LargeValue } from "../store.ts";
 import { LARGE_VALUE_BYTES } from "../protocol.ts";
 import { Value } from "../value.ts";
 import { startHash } from "../etag.ts";
-import { busyError, failedError, refusedOr, writeAll } from "../system/files.ts";
 
-/** On-disk name: values on their way to their key's file. */
+/** Begin of the names of files that wait to become the file of a key. On-disk name. */
 export const LARGE_PREFIX = "large-";
 
 const READ_BYTES = 64 * 1024;
 
-/** ETag of a value that was not hashed: it changes with every save, and survives a restart. */
+/** Returns the ETag of a large value: it changes with every save, survives a restart, and needs no look at the value. */
 export function etagOfFile({ inode, modifiedMs, size }: FileFacts): string {
   return `"${inode.toString(16)}-${Math.round(modifiedMs).toString(16)}-${size.toString(16)}"`;
 }
 
-/** A large value that is read from an open file. */
+/** A large value in an open file, which is closed when the value was read or is discarded. */
 export class OpenLargeValue implements LargeValue {
   readonly size: number;
   readonly contentType: string;
@@ -69,21 +71,21 @@ export class OpenLargeValue implements LargeValue {
 
 /** What a {@link LargeWriter} asks about the room on the disk. */
 export interface RoomForLarge {
-  /** @throws {StorageFullError} If there is none that it may have. */
+  /** @throws {StorageFullError} If there is no room that a new file may have. */
   check(): void;
-  /** Called where the disk is full; resolves to whether there is more room now. */
+  /** Called when the disk is full; resolves to whether there is more room now. */
   make(): Promise<boolean>;
 }
 
 /**
- * Writes large values to temporary files. A file is durable, content and name, before the journal
- * names it; the checkpoint renames it to the key's file.
+ * Writes large values to files of their own. Content and name of such a file are durable before the journal names it.
+ * The checkpoint renames it to the key's file.
  */
 export class LargeWriter {
   readonly #folder: string;
   readonly #files: Files;
   readonly #room: RoomForLarge;
-  // A name is never used twice, also not by the next server: the journal may still name the file.
+  // The next server must not use a name again either, since the journal may still name the file.
   readonly #prefix = LARGE_PREFIX + crypto.randomUUID().slice(0, 18) + "-";
   #count = 0;
   #lastModifiedMs = 0;
@@ -100,7 +102,7 @@ export class LargeWriter {
    * Takes in a value: a small one is returned whole, a large one as a file.
    *
    * @throws {WriteRefusedError} If there is no room, or no file can be opened for now.
-   * @throws Whatever the incoming chunks throw; nothing stays behind.
+   * @throws What the incoming chunks throw; nothing stays behind.
    */
   async take(value: Value | IncomingValue): Promise<Value | LargeValueFile> {
     if (value instanceof Value) {
@@ -112,15 +114,15 @@ export class LargeWriter {
     let size = 0;
     while (size <= LARGE_VALUE_BYTES) {
       const next = await chunks.next();
-      if (next.done) return new Value(joined(first, size), value.contentType);
+      if (next.done) return new Value(concat(first), value.contentType);
       first.push(next.value);
       size += next.value.length;
     }
-    // What was read of it is gone: the next attempt, by whoever sent it, finds the room.
+    // The chunks cannot be read again. So the room that is made now is for the sender's next attempt.
     return await this.#withRoom(() => this.#write(following(first, chunks), value.contentType));
   }
 
-  /** Makes room where `write` finds the disk full, and calls `again` if there is one now. */
+  /** Makes room if `write` finds the disk full, and then calls `again`, if given. */
   async #withRoom(
     write: () => Promise<LargeValueFile>,
     again?: () => Promise<LargeValueFile>,
@@ -179,16 +181,12 @@ export class LargeWriter {
     }
   }
 
-  /** Joins the flush of the folder that begins next: many values share one. */
+  /** Joins the next flush of the folder, which all values share that wait for it. */
   #syncFolder(): Promise<void> {
     return this.#nextFolderSync ??= this.#folderSync.catch(() => {}).then(() => {
       this.#nextFolderSync = undefined;
-      this.#folderSync = this.#files.syncFolder(this.#folder).catch((error) => {
-        throw isExhausted(error)
-          ? busyError(error)
-          : failedError("Cannot flush the folder of new values", error);
-      });
-      return this.#folderSync;
+      const what = "Cannot flush the folder of new values";
+      return this.#folderSync = flushFolder(this.#files, this.#folder, what);
     });
   }
 }
@@ -197,7 +195,7 @@ async function sync(file: OpenFile): Promise<void> {
   try {
     await file.syncData();
   } catch (error) {
-    // Without room or memory: the file goes, and nothing names it.
+    // Without room or memory the file is removed, and nothing names it.
     throw refusedOr("Cannot flush a new value", error);
   }
 }
@@ -207,27 +205,5 @@ async function writeChunk(file: OpenFile, chunk: Uint8Array): Promise<void> {
     await writeAll(file, chunk);
   } catch (error) {
     throw refusedOr("Cannot write a new value", error);
-  }
-}
-
-function joined(chunks: readonly Uint8Array[], size: number): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(size);
-  let at = 0;
-  for (const chunk of chunks) {
-    bytes.set(chunk, at);
-    at += chunk.length;
-  }
-  return bytes;
-}
-
-async function* following(
-  first: Iterable<Uint8Array>,
-  rest: AsyncIterator<Uint8Array>,
-): AsyncGenerator<Uint8Array> {
-  try {
-    yield* first;
-    for (let next = await rest.next(); !next.done; next = await rest.next()) yield next.value;
-  } finally {
-    await rest.return?.();
   }
 }

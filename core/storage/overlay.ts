@@ -1,8 +1,11 @@
-/** What is durable in the journal and not yet in key files. */
+/**
+ * The overlay holds, by key, the newest write that is durable in the journal and not yet in the key's file.
+ * Readers look here first.
+ */
 import { Value } from "../value.ts";
 import { memoryOf, type ValueCache } from "./value_cache.ts";
 
-/** What is known of a large value. */
+/** What is known of a large value without reading it. */
 export interface LargeFacts {
   readonly size: number;
   readonly contentType: string;
@@ -32,7 +35,7 @@ export class LargeValueFile {
   }
 }
 
-/** What a key holds; `undefined` where it was deleted. */
+/** What a key holds; `undefined` if it was deleted. */
 export type KeyState = Value | LargeValueFile | undefined;
 
 /** The newest durable write of a key. */
@@ -43,13 +46,13 @@ export interface OverlayEntry {
   readonly segment: number;
   /** Whether it is still the newest write of its key, and not in the key's file. */
   isPending: boolean;
-  /** About how many bytes of memory it takes with its value: to ask that costs a look at it. */
+  /** About how many bytes of memory it takes with its value, as counted when it was put. */
   bytes: number;
 }
 
-// An entry with its place in the map and in its segment, measured with both runtimes; and what stays
-// of it until the segment is dropped, once it is a file or was replaced.
+// About the memory of an entry (bytes), with its places in the map and in the list of its segment.
 const ENTRY_BYTES = 200;
+// The part of it that stays until the segment is dropped, after the entry became a file or was replaced.
 const REST_BYTES = 80;
 
 /** About how many bytes of memory the overlay takes for this write. */
@@ -58,22 +61,22 @@ export function entryBytes(key: string, state: KeyState): number {
 }
 
 /**
- * The newest durable write of each key that the journal holds. What it has of a key is newer than what
- * the cache has; when it is in the key's file it moves to the cache.
+ * One entry a key, and for each segment a list of the entries that it brought. An entry ends in one of two ways: the
+ * key's file is made (`placed`), and the value moves to the cache; or a newer write of the key replaces it. After
+ * that it stays in the list of its segment, without its value, until the segment is dropped (`forget`). The entry of
+ * a key is always newer than the value of that key in the cache or in its file.
  */
 export class Overlay {
   readonly #cache: ValueCache;
   readonly #entries = new Map<string, OverlayEntry>();
-  /** By segment, what it holds; entries that a later segment replaced stay until it is dropped. */
+  /** By segment, the entries that it brought. */
   readonly #bySegment = new Map<number, OverlayEntry[]>();
   #bytes = 0;
   #puts = 0;
-  #current: OverlayEntry[] = [];
+  /** The segment that is put to now: its number, its entries and their bytes. */
   #currentSegment = -1;
+  #current: OverlayEntry[] = [];
   #currentBytes = 0;
-  /** The slab that was counted last, and by segment the bytes of all of them. */
-  #slab: ArrayBuffer | undefined;
-  readonly #slabBytes = new Map<number, number>();
 
   constructor(cache: ValueCache) {
     this.#cache = cache;
@@ -84,12 +87,12 @@ export class Overlay {
     return this.#bytes;
   }
 
-  /** How many writes were put here since it was made. */
+  /** How many writes were put since it was made. */
   get puts(): number {
     return this.#puts;
   }
 
-  /** About how many bytes of memory the entries of `segment` take, if it is the one put to last. */
+  /** About how many bytes of memory the entries of `segment` take; 0 if a later segment has begun. */
   segmentBytes(segment: number): number {
     return segment === this.#currentSegment ? this.#currentBytes : 0;
   }
@@ -100,15 +103,15 @@ export class Overlay {
   }
 
   /**
-   * Records a write in `segment`, which must not be less than in the calls before, but for a key whose
-   * newest write is in it already.
+   * Records a durable write and returns the state that it replaces, if there is one here. `segment` must not be less
+   * than in the calls before, unless the newest write of `key` is in that segment already.
    */
   put(key: string, state: KeyState, segment: number): KeyState {
     this.#puts++;
     if (segment > this.#currentSegment) this.#begin(segment);
     const previous = this.#entries.get(key);
     const replaced = previous?.state;
-    const bytes = entryBytes(key, state) - this.#share(state, segment);
+    const bytes = entryBytes(key, state);
     if (previous !== undefined && previous.segment === segment) {
       const more = bytes - previous.bytes;
       this.#bytes += more;
@@ -117,7 +120,7 @@ export class Overlay {
       previous.bytes = bytes;
       return replaced;
     }
-    // The checkpoint of the older segment sees that this one is not the newest any more.
+    // The checkpoint of the older segment passes this entry over from now on.
     if (previous !== undefined) this.#strip(previous);
     this.#bytes += bytes;
     this.#currentBytes += bytes;
@@ -127,12 +130,12 @@ export class Overlay {
     return replaced;
   }
 
-  /** Returns all entries of `segment`, also those that were replaced meanwhile. */
+  /** Returns all entries of `segment`, also entries that were replaced meanwhile. */
   entriesOf(segment: number): readonly OverlayEntry[] {
     return this.#bySegment.get(segment) ?? [];
   }
 
-  /** Returns the newest writes that are deletes and not in files yet: a look at all there is. */
+  /** Returns the entries that are deletes. Looks at all entries. */
   deletes(): readonly OverlayEntry[] {
     return [...this.#entries.values()].filter(({ state }) => state === undefined);
   }
@@ -143,8 +146,8 @@ export class Overlay {
   }
 
   /**
-   * Records that the key's file holds what `entry` does: readers find it there from now on, and its
-   * memory, but for a part of a slab, is free long before the whole segment is dropped.
+   * Records that the key's file holds what `entry` does. Readers find it in the cache or the file from now on, so
+   * the entry's memory is free before the whole segment is dropped.
    */
   placed(entry: OverlayEntry): void {
     if (!entry.isPending) return;
@@ -162,8 +165,6 @@ export class Overlay {
       this.#bytes -= REST_BYTES;
     }
     this.#bySegment.delete(segment);
-    this.#bytes -= this.#slabBytes.get(segment) ?? 0;
-    this.#slabBytes.delete(segment);
     if (segment === this.#currentSegment) this.#begin(-1);
   }
 
@@ -173,25 +174,7 @@ export class Overlay {
     entry.state = undefined;
   }
 
-  /**
-   * Counts the slab of a value, as a whole and until the segment is dropped: what else was in it, replaced or refused,
-   * is in memory as long as this is. Returns what of the value's own bytes that covers.
-   */
-  #share(state: KeyState, segment: number): number {
-    if (!(state instanceof Value)) return 0;
-    const { slab, size } = state;
-    if (slab === undefined) return 0;
-    if (slab !== this.#slab) {
-      this.#slab = slab;
-      this.#bytes += slab.byteLength;
-      this.#currentBytes += slab.byteLength;
-      this.#slabBytes.set(segment, (this.#slabBytes.get(segment) ?? 0) + slab.byteLength);
-    }
-    return size;
-  }
-
   #begin(segment: number): void {
-    this.#slab = undefined;
     this.#current = [];
     this.#currentSegment = segment;
     this.#currentBytes = 0;

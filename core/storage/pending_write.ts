@@ -1,8 +1,7 @@
-/** Writes on their way into the journal. */
-import { FrameBuffer } from "../journal/record.ts";
-import { type Condition, type SetResult } from "../store.ts";
-import { type Value } from "../value.ts";
-import { entryBytes, type KeyState, LargeValueFile, type OverlayEntry } from "./overlay.ts";
+/** Writes on their way into the journal: a save, a delete, or a write that is repeated in a younger segment. */
+import type { Condition, SetResult } from "../store.ts";
+import type { Value } from "../value.ts";
+import type { KeyState, LargeValueFile, OverlayEntry } from "./overlay.ts";
 
 /** A write that was called and is not settled yet. */
 export interface PendingWrite {
@@ -31,7 +30,7 @@ export class PendingSet implements PendingWrite {
   failure: Error | undefined = undefined;
   existed = false;
   readonly promise: Promise<SetResult>;
-  #resolve: (result: SetResult) => void;
+  readonly #resolve: (result: SetResult) => void;
   readonly fail: (error: Error) => void;
 
   constructor(key: string, state: Value | LargeValueFile, condition: Condition | undefined) {
@@ -76,8 +75,8 @@ export class PendingDelete implements PendingWrite {
 }
 
 /**
- * A write once more, into a younger segment, because its key's file cannot be made for now. Only if
- * it is still the newest of its key; it resolves all the same if it is not.
+ * The newest write of a key once more, into a younger segment, because the key's file cannot be made for now. It
+ * does not take place if a newer write of the key has come, and then it resolves all the same.
  */
 export class PendingCarry implements PendingWrite {
   readonly key: string;
@@ -105,7 +104,7 @@ export class PendingCarry implements PendingWrite {
 /** Why a {@link PendingCarry} does not take place. */
 export class SupersededError extends Error {}
 
-/** Hashes the value only for those who ask for its ETag: the book routes never do. */
+/** Hashes the value only if its ETag is asked for, which the book routes never do. */
 class LazySetResult implements SetResult {
   readonly created: boolean;
   readonly #state: Value | LargeValueFile;
@@ -117,75 +116,5 @@ class LazySetResult implements SetResult {
 
   get etag(): string {
     return this.#state.etag;
-  }
-}
-
-/** Writes that go to the disk together; of their own they have one frame, used again and again. */
-export class CommitBatch {
-  readonly frame = new FrameBuffer();
-  writes: PendingWrite[] = [];
-  /** Whether there is to be decided on any. */
-  hasConditions = false;
-  /** What its writes will take in the overlay, bytes; more than their records in the journal. */
-  bytes = 0;
-
-  /** Adds a write, and its record to the frame. */
-  add(write: PendingWrite): void {
-    const { key, state } = write;
-    write.position = state === undefined
-      ? this.frame.putDelete(key)
-      : state instanceof LargeValueFile
-      ? this.frame.putLarge(
-        key,
-        state.contentType,
-        {
-          fileName: state.path.slice(state.path.lastIndexOf("/") + 1),
-          size: state.size,
-          hash: state.hash,
-        },
-      )
-      : this.frame.putValue(key, state);
-    this.bytes += entryBytes(key, state);
-    if (write.condition !== undefined) this.hasConditions = true;
-    this.writes.push(write);
-  }
-
-  /** Moves all writes but the first `count` to `next`, which is empty. */
-  moveRest(count: number, next: CommitBatch): void {
-    const rest = this.writes.splice(count);
-    const [first] = rest;
-    if (first === undefined) return;
-    const moved = this.frame.moveRest(first.position, next.frame);
-    for (const write of rest) {
-      const bytes = entryBytes(write.key, write.state);
-      this.bytes -= bytes;
-      next.bytes += bytes;
-      write.position += moved;
-    }
-    next.writes = rest;
-    next.hasConditions = this.hasConditions;
-  }
-
-  /** Tells who waits for its writes, which are durable, or were refused. */
-  acknowledge(): void {
-    for (const write of this.writes) {
-      if (write.failure === undefined) write.succeed();
-      else write.fail(write.failure);
-    }
-  }
-
-  /**
-   * Rejects all of its writes, also those whose condition did not hold: that may have been for others of
-   * them.
-   */
-  fail(failure: Error): void {
-    for (const write of this.writes) write.fail(failure);
-  }
-
-  clear(): void {
-    this.frame.clear();
-    this.writes = [];
-    this.bytes = 0;
-    this.hasConditions = false;
   }
 }

@@ -1,31 +1,34 @@
-/** Room that is kept for deletes: on a full disk nothing else can make room, and each is written down first. */
+/**
+ * Room on the disk that is kept for deletes. A full disk can only be freed by deletes, and each delete needs room in the
+ * journal first.
+ */
 import { join } from "@std/path";
 import { StorageFullError } from "../errors.ts";
 import { type Files, isFileTooLarge, type OpenFile } from "../system/files.ts";
-import { writeAll } from "../system/files.ts";
+import { writeAll } from "../system/file_steps.ts";
 
 /** On-disk name in the hidden folder. */
 const FILE_NAME = "reserve";
 
-/** Not more than this (bytes): room for some ten thousand deletes, and they make new room soon. */
+// Enough for thousands of deletes (bytes), and soon they make room themselves.
 const MOST_BYTES = 1024 * 1024;
-/** And not more than this part of the disk. */
+// Not more than this part of the disk.
 const DISK_PART = 32;
 
-// What one call fills with random bytes: a file system that compresses would keep no room for others.
+// Random bytes are written so many at a time. For others a file system that compresses would keep no room.
 const CHUNK_BYTES = 64 * 1024;
 
-// How soon, at the earliest, it is tried again to make it (milliseconds).
+// The least time between two attempts to make the reserve (milliseconds).
 const RETRY_MS = 250;
 
-/** How much to keep on a disk of so many bytes. */
+/** Returns how many bytes to keep on a disk of `diskBytes` bytes. */
 export function reserveBytesOf(diskBytes: number): number {
   return Math.min(MOST_BYTES, Math.floor(diskBytes / DISK_PART));
 }
 
 /**
- * A file that takes room. It is given up when a delete finds none; until it could be made again what is not a delete
- * is refused, so that the room is for deletes alone.
+ * A file that takes room. It is removed when a delete finds the disk full. Until it could be made again all saves are
+ * refused, so that the room is for deletes alone.
  */
 export class Reserve {
   readonly #path: string;
@@ -41,7 +44,7 @@ export class Reserve {
     this.#bytes = bytes;
   }
 
-  /** Makes the file in `folder`, of so many bytes, unless it is there; with 0 bytes there is none. */
+  /** Makes the file in `folder`, of `bytes` bytes, unless it is there; with 0 bytes there is no reserve. */
   static async open(folder: string, files: Files, bytes: number): Promise<Reserve> {
     const reserve = new Reserve(folder, files, bytes);
     if (await reserve.#size() >= Math.max(bytes, 1)) return reserve;
@@ -60,7 +63,7 @@ export class Reserve {
   /** @throws {StorageFullError} While the room is for deletes alone. */
   checkSave(): void {
     if (!this.#isGivenUp) return;
-    // Nothing else might look for a long time whether there is room again.
+    // While all saves are refused, nothing else may look for room for a long time.
     if (performance.now() - this.#triedMs >= RETRY_MS) void this.restore();
     throw new StorageFullError("Disk full: nothing was changed, the old value stands");
   }
@@ -68,7 +71,7 @@ export class Reserve {
   /** Gives the room up for deletes; resolves to whether there may be more now. */
   async giveUp(): Promise<boolean> {
     if (this.#bytes === 0) return false;
-    // What is being made takes room as well.
+    // A file that is being made takes room as well.
     const isMaking = this.#making !== undefined;
     await this.#making;
     if (this.#isGivenUp) return isMaking;
@@ -76,7 +79,7 @@ export class Reserve {
     return await this.#remove();
   }
 
-  /** Makes it again, where it was given up and there is room; never rejects. */
+  /** Makes the file again if it was given up and there is room; never rejects. */
   async restore(): Promise<void> {
     if (!this.#isGivenUp) return;
     this.#triedMs = performance.now();
@@ -87,7 +90,7 @@ export class Reserve {
   async #make(): Promise<boolean> {
     let file: OpenFile | undefined;
     try {
-      // Of a server that was killed while it made it.
+      // A server that was killed may have left a part of the file.
       await this.#remove();
       file = await this.#files.create(this.#path);
       const chunk = new Uint8Array(CHUNK_BYTES);
@@ -103,7 +106,7 @@ export class Reserve {
       file?.close();
       await this.#remove();
       if (!isFileTooLarge(error)) return false;
-      // Under a limit of file sizes the disk is not full: saves go on, without a reserve.
+      // The process has a limit of file sizes, but the disk is not full: saves go on without a reserve.
       this.#bytes = 0;
       return true;
     }
@@ -114,7 +117,7 @@ export class Reserve {
       await this.#files.remove(this.#path);
       return true;
     } catch {
-      // There was none, or the next attempt finds it.
+      // There was no file, or the next attempt removes it.
       return false;
     }
   }

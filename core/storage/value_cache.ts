@@ -1,11 +1,11 @@
-/** Values in memory that are on the disk as well. */
+/** The cache: values in memory that are in key files as well. */
 import { hash31 } from "../placement.ts";
 import { type Value } from "../value.ts";
 
-// What a place in a map takes, about.
+// About the memory of an entry of a map (bytes).
 const PLACE_BYTES = 80;
 
-// What a small value takes at least.
+// About the memory of the smallest value (bytes).
 const LEAST_BYTES = 256;
 
 /** About how many bytes of memory `value` takes, with its text, under `key`. */
@@ -14,21 +14,22 @@ export function memoryOf(key: string, value: Value): number {
 }
 
 /**
- * The values used last, up to a number of bytes. Instead of an exact order of use there are two
- * generations: what is used in the old one moves to the young one, and when that has half of the
- * room the old one is dropped and the young one is the old. A hit in the young one changes nothing.
+ * Keeps the values that were used last, up to a number of bytes. Two generations stand in for an exact order of use.
+ * A value of the old generation that is used moves to the young one. When the young one has half of the bytes, the old
+ * one is dropped and the young one becomes the old one. A hit in the young one changes nothing.
  *
- * Once values had to be dropped, one that was read has to be asked for twice, not too far apart, to be kept (as in 2Q,
- * Johnson and Shasha 1994): who reads very many keys once each must not drive out what is used all the time.
+ * Once values had to be dropped, a value that was read is kept only if its key is read twice within some time (as in
+ * 2Q, Johnson and Shasha 1994). So a client that reads very many keys once each does not drive out the values that
+ * are used all the time.
  */
 export class ValueCache {
   #young = new Map<string, Value>();
   #old = new Map<string, Value>();
   #youngBytes = 0;
-  /** How many values there were when some were last dropped for want of room; 0 before. */
+  /** How many values there were when some were last dropped; 0 if none ever were. */
   #mostValues = 0;
   readonly #generationBytes: number;
-  /** Keys whose values were read and not kept. Made when it is first needed. */
+  /** Keys whose values were read and not kept; made when it is first needed. */
   #seen: SeenKeys | undefined;
 
   /** Keeps values of about `maxBytes` bytes of memory; 0 keeps none. */
@@ -55,10 +56,9 @@ export class ValueCache {
     return this.#seen.see(key, Math.max(this.#mostValues, this.#young.size + this.#old.size));
   }
 
-  /** Keeps `value` in place of what is here; from now on it shares its memory with no other. */
+  /** Keeps `value` in place of what is here. */
   set(key: string, value: Value): void {
     if (this.#generationBytes === 0) return;
-    value.leaveSlab();
     const previous = this.#young.get(key);
     if (previous !== undefined) this.#youngBytes -= memoryOf(key, previous);
     else this.#old.delete(key);
@@ -97,19 +97,19 @@ export class ValueCache {
 const BITS_PER_KEY = 8;
 
 /**
- * Remembers keys for about as many others as it is made for. Two Bloom filters with one hash each: the older
- * one is forgotten when the younger one is full. What was seen it knows; of other keys, whose hashes
- * differ, it takes one in six for one that it has seen, one in four at worst.
+ * Remembers which keys were seen lately, with one bit a key: two Bloom filters with one hash each. When the younger
+ * filter is full, the older one is cleared and becomes the younger one. A key that was seen lately is always known.
+ * Of the other keys up to one in four is taken for known too, because it shares its bit with a key that was seen.
  */
 export class SeenKeys {
-  /** How far a hash is shifted to be the number of a bit. */
+  /** How far to shift a hash to get the number of a bit. */
   readonly #shift: number;
   readonly #mostKeys: number;
   #young: Uint32Array;
   #old: Uint32Array;
   #count = 0;
 
-  /** Takes two to four bytes a key. */
+  /** @param keys How many keys to remember; they take two to four bytes each. */
   constructor(keys: number) {
     const bits = Math.min(Math.max(Math.ceil(Math.log2(keys * BITS_PER_KEY)), 10), 32);
     this.#shift = 32 - bits;
@@ -119,8 +119,8 @@ export class SeenKeys {
   }
 
   /**
-   * Tells whether `key` was among those that were passed in last, `keys` or up to twice as many, and counts it
-   * as one of them. Fewer than the number it was made for may be asked for. No allocation.
+   * Returns whether `key` was among the last keys that were passed in, and counts it as one of them. These are the
+   * last `keys` keys, or up to twice as many; not more than the number that it was made for. Allocates nothing.
    */
   see(key: string, keys = this.#mostKeys): boolean {
     const bit = mixed(hash31(key)) >>> this.#shift;
@@ -143,8 +143,8 @@ export class SeenKeys {
 }
 
 /**
- * Spreads what is alike: the plain hashes of keys that count up, or are all of one shard, lie close together. The
- * last step of MurmurHash3 (Appleby, public domain).
+ * Spreads hashes that lie close together, as those of keys that count up or belong to one shard. This is the last step
+ * of MurmurHash3 (Appleby, public domain).
  */
 function mixed(hash: number): number {
   hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);

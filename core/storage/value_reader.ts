@@ -1,6 +1,7 @@
-/** Reads values from where they are: cache, overlay, or file. */
+/** Reads values from the overlay, the cache or the key file. */
 import type { ContentTypes } from "./content_types.ts";
-import { type Files, isExhausted, type OpenFile } from "../system/files.ts";
+import { openIfThere, readAll } from "../system/file_steps.ts";
+import { busyError, type Files, isExhausted, type OpenFile } from "../system/files.ts";
 import type { KeyFiles } from "./key_files.ts";
 import type { KeyIndex } from "./key_index.ts";
 import { OpenLargeValue } from "./large_value.ts";
@@ -9,7 +10,7 @@ import { LARGE_VALUE_BYTES } from "../protocol.ts";
 import { type LargeValue } from "../store.ts";
 import { Value } from "../value.ts";
 import type { ValueCache } from "./value_cache.ts";
-import { busyError } from "../system/files.ts";
+import type { DurableState } from "./write_conditions.ts";
 
 /** Where a {@link ValueReader} looks. */
 export interface ValueSources {
@@ -21,16 +22,21 @@ export interface ValueSources {
   readonly contentTypes: ContentTypes;
 }
 
-// A file that is not there although it should be was removed by hand, or is just being renamed.
+// How often a read is tried: a file that is not there was removed by hand, or is just being renamed.
 const MOST_ATTEMPTS = 5;
 
+/** The reads of one key's file that are under way. */
 interface ActiveReads {
   readers: number;
+  /** Whether a write of the key has become visible since they began. */
   isChanged: boolean;
 }
 
-/** Reads values; never waits for a write. */
-export class ValueReader {
+/**
+ * Reads values, and never waits for a write. A value whose key was written while its file was read is read again, so
+ * a read never returns an older value than an earlier read did.
+ */
+export class ValueReader implements DurableState {
   readonly #sources: ValueSources;
   /** Keys whose files are being read. */
   readonly #activeReads = new Map<string, ActiveReads>();
@@ -63,7 +69,7 @@ export class ValueReader {
     return this.#read(key);
   }
 
-  /** Reads a key's file, which no write under way touches, unless that could take a while. */
+  /** Reads the file of a key that the overlay does not have, if that can be done without waiting. */
   #readAtOnce(key: string): Value | undefined {
     const { files, keyFiles, contentTypes } = this.#sources;
     const bytes = files.readAtOnce(keyFiles.pathToRead(key), LARGE_VALUE_BYTES);
@@ -73,7 +79,7 @@ export class ValueReader {
     return value;
   }
 
-  /** Keeps a value that was read, unless others are worth more. */
+  /** Puts a value that was read into the cache, if the cache admits it. */
   #keep(key: string, value: Value): void {
     const { cache } = this.#sources;
     if (!cache.admits(key)) return;
@@ -81,7 +87,12 @@ export class ValueReader {
     cache.set(key, value);
   }
 
-  /** Returns the ETag of the value of `key`. */
+  /** Whether `key` has a value. */
+  has(key: string): boolean {
+    return this.#sources.index.has(key);
+  }
+
+  /** Returns the ETag of the value of `key`; `undefined` if it has none. */
   async etagOf(key: string): Promise<string | undefined> {
     const value = this.inMemory(key) ?? await this.get(key);
     if (value !== undefined && !(value instanceof Value)) value.discard();
@@ -109,7 +120,7 @@ export class ValueReader {
       try {
         let value = await this.#load(path, contentType);
         if (value === undefined && state?.isPlaced) {
-          // It has been renamed, and we see it before the one who did it.
+          // It has been renamed just now, and the checkpoint does not know yet.
           value = await this.#load(keyFiles.pathToWrite(key), contentType);
         }
         const isLast = attempt === MOST_ATTEMPTS;
@@ -119,7 +130,7 @@ export class ValueReader {
           if (value instanceof Value && !watch.isChanged) this.#keep(key, value);
           return value;
         } else if (!(value instanceof Value)) {
-          // Its content type could be that of another value by now.
+          // The content type could be that of another value by now.
           value.discard();
         }
       } finally {
@@ -145,13 +156,13 @@ export class ValueReader {
 
   /** Reads a file, `undefined` if there is none. */
   async #load(path: string, contentType: string): Promise<Value | LargeValue | undefined> {
-    let file: OpenFile;
+    let file: OpenFile | undefined;
     try {
-      file = await this.#sources.files.open(path);
+      file = await openIfThere(this.#sources.files, path);
     } catch (error) {
-      if (error instanceof Deno.errors.NotFound) return undefined;
       throw isExhausted(error) ? busyError(error) : error;
     }
+    if (file === undefined) return undefined;
     let isHandedOver = false;
     try {
       const facts = file.facts();
@@ -160,14 +171,7 @@ export class ValueReader {
         isHandedOver = true;
         return new OpenLargeValue(file, facts, contentType);
       }
-      const bytes = new Uint8Array(facts.size);
-      let length = 0;
-      while (length < bytes.length) {
-        const read = await file.read(bytes.subarray(length));
-        if (read === null) break;
-        length += read;
-      }
-      return new Value(length === bytes.length ? bytes : bytes.slice(0, length), contentType);
+      return new Value(await readAll(file, facts.size), contentType);
     } finally {
       if (!isHandedOver) file.close();
     }

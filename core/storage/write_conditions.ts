@@ -1,19 +1,20 @@
-/** Decides conditional writes in the moment in which their batch is about to be written. */
+/** Decides conditional writes when their batch is about to be written. */
 import { messageOf, PreconditionFailedError } from "../errors.ts";
 import { type Condition, type IfMatch } from "../store.ts";
 import { PendingCarry, type PendingWrite, SupersededError } from "./pending_write.ts";
 
-/** Looks up the durable state before a batch. */
+/** Looks up what is durable before a batch. */
 export interface DurableState {
+  /** Whether `key` has a value. */
   has(key: string): boolean;
-  /** ETag of a value that is there. */
+  /** Returns the ETag of the value of `key`, which has one. */
   etagOf(key: string): Promise<string | undefined>;
 }
 
 /**
- * Sets `failure` on each write of a batch whose condition does not hold. It is decided against what
- * is durable and the writes before it in the same batch, which all become durable with it or not
- * at all. So nothing ever succeeds because of a write that failed.
+ * Sets `failure` on each write of a batch whose condition does not hold. A condition is compared with what is durable
+ * and with the writes before it in the same batch, which become durable together or not at all. So no write ever
+ * succeeds because of a write that failed.
  */
 export async function decideConditions(
   writes: readonly PendingWrite[],
@@ -54,7 +55,7 @@ async function holds(
   return etag !== undefined && condition.etags.includes(etag);
 }
 
-/** Whether a key is as `expected`; `etag` is that of its value, `undefined` if it is absent. */
+/** Whether a key is as `expected`; `etag` is the ETag of its value, `undefined` if the key is absent. */
 export function isAsExpected(expected: IfMatch, etag: string | undefined): boolean {
   return etag !== undefined && (expected === "present" || expected.etags.includes(etag));
 }

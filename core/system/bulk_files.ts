@@ -1,38 +1,40 @@
 /**
- * Many small files at once, as the checkpoint has them: made on another thread, and flushed with one
- * system call for all. To flush each costs the file system a transaction each time, and takes the disk
- * away from the journal for longer than all of them together.
+ * Many small files at once, as the checkpoint makes them: created on another thread, and flushed with one system call
+ * for the whole file system. Flushing each file costs a transaction of the file system each time, and keeps the disk
+ * from the journal for longer.
  */
 import type { FileAnswer, FileJob } from "./bulk_files_worker.ts";
 import type { BulkFiles, NewFile, Renaming } from "./files.ts";
 import { cString, type LibC, loadLibC, O_CLOEXEC } from "./libc.ts";
 
-/** The first Linux whose syncfs(2) reports that something could not be written. */
+/** The first Linux whose syncfs(2) reports a failed write. */
 const LEAST_LINUX = [5, 8] as const;
 
-// From so many files on it costs less than to flush each.
+/** Fewer files are flushed faster one by one. */
 const LEAST_FILES = 32;
 
-/** A thread opens seven files as it begins, and the runtime ends the process if it cannot; a few more for the others. */
+/**
+ * Files that a new thread opens, and a few more for the rest of the process. The runtime ends the process if a new
+ * thread cannot open its files.
+ */
 const THREAD_FILES = 16;
 
-/** `struct utsname` of Linux: six texts, the third of them the release (bytes). */
+/** `struct utsname` of Linux: six texts of so many bytes; the third one is the release. */
 const UTSNAME_FIELD = 65;
 const UTSNAME_BYTES = 6 * UTSNAME_FIELD;
 
 /**
- * Opens the file system that the folder `path` is on, to write `files` files. Returns `undefined`
- * where these are few, where it cannot be flushed as a whole, or where failures would go unnoticed:
- * another system, an older Linux, another C library, no permission to call it. And while the process has hardly any
- * open files left.
+ * Begins work on `files` small files in the file system of the folder `path`. Returns `undefined` if these are too few,
+ * if the process has hardly any open files left, or if the system cannot flush a file system and report failures: one
+ * that is not Linux, an old Linux, another C library, no permission to call the library.
  */
-export function openFileSystem(path: string, files: number): BulkFiles | undefined {
+export function openBulkFiles(path: string, files: number): BulkFiles | undefined {
   if (files < LEAST_FILES) return undefined;
   const libc = loadLibC();
   if (libc === undefined || !reportsFailures(libc) || !canOpen(libc, path, THREAD_FILES)) {
     return undefined;
   }
-  // Failures are reported from here on.
+  // The system reports failures from here on.
   const folder = libc.open(cString(path), O_CLOEXEC, 0);
   if (folder < 0) return undefined;
   return new FileThread(libc, folder);
@@ -85,7 +87,7 @@ class FileThread implements BulkFiles {
     const job: FileJob = { kind: "create", paths, content: { bytes, sizes } };
     const answer = await this.#run(job, [bytes.buffer]);
     if (answer !== undefined) return new Set(answer);
-    // Nobody knows how far it came.
+    // The thread has ended, and some of the files may be there.
     await Promise.all(paths.map((path) => Deno.remove(path).catch(() => {})));
     return allOf(paths);
   }
@@ -112,13 +114,13 @@ class FileThread implements BulkFiles {
     this.#libc.close(this.#folder);
   }
 
-  /** What is under way counts as failed, and so does all that comes. */
+  /** The job under way counts as failed, and so do all later ones. */
   #end(): void {
     this.#isBroken = true;
     this.#answered(undefined);
   }
 
-  /** Has the thread do a job; resolves to `undefined` if it has ended before it was done. */
+  /** Has the thread do a job; resolves to `undefined` if the thread ends before the job is done. */
   #run(job: FileJob, transfer: Transferable[] = []): Promise<FileAnswer | undefined> {
     if (this.#isBroken) return Promise.resolve(undefined);
     const { promise, resolve } = Promise.withResolvers<FileAnswer | undefined>();
@@ -134,7 +136,7 @@ function allOf(steps: readonly unknown[]): ReadonlySet<number> {
 
 let reports: boolean | undefined;
 
-/** Whether the running Linux tells of failures. Not read from /proc: that takes every permission. */
+/** Whether syncfs(2) of the running Linux reports failures. Not read from /proc, which takes every permission. */
 function reportsFailures(libc: NonNullable<LibC>): boolean {
   if (reports !== undefined) return reports;
   const names = new Uint8Array(UTSNAME_BYTES);

@@ -1,23 +1,23 @@
 /// <reference lib="deno.worker" />
 /**
- * A thread that creates, renames and removes many files one after another. On some file systems to
- * create one takes a third of a millisecond, and the runtime opens files on the thread that asks.
+ * A thread that creates, renames and removes many files one after another. The runtime opens files on the thread that
+ * asks, and on some file systems creating a file takes long: the main thread would stand still.
  */
 
-/** What is to be done; the answer is a {@link FileAnswer}. */
+/** A job for the thread; it answers with a {@link FileAnswer}. */
 export type FileJob =
   | { readonly kind: "create"; readonly paths: readonly string[]; readonly content: FileContent }
   | { readonly kind: "rename"; readonly paths: readonly string[]; readonly to: readonly string[] }
   | { readonly kind: "remove"; readonly paths: readonly string[] };
 
-/** What is to be in new files, one behind the other. */
+/** The contents of new files, one behind the other. */
 export interface FileContent {
   readonly bytes: Uint8Array<ArrayBuffer>;
-  /** Bytes of each. */
+  /** Bytes of each file. */
   readonly sizes: readonly number[];
 }
 
-/** Which of the steps failed, by index. */
+/** The steps that failed, by index. */
 export type FileAnswer = readonly number[];
 
 self.onmessage = ({ data }: MessageEvent<FileJob>) => {

@@ -1,5 +1,5 @@
 /** The file system of this machine, as {@link Files}. */
-import { openFileSystem } from "./bulk_files.ts";
+import { openBulkFiles } from "./bulk_files.ts";
 import {
   type DurableFile,
   failedError,
@@ -77,7 +77,7 @@ export const denoFiles: Files = {
     try {
       await folder.sync();
     } catch (error) {
-      // Also where the system was only short of memory: a flush that was begun and failed is not repeated.
+      // Even if the system was only short of memory: a flush that was begun and failed must not be repeated.
       throw failedError(`Cannot flush the folder ${path}`, error);
     } finally {
       folder.close();
@@ -88,7 +88,7 @@ export const denoFiles: Files = {
     return Deno.mkdir(path, { recursive: true });
   },
 
-  openBulkFiles: openFileSystem,
+  openBulkFiles,
 
   list: listFolder,
 };
@@ -107,7 +107,7 @@ class DescriptorFile implements DurableFile {
     this.#descriptor = descriptor;
   }
 
-  /** The call's own promise: one around it would come behind all that is ready at the same time. */
+  /** Returns the call's own promise: a promise around it would resolve later in the turn of the event loop. */
   write(bytes: Uint8Array<ArrayBuffer>, offset: number): Promise<bigint> {
     return this.#libc.pwrite(this.#descriptor, bytes, BigInt(bytes.length), BigInt(offset));
   }
@@ -117,7 +117,7 @@ class DescriptorFile implements DurableFile {
   }
 }
 
-/** As `Files.openDurable`: `undefined` where there is no such C library, or it cannot open the file. */
+/** As `Files.openDurable`: `undefined` without the C library of Linux, or if the file cannot be opened. */
 export function openDurable(path: string): DurableFile | undefined {
   const libc = loadLibC();
   if (libc === undefined) return undefined;

@@ -1,21 +1,20 @@
 /**
- * Small files (tokens, certificates) that are read again when they change. They are looked at once a
- * second rather than watched: a Secret of Kubernetes changes by a symbolic link that is swapped two
- * folders up, which no watch on the file sees.
+ * Small files (tokens, certificates) that are read again when they change. A timer asks for their state: a watch of the
+ * system does not see how Kubernetes changes a Secret, by a symbolic link two folders up.
  */
 import { messageOf } from "../errors.ts";
 import { type Log } from "../log.ts";
 
-/** What becomes of the files. */
+/** The user of the files. */
 export interface FileUser {
-  /** What is in them, for the log. */
+  /** What the files hold, for the log: a noun in the plural. */
   readonly what: string;
-  /** Takes their texts. Where it throws, what it took before goes on to count. */
+  /** Takes the texts of the files. If it throws, the texts that it took before go on to count. */
   readonly use: (texts: readonly string[]) => void;
   readonly log: Log;
 }
 
-/** How often the files are looked at (milliseconds). */
+/** Time between two looks at the files (milliseconds). */
 const INTERVAL_MS = 1000;
 
 /** A watch on files that belong together. */
@@ -23,7 +22,7 @@ export class FileWatch {
   readonly #paths: readonly string[];
   readonly #user: FileUser;
   readonly #timer: ReturnType<typeof setInterval>;
-  /** The state of the files that was taken last, and the one that was seen last. */
+  /** The state of the files when they were read last, and at the last look. */
   #taken: string;
   #seen: string;
   #looking = false;
@@ -35,11 +34,11 @@ export class FileWatch {
     this.#timer = setInterval(() => this.#look(), INTERVAL_MS);
   }
 
-  /** Reads the files for the first time. Throws what reading and `use` throw. */
+  /** Reads the files for the first time. @throws Whatever reading them or `use` throws. */
   static async open(paths: readonly string[], user: FileUser): Promise<FileWatch> {
-    // Before reading: what changes meanwhile is seen at the first look.
+    // Before reading: the first look sees a change that happens meanwhile.
     const state = await stateOf(paths);
-    user.use(await readAll(paths));
+    user.use(await readTexts(paths));
     return new FileWatch(paths, user, state);
   }
 
@@ -53,7 +52,7 @@ export class FileWatch {
     if (this.#looking) return;
     this.#looking = true;
     const state = await stateOf(this.#paths);
-    // Twice the same: somebody who replaces one file after the other is done.
+    // The same state twice: somebody who replaces one file after the other has finished.
     const settled = state === this.#seen;
     this.#seen = state;
     if (settled && state !== this.#taken) {
@@ -67,7 +66,7 @@ export class FileWatch {
     const { what, use, log } = this.#user;
     const file = this.#paths.join(", ");
     try {
-      use(await readAll(this.#paths));
+      use(await readTexts(this.#paths));
       log("info", `${what} changed: the new ones count`, { file });
     } catch (error) {
       log("error", `${what} changed, but the old ones go on to count`, {
@@ -78,11 +77,11 @@ export class FileWatch {
   }
 }
 
-function readAll(paths: readonly string[]): Promise<string[]> {
+function readTexts(paths: readonly string[]): Promise<string[]> {
   return Promise.all(paths.map((path) => Deno.readTextFile(path)));
 }
 
-/** What tells one content from another without reading it. Never rejects. */
+/** The state of the files, which changes with their content. Never rejects. */
 async function stateOf(paths: readonly string[]): Promise<string> {
   const states = paths.map(async (path) => {
     try {

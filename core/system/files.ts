@@ -1,7 +1,8 @@
 /**
- * The few things that the storage engine asks of a file system. The engine touches the disk through
- * this and nothing else, so that tests can put a disk under it which fails, fills up or loses power.
+ * The file system as the storage engine sees it. The engine touches the disk only through this interface, so tests
+ * can give it a disk that fails, fills up or loses power. And which errors of a file system mean what for the store.
  */
+import { constants } from "node:os";
 import {
   messageOf,
   StorageBusyError,
@@ -14,160 +15,155 @@ import {
 export interface FileFacts {
   /** Bytes. */
   readonly size: number;
-  /** Time of the last change, milliseconds since 1970. */
+  /** Time of the last change (milliseconds since 1970). */
   readonly modifiedMs: number;
+  /** Number of the file in its file system; 0 if the system does not number its files. */
   readonly inode: number;
+  /** `false` for a folder, a device and a pipe. */
   readonly isFile: boolean;
 }
 
-/** An open file with one position for reading and writing. */
+/** An open file. It has one position, for reading and writing. */
 export interface OpenFile {
-  /** Writes at the position; may write less than all. */
+  /** Writes at the position; may write less than all. Resolves to the bytes written. */
   write(bytes: Uint8Array): Promise<number>;
-  /** Reads at the position; `null` at the end. */
+  /** Reads at the position. Resolves to the bytes read; `null` at the end. */
   read(buffer: Uint8Array): Promise<number | null>;
   /** Moves the position to `offset` bytes from the start. */
   seek(offset: number): void;
-  /** Resolves when the content (not the name) would survive a power cut: fdatasync. */
+  /** Flushes the content, not the name: resolves when the content would survive a power cut (fdatasync). */
   syncData(): Promise<void>;
   /** Cuts the file off behind `size` bytes. */
   truncate(size: number): Promise<void>;
+  /** Returns what the file system says about the file now. */
   facts(): FileFacts;
-  /** Sets the time of the last change, milliseconds since 1970. */
+  /** Sets the time of the last change (milliseconds since 1970). */
   setModified(ms: number): void;
+  /** Closes the file; flushes nothing. */
   close(): void;
 }
 
-/** An open file for writes that are durable when they are done. */
+/** An open file whose writes are durable when they are done. */
 export interface DurableFile {
   /**
-   * Writes at `offset`; resolves to how many bytes would survive a power cut, -1 where that failed. Then
-   * writing and flushing all of the same once more, through an {@link OpenFile} which was open before,
-   * tells why, or makes up for it: the system reports what it could not write back to each that is open.
+   * Writes at `offset`. Resolves to the number of bytes that would survive a power cut, or to -1 after a failure.
+   *
+   * To learn what failed, write and flush all of the same bytes again through an {@link OpenFile}. It must have been
+   * open before this call: the system reports a failed write-back once to each open file. If no error comes, all is
+   * durable after all.
    */
   write(bytes: Uint8Array<ArrayBuffer>, offset: number): Promise<bigint>;
+  /** Closes the file. */
   close(): void;
 }
 
-/** What is to be in a new file. */
+/** A file that is to be made. */
 export interface NewFile {
   readonly path: string;
   /** Bytes. */
   readonly size: number;
-  /** Writes it to the start of `into`, which has room for it. */
+  /** Writes the content to the start of `into`, which has room for it. */
   copyTo(into: Uint8Array<ArrayBuffer>): void;
 }
 
-/** A file's path, and the one that it gets. */
+/** The path of a file, and the path that it gets. */
 export type Renaming = readonly [from: string, to: string];
 
 /**
- * All of a file system: for many small files at once. Steps that fail are told by their index; the same
- * step on its own, as {@link Files} has it, tells what is wrong.
+ * Makes, renames and removes many small files at once. Steps that fail are told by their index; the same step of
+ * {@link Files} then tells why.
  */
 export interface BulkFiles {
-  /** Fewer files than this cost less to flush one by one. */
+  /** Fewer files than this are flushed faster one by one. */
   readonly leastFiles: number;
-  /** Creates files that must not exist. What could not be is not left behind in part. */
+  /** Creates files that must not exist. A file that cannot be written whole is removed. */
   create(files: readonly NewFile[]): Promise<ReadonlySet<number>>;
   /** As {@link Files.rename}. */
   rename(renamings: readonly Renaming[]): Promise<ReadonlySet<number>>;
-  /** As {@link Files.remove}; one that is not there is fine. */
+  /** As {@link Files.remove}; a file that is not there is no error. */
   remove(paths: readonly string[]): Promise<ReadonlySet<number>>;
   /**
-   * Resolves when the content of all files that were written and closed since it was opened would
-   * survive a power cut: syncfs. Rejects if any of that could not be written.
+   * Resolves when the content of all files that were made here would survive a power cut (syncfs).
+   *
+   * @throws {Error} If any of that could not be written.
    */
   flush(): Promise<void>;
+  /** Ends the work; steps under way count as failed. */
   close(): void;
 }
 
-/** A file system. Errors are those of Deno: `Deno.errors.NotFound`, or an `Error` with its `code`. */
+/** A file system. Its errors are those of Deno: `Deno.errors.NotFound`, or an `Error` with its `code`. */
 export interface Files {
   /** Creates a file that must not exist, for writing. Its name is durable after `syncFolder`. */
   create(path: string): Promise<OpenFile>;
-  /** Opens an existing file for reading, or for writing as well. Not to wait for its content. */
+  /** Opens an existing file for reading, with `write` for writing too. */
   open(path: string, options?: { readonly write?: boolean }): Promise<OpenFile>;
   /**
-   * Opens an existing file once more. `undefined` where that is not possible: to write and flush in two
-   * steps does the same, but takes longer.
+   * Opens an existing file for durable writes. `undefined` if the system has none: writing and flushing in two steps
+   * does the same, but takes longer.
    */
   openDurable(path: string): DurableFile | undefined;
   /**
-   * The content of a file of 1 to `most` bytes, if that can be had at once without holding up the
-   * event loop; `undefined` if not, and for everything else. Valid until the next call.
+   * Reads a file of 1 to `most` bytes without a promise, if that does not hold up the event loop; else returns
+   * `undefined`, and also for every other file. The bytes are valid until the next call.
    */
   readAtOnce(path: string, most: number): Uint8Array<ArrayBuffer> | undefined;
-  /** Renames in one step, replacing a file that is there. Durable after `syncFolder` of both folders. */
+  /** Renames in one step, over a file that is there. Durable after `syncFolder` of both folders. */
   rename(from: string, to: string): Promise<void>;
   /** Removes a file. Durable after `syncFolder`. */
   remove(path: string): Promise<void>;
   /**
-   * Resolves when all names in the folder would survive a power cut. A failure that is {@link isExhausted} says
-   * that the flush was not begun.
+   * Resolves when all names in the folder would survive a power cut. An error for which {@link isExhausted} is true
+   * says that the flush was not begun.
    */
   syncFolder(path: string): Promise<void>;
   /**
-   * Opens the file system that `path` is on; `undefined` where that is not possible, or costs more
-   * than to flush so many files one by one.
+   * Begins work on `files` small files in the file system of `path`. `undefined` if the system has no way to do that,
+   * or if so few files are flushed faster one by one.
    */
   openBulkFiles(path: string, files: number): BulkFiles | undefined;
-  /** Creates a folder; one that exists is fine. */
+  /** Creates a folder; a folder that exists is no error. */
   makeFolder(path: string): Promise<void>;
-  /** Calls back for each entry of a folder, in no order. A symbolic link is not a file. */
+  /** Calls `entry` for each entry of a folder, in no order. A symbolic link is not a file. */
   list(path: string, entry: (name: string, isFile: boolean) => void): Promise<void>;
 }
 
-/** Whether `error` says that there is no room: ENOSPC, EDQUOT (over quota), EFBIG (file too big). */
+/** Whether `error` says that there is no room: on the disk, in a quota, or in a file of the largest size. */
 export function isDiskFull(error: unknown): boolean {
-  return hasCode(error, FULL_CODES) || hasOsError(error, /\(os error (?:28|122|27)\)/);
+  return isOneOf(error, ["ENOSPC", "EDQUOT", "EFBIG"]);
 }
 
-/** Whether `error` says that a file would be larger than files may be: EFBIG. */
+/** Whether `error` says that a file would be larger than files may be. */
 export function isFileTooLarge(error: unknown): boolean {
-  return hasCode(error, TOO_LARGE_CODES) || hasOsError(error, /\(os error 27\)/);
+  return isOneOf(error, ["EFBIG"]);
 }
 
 /**
- * Whether `error` says that the system has too little of something for a moment: EMFILE and ENFILE (open files),
- * ENOMEM, EAGAIN. That is no damage: what was to be done was not begun.
+ * Whether `error` says that the system has no open files or no memory to spare for a moment. That is no damage: the
+ * step was not begun.
  */
 export function isExhausted(error: unknown): boolean {
-  return hasCode(error, EXHAUSTED_CODES) || hasOsError(error, /\(os error (?:24|23|12|11)\)/);
+  return isOneOf(error, ["EMFILE", "ENFILE", "ENOMEM", "EAGAIN"]);
 }
 
-/** Whether `error` says that a folder is where a file should be: EISDIR, or ENOTEMPTY for a removal. */
+/** Whether `error` says that a folder is in the place of a file. */
 export function isFolderInTheWay(error: unknown): boolean {
-  return error instanceof Deno.errors.IsADirectory || hasOsError(error, /\(os error (?:21|39)\)/);
+  return isOneOf(error, ["EISDIR", "ENOTEMPTY"]);
 }
 
-const EXHAUSTED_CODES = new Set(["EMFILE", "ENFILE", "ENOMEM", "EAGAIN"]);
-const TOO_LARGE_CODES = new Set(["EFBIG"]);
-const FULL_CODES = new Set(["ENOSPC", "EDQUOT", "EFBIG"]);
-
-function hasCode(error: unknown, codes: ReadonlySet<string>): boolean {
-  return error instanceof Error && "code" in error && typeof error.code === "string" &&
-    codes.has(error.code);
-}
-
-function hasOsError(error: unknown, pattern: RegExp): boolean {
-  return error instanceof Error && pattern.test(error.message);
+/** Whether `error` is one of these errors of errno(3). */
+function isOneOf(error: unknown, names: readonly (keyof typeof constants.errno)[]): boolean {
+  if (!(error instanceof Error)) return false;
+  const code = "code" in error ? error.code : undefined;
+  // Some errors of the runtime, such as EFBIG, have no code but only their number.
+  const number = Number(/\(os error (\d+)\)/.exec(error.message)?.[1]);
+  return names.some((name) => name === code || constants.errno[name] === number);
 }
 
 /**
- * Writes all of `bytes`, in as many steps as it takes. Not synchronously, however few they are: while
- * the file system is writing to its own journal, a write may have to wait for that, for a second in
- * the worst case.
- */
-export async function writeAll(file: OpenFile, bytes: Uint8Array): Promise<void> {
-  for (let done = 0; done < bytes.length;) done += await file.write(bytes.subarray(done));
-}
-
-/**
- * Turns the failure of a step that can be undone, or was not begun, into the error that says what it means for
- * the store.
+ * Returns the error of the store for the failure of a step that was not begun, or that can be undone.
  *
- * @param what What could not be done, for the case that the disk failed.
+ * @param what What cannot be done, if the disk has failed.
  */
 export function refusedOr(what: string, error: unknown): WriteRefusedError | StorageFailedError {
   if (error instanceof WriteRefusedError || error instanceof StorageFailedError) return error;
@@ -179,7 +175,7 @@ export function refusedOr(what: string, error: unknown): WriteRefusedError | Sto
   return isExhausted(error) ? busyError(error) : failedError(what, error);
 }
 
-/** Makes the error of a step that was not begun, because the system has nothing left to begin it with. */
+/** Returns the error of a step that was not begun, because the system has no open files or no memory to spare. */
 export function busyError(cause: unknown): StorageBusyError {
   return new StorageBusyError(
     `Busy: nothing was changed, the old value stands: ${messageOf(cause)}`,
@@ -187,7 +183,7 @@ export function busyError(cause: unknown): StorageBusyError {
   );
 }
 
-/** Makes the error after which nothing on the disk can be trusted. */
+/** Returns the error after which nothing on the disk can be trusted. */
 export function failedError(what: string, cause: unknown): StorageFailedError {
   if (cause instanceof StorageFailedError) return cause;
   return new StorageFailedError(`Storage failed: ${what}: ${messageOf(cause)}`, { cause });

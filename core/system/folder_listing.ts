@@ -1,6 +1,6 @@
 /**
- * Lists folders with very many files. `Deno.readDir` takes up to four seconds and 600 MB for a
- * million names, which a server that starts has not; the system call takes one second and 20 MB.
+ * Lists folders with very many files, by the system call. `Deno.readDir` takes several times the time, and a lot of
+ * memory that a server at its start may not have.
  */
 import { messageOf } from "../errors.ts";
 import { cString, loadLibC, O_CLOEXEC } from "./libc.ts";
@@ -9,13 +9,15 @@ import { cString, loadLibC, O_CLOEXEC } from "./libc.ts";
 export type OnEntry = (name: string, isFile: boolean) => void;
 
 /**
- * Calls `onEntry` for each entry of the folder `path`, in no order. Yields to the event loop now
- * and then. Rejects with what `Deno.readDir` throws when the folder cannot be read.
+ * Calls `onEntry` for each entry of the folder `path`, in no order. Lets the event loop run now and then. On a system
+ * that is not Linux by `Deno.readDir`.
+ *
+ * @throws {Error} If the folder cannot be opened, as `Deno.readDir`, or cannot be read.
  */
 export async function listFolder(path: string, onEntry: OnEntry): Promise<void> {
   const libc = loadLibC();
   const folder = libc?.open(cString(path), O_DIRECTORY | O_CLOEXEC, 0) ?? -1;
-  // Deno says best why a folder cannot be opened.
+  // The error of Deno says why the folder cannot be opened.
   if (libc === undefined || folder < 0) return await listPortably(path, onEntry);
   try {
     await readEntries(path, (buffer) => {
@@ -30,11 +32,11 @@ async function listPortably(path: string, onEntry: OnEntry): Promise<void> {
   for await (const entry of Deno.readDir(path)) onEntry(entry.name, entry.isFile);
 }
 
-// open(2) and getdents64(2) on Linux, x86-64; only O_DIRECTORY differs on other machines, and there
-// it is left out: the next call fails on what is no folder.
+// open(2) of Linux. O_DIRECTORY differs from processor to processor, so others than x86-64 do without: getdents64(2)
+// fails on a file, too.
 const O_DIRECTORY = Deno.build.arch === "x86_64" ? 0o200000 : 0;
 
-// struct linux_dirent64: inode (8 bytes), offset (8), record length (2), type (1), name and NUL.
+// struct linux_dirent64 of getdents64(2): inode (8 bytes), offset (8), record length (2), type (1), name and NUL.
 const LENGTH_AT = 16;
 const TYPE_AT = 18;
 const NAME_AT = 19;
@@ -65,7 +67,7 @@ async function readEntries(
   }
 }
 
-/** Some file systems do not say the type of an entry in the listing. */
+/** For file systems that do not tell the type of an entry in the listing. */
 function isFileAt(path: string): boolean {
   try {
     return Deno.lstatSync(path).isFile;
@@ -78,7 +80,7 @@ function isFileAt(path: string): boolean {
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const units: number[] = [];
 
-/** Returns the name that ends with NUL, or `undefined` if it is not UTF-8 and hence no key. */
+/** Returns the name from `start` to the next NUL; `undefined` if it is not UTF-8, which no key is. */
 function nameAt(buffer: Uint8Array<ArrayBuffer>, start: number): string | undefined {
   let end = start;
   let ascii = true;
@@ -86,7 +88,7 @@ function nameAt(buffer: Uint8Array<ArrayBuffer>, start: number): string | undefi
     if (byte >= 0x80) ascii = false;
   }
   if (ascii && end - start < 32) {
-    // For short names much faster than a decoder.
+    // Much faster than a decoder for short names.
     units.length = end - start;
     for (let i = start; i < end; i++) units[i - start] = buffer[i] ?? 0;
     return String.fromCharCode(...units);

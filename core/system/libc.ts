@@ -1,6 +1,6 @@
 /**
- * The few calls of the C library that the runtime has no other way to. The module that makes such a call
- * says what the call is for, and does without it on other systems than Linux.
+ * The calls of the C library that the runtime has no function for. Each module that makes such a call says what it is
+ * for, and does without it on systems other than Linux.
  */
 
 /** A flag of open(2) on Linux: programs that this one starts do not inherit the descriptor. */
@@ -8,19 +8,19 @@ export const O_CLOEXEC = 0o2000000;
 
 const encoder = new TextEncoder();
 
-/** Returns `text` as the C library takes it: UTF-8, and a zero at its end. */
+/** Returns `text` for the C library: UTF-8 with a zero at the end. */
 export function cString(text: string): Uint8Array<ArrayBuffer> {
   return encoder.encode(text + "\0");
 }
 
-/** The C library's functions, or `undefined` where there is none of the kind that is known. */
+/** The functions of the C library; `undefined` without it. */
 export type LibC = ReturnType<typeof openLibC>;
 
 let loaded: { readonly libc: LibC } | undefined;
 
 /**
- * Loads the library at the first call, which needs the permission to; what is loaded stays usable
- * when that is given up. `undefined` on another system, with another C library, or when refused.
+ * Loads the C library at the first call. That needs a permission, which may be given up afterwards. `undefined` on a
+ * system other than Linux, with a C library other than glibc, or without the permission.
  */
 export function loadLibC(): LibC {
   loaded ??= { libc: openLibC() };
@@ -32,10 +32,10 @@ function openLibC() {
   try {
     return Deno.dlopen("libc.so.6", {
       open: { parameters: ["buffer", "i32", "u32"], result: "i32" },
-      // The end of a process, if the kernel names this one as its parent.
+      // Waits for the end of a child process.
       waitid: { parameters: ["i32", "u32", "buffer", "i32"], result: "i32" },
       read: { parameters: ["i32", "buffer", "usize"], result: "isize" },
-      // On another thread: it waits for what comes through a pipe.
+      // On another thread, since it may wait for a pipe.
       readWaiting: {
         name: "read",
         parameters: ["i32", "buffer", "usize"],
@@ -46,7 +46,7 @@ function openLibC() {
       getdents64: { parameters: ["i32", "buffer", "usize"], result: "isize" },
       umask: { parameters: ["u32"], result: "u32" },
       uname: { parameters: ["buffer"], result: "i32" },
-      // On another thread: they wait for the disk.
+      // On another thread, since they wait for the disk.
       pwrite: { parameters: ["i32", "buffer", "usize", "i64"], result: "isize", nonblocking: true },
       syncfs: { parameters: ["i32"], result: "i32", nonblocking: true },
       close: { parameters: ["i32"], result: "i32" },

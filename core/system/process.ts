@@ -1,21 +1,18 @@
-/** Descriptors: the system lets a process have only so many files and sockets open at once. */
+/** This process: how many files and sockets it may have open, who may read its files, its signals. */
 import { loadLibC } from "./libc.ts";
 
-// sys/resource.h of Linux: struct rlimit is the limit that counts, and how far it may be raised.
+// sys/resource.h of Linux. A struct rlimit has two numbers: the limit, and how far it may be raised.
 const RLIMIT_NOFILE = 7;
 
-/**
- * Descriptors that no connection may take: those of the runtime, of what listens, and of the journal and
- * the files that are being made of it.
- */
+/** Descriptors that no connection may take: for the runtime, listening sockets, the journal and the checkpoint. */
 const RESERVED = 64;
 
-/** A connection's socket, and the file of the large value that is on its way there. */
+/** Descriptors of a connection: its socket, and the file of a large value that it receives or sends. */
 const PER_CONNECTION = 2;
 
 /**
- * Raises the limit of open files and sockets as far as the process may, and returns it. `undefined` where
- * there is none, or the C library cannot be had.
+ * Raises the limit of open files and sockets as far as the process may, and returns it. `undefined` if there is no
+ * limit, or without the C library of Linux.
  */
 export function raiseDescriptorLimit(): number | undefined {
   const libc = loadLibC();
@@ -28,7 +25,7 @@ export function raiseDescriptorLimit(): number | undefined {
   return limit > BigInt(Number.MAX_SAFE_INTEGER) ? undefined : Number(limit);
 }
 
-/** The most connections for which `limit` descriptors suffice; at least one. */
+/** Returns for how many connections `limit` descriptors suffice; at least 1. */
 export function connectionsWithin(limit: number): number {
   return Math.max(1, Math.floor((limit - RESERVED) / PER_CONNECTION));
 }
@@ -38,10 +35,9 @@ const GROUP = 0o070;
 const OTHERS = 0o007;
 
 /**
- * Has the files that this process makes from now on be for its user alone; for the group too if the data
- * directory `path` is there and the group may do everything in it, as in a volume with `fsGroup`. By the umask, so
- * that no way to make a file can be forgotten. What is there keeps what it has. On another system than Linux, or
- * with another C library, the umask stays what it was.
+ * Lets only this user read and write the files that the process makes from now on. If the group may do everything in
+ * the data directory `path`, as in a volume with `fsGroup`, the group may, too. Done by the umask, so no way to make a
+ * file can be forgotten. Without the C library of Linux the umask stays what it was.
  */
 export async function keepFilesPrivate(path: string): Promise<void> {
   loadLibC()?.umask(await isOfGroup(path) ? OTHERS : GROUP | OTHERS);
@@ -52,7 +48,7 @@ async function isOfGroup(path: string): Promise<boolean> {
     const { mode } = await Deno.stat(path);
     return mode !== null && (mode & GROUP) === GROUP;
   } catch {
-    // It is to be made, or whoever needs it says what is wrong.
+    // The folder does not exist yet, or the step that opens it says what is wrong.
     return false;
   }
 }
@@ -62,12 +58,12 @@ const SIGHUP = 1;
 
 const SIG_IGN = 1n;
 
-/** Room for a `struct sigaction` (bytes), whose handler stands first. */
+/** More than the bytes of a `struct sigaction`, which begins with the handler. */
 const SIGACTION_BYTES = 256;
 
 /**
- * Whether the process ignores SIGHUP, as one that was started by nohup(1); to listen to the signal would
- * undo that. `false` where the C library cannot be had.
+ * Whether the process ignores SIGHUP, as nohup(1) starts it: listening to the signal would undo that. `false` without
+ * the C library of Linux.
  */
 export function ignoresHangup(): boolean {
   const action = new Uint8Array(SIGACTION_BYTES);

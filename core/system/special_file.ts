@@ -1,18 +1,18 @@
 /**
- * Files below /dev, /proc and /sys. The runtime opens them only for programs that may do everything, but users name
- * them: `/dev/stdin`, and `/dev/fd/63` where a shell puts a pipe for `<(...)`.
+ * Files below /dev, /proc and /sys. The runtime opens them only for programs with every permission. But users name
+ * them: `/dev/stdin`, or `/dev/fd/63`, which a shell passes for `<(...)`.
  */
 import { StartError } from "../errors.ts";
 import { cString, loadLibC, O_CLOEXEC } from "./libc.ts";
 
-/** How much is read at once (bytes). */
+/** Bytes that one read takes at most. */
 const PIECE_BYTES = 65_536;
 
 /**
- * Opens such a file for one reader, which may have to wait for what comes. Loads the C library, so before the permission
- * for it is given up; `undefined` where it cannot be had.
+ * Opens such a file for one reader. To be called before the permission to load the C library is given up. `undefined`
+ * without the C library of Linux.
  *
- * @throws {StartError} If it cannot be opened; the stream fails with one where it cannot be read.
+ * @throws {StartError} If the file cannot be opened; the stream fails with one if the file cannot be read.
  */
 export function openSpecialFile(path: string): ReadableStream<Uint8Array<ArrayBuffer>> | undefined {
   const libc = loadLibC();

@@ -1,17 +1,8 @@
-import { assert, assertEquals, assertGreater } from "@std/assert";
+import { assertEquals, assertGreater } from "@std/assert";
 import fc from "fast-check";
-import { SLAB_BYTES, Value, ValueSlabs } from "../../core/value.ts";
+import { Value } from "../../core/value.ts";
 
 const encoder = new TextEncoder();
-
-/** A value that has left its slab, if it was in one. */
-function left(value: Value): Value {
-  value.leaveSlab();
-  return value;
-}
-
-/** Bytes of the memory that its bytes are in. */
-const extent = (value: Value) => value.bytes.buffer.byteLength;
 
 Deno.test("Value holds the same after compact(), from bytes and from text", () => {
   const text = fc.oneof(
@@ -25,8 +16,6 @@ Deno.test("Value holds the same after compact(), from bytes and from text", () =
       new Value(bytes, "text/plain"),
       new Value(text, "text/plain"),
       Value.copyOf(bytes, "text/plain"),
-      Value.inSlab(bytes, "text/plain"),
-      left(Value.inSlab(bytes, "text/plain")),
     ];
     for (const value of values) {
       value.compact();
@@ -46,8 +35,6 @@ Deno.test("Value holds the same after compact() where the bytes are no text", ()
     const values = [
       new Value(bytes.slice()),
       Value.copyOf(bytes.slice()),
-      Value.inSlab(bytes),
-      left(Value.inSlab(bytes)),
     ];
     for (const value of values) {
       value.compact();
@@ -93,8 +80,6 @@ Deno.test("Value is the same on both sides of the sizes from which it is kept in
       const values = [
         new Value(bytes.slice()),
         Value.copyOf(bytes),
-        Value.inSlab(bytes),
-        left(Value.inSlab(bytes)),
       ];
       for (const value of values) {
         value.compact();
@@ -121,69 +106,14 @@ Deno.test("Value takes less memory after compact() where it is short, and says s
   }
 });
 
-Deno.test("Value.inSlab() shares memory with others until leaveSlab(), and is accounted as what it is", () => {
-  for (const filler of [97, 255]) {
-    for (const size of [256, 512, 4096, 8192]) {
-      const bytes = new Uint8Array(size).fill(filler);
-      const value = Value.inSlab(bytes);
-      assertGreater(extent(value), 8192);
-      const before = value.memoryBytes;
-      assertEquals(before < 300 + size, true);
-      assertEquals(value.text === null, filler === 255);
-      assertEquals(value.memoryBytes, before);
-      value.leaveSlab();
-      assertEquals(extent(value), size);
-      assertEquals(value.bytes, bytes);
-      const compact = new Value(bytes.slice());
-      compact.compact();
-      assertEquals(value.memoryBytes, compact.memoryBytes);
-    }
-  }
-});
-
-Deno.test("Value.copyOf() and inSlab() hold what the bytes were when they are changed afterwards", () => {
+Deno.test("Value.copyOf() holds what the bytes were when they are changed afterwards", () => {
   const long = encoder.encode("x".repeat(5000));
   for (
     const content of [encoder.encode("x"), encoder.encode("é"), new Uint8Array([255, 1]), long]
   ) {
     const before = content.slice();
-    const values = [Value.copyOf(content), Value.inSlab(content)];
+    const value = Value.copyOf(content);
     content.fill(0);
-    for (const value of values) assertEquals(value.bytes, before);
+    assertEquals(value.bytes, before);
   }
-});
-
-/** Copies of arrays of these sizes, the first full of 0, the next of 1, ... */
-function copies(slabs: ValueSlabs, sizes: readonly number[]): Uint8Array<ArrayBuffer>[] {
-  return sizes.map((size, i) => {
-    const copy = slabs.copy(new Uint8Array(size).fill(i));
-    assert(copy !== undefined);
-    return copy;
-  });
-}
-
-Deno.test("ValueSlabs keeps each part as it was, whatever is copied next", () => {
-  const sizes = Array.from({ length: 250 }, (_, i) => 256 + i * 6151 % (8192 - 255));
-  const parts = copies(new ValueSlabs(), sizes);
-  assert(new Set(parts.map(({ buffer }) => buffer)).size > 10);
-  for (const [i, part] of parts.entries()) {
-    assertEquals(part.length, sizes[i]);
-    assert(part.every((byte) => byte === i));
-  }
-});
-
-Deno.test("ValueSlabs fills an array to its last byte before the next one", () => {
-  const parts = copies(new ValueSlabs(), new Array<number>(40).fill(4096));
-  const each = SLAB_BYTES / 4096;
-  for (const [i, { buffer, byteOffset }] of parts.entries()) {
-    assertEquals(buffer === parts[0]?.buffer, i < each);
-    assertEquals(byteOffset, i % each * 4096);
-    assertEquals(buffer.byteLength, SLAB_BYTES);
-  }
-});
-
-Deno.test("ValueSlabs leaves alone what is better off by itself", () => {
-  const slabs = new ValueSlabs();
-  const isTaken = (size: number) => slabs.copy(new Uint8Array(size)) !== undefined;
-  assertEquals([0, 255, 256, 8192, 8193].map(isTaken), [false, false, true, true, false]);
 });

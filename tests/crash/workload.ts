@@ -48,8 +48,6 @@ export async function openOn(
     journalBytes,
     reserveBytes,
     cacheBytes: 1000,
-    // However few there are, however long a flush takes: so runs with one seed are alike.
-    parting: { leastWrites: 1, writeMs: Infinity },
     log: (_, message, facts) => logged.push(`${message} ${JSON.stringify(facts)}`),
     onFatal: (error) => fatal.push(error),
   });

@@ -22,6 +22,7 @@ import {
   WEBDIS_SERVER,
 } from "./servers_debian.ts";
 import {
+  bareNodeServer,
   bareServer,
   KVS_COMPILED,
   KVS_FROM_SOURCE,
@@ -76,6 +77,17 @@ function bare(id: string, runtime: Runtime): [Contender, Contender] {
   ];
 }
 
+function bareNode(id: string, runtime: Runtime): Contender {
+  return {
+    id: `${id}/node`,
+    label: `limit: bare node:http (Deno ${runtime.version})`,
+    server: bareNodeServer(runtime),
+    dialect: FILES,
+    generator: httpLoad,
+    port: ({ valueBytes }) => String(valueBytes),
+  };
+}
+
 function append(id: string, runtime: Runtime): Contender {
   const generator: Generator = async (traffic, folder): Promise<Sample> => {
     const { inFlight, valueBytes, seconds } = traffic;
@@ -125,6 +137,8 @@ export const C = {
   bareGet: BARE_GET,
   bareSource: BARE_SOURCE,
   bareGetSource: BARE_GET_SOURCE,
+  node: bareNode("kvs", COMPILED),
+  nodeSource: bareNode("source", SOURCE),
   append: append("kvs", COMPILED),
   appendSource: append("source", SOURCE),
   redis: other("redis", REDIS, RESP, redisLoad),

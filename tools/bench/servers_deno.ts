@@ -7,6 +7,7 @@ import { Child } from "./stage.ts";
 import type { Running, Server } from "./types.ts";
 
 const BARE_SERVER = fromFileUrl(new URL("bare_server.ts", import.meta.url));
+const BARE_NODE_SERVER = fromFileUrl(new URL("bare_node_server.ts", import.meta.url));
 
 /** The sizes of constants that bare servers answer; workloads have no others. */
 export const VALUE_SIZES: readonly number[] = [1, 100, 1024, 65536];
@@ -93,12 +94,21 @@ export function missingRuntime({ deno, version }: Runtime): Promise<string | und
 
 /** A `Deno.serve` that answers constants. */
 export function bareServer(runtime: Runtime): Server {
+  return constantServer("Deno.serve", BARE_SERVER, runtime);
+}
+
+/** A server of `node:http` that answers constants, with the limits of `kvs server`. */
+export function bareNodeServer(runtime: Runtime): Server {
+  return constantServer("node:http", BARE_NODE_SERVER, runtime);
+}
+
+function constantServer(kind: string, program: string, runtime: Runtime): Server {
   return {
-    name: `bare Deno.serve (Deno ${runtime.version})`,
+    name: `bare ${kind} (Deno ${runtime.version})`,
     keys: "none",
     missing: () => missingRuntime(runtime),
     async start() {
-      const args = ["run", "--allow-net", "--quiet", "--no-config", "--no-lock", BARE_SERVER];
+      const args = ["run", "--allow-net", "--quiet", "--no-config", "--no-lock", program];
       const child = new Child(runtime.deno ?? "", [...args, ...VALUE_SIZES.map(String)]);
       const [line] = await child.line(/^\{.*\}$/);
       const ports: Record<string, number> = JSON.parse(line);

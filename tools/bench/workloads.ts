@@ -5,6 +5,7 @@ import type { Workload } from "./types.ts";
 const V1 = [C.kvs, C.kvsSource];
 const KVS = [C.kvs, C.book, C.kvsSource, C.bookSource];
 const BARE = [C.bare, C.bareSource];
+const NODE = [C.node, C.nodeSource];
 const LIMITS = [...BARE, C.append];
 const BOTH_REDIS = [C.redis, C.redisRaw];
 
@@ -18,7 +19,7 @@ export const WORKLOADS: readonly Workload[] = [
     title: "Loads of one key, 1 B, 64 in flight",
     valueBytes: 1,
     prefix: "a",
-    contenders: [...KVS, ...BARE, ...BOTH_REDIS, C.memcached],
+    contenders: [...KVS, ...BARE, ...NODE, ...BOTH_REDIS, C.memcached],
   },
   {
     ...HOT,
@@ -26,7 +27,17 @@ export const WORKLOADS: readonly Workload[] = [
     title: "Loads of one key, 1 KiB, 64 in flight",
     valueBytes: 1024,
     prefix: "b",
-    contenders: [...KVS, ...BARE, ...BOTH_REDIS, C.memcached, C.nginx, C.webdis, C.etcd, C.flask],
+    contenders: [
+      ...KVS,
+      ...BARE,
+      ...NODE,
+      ...BOTH_REDIS,
+      C.memcached,
+      C.nginx,
+      C.webdis,
+      C.etcd,
+      C.flask,
+    ],
   },
   {
     ...HOT,
@@ -34,7 +45,7 @@ export const WORKLOADS: readonly Workload[] = [
     title: "Loads of one key, 64 KiB, 64 in flight",
     valueBytes: 65536,
     prefix: "c",
-    contenders: [...V1, ...BARE, C.redis, C.nginx],
+    contenders: [...V1, ...BARE, ...NODE, C.redis, C.nginx],
   },
   {
     name: "many",
@@ -121,6 +132,6 @@ export const WORKLOADS: readonly Workload[] = [
     valueBytes: 1024,
     prefix: "k",
     warm: true,
-    contenders: [...KVS, ...BARE, C.redis, C.etcd, C.webdis],
+    contenders: [...KVS, ...BARE, ...NODE, C.redis, C.etcd, C.webdis],
   },
 ];

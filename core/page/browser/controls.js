@@ -3,7 +3,7 @@
 /// <reference lib="dom" />
 /// <reference lib="dom.iterable" />
 /// <reference lib="esnext" />
-/** The buttons that change a cluster. A button that cannot be used now says so and stays reachable. */
+/** The buttons that change a cluster. A disabled button says so and can still get the focus. */
 import { byId, setAttribute, setText } from "./dom.js";
 import { say } from "./events.js";
 
@@ -11,7 +11,7 @@ import { say } from "./events.js";
 
 const target = byId("target");
 
-/** How many servers the buttons are about; 0 until it is known. */
+/** The number of servers that the buttons ask for; 0 until the first view. */
 let wanted = 0;
 
 /** @type {PageControls | null} */
@@ -23,7 +23,7 @@ export function showControls(view) {
   controls = view.controls;
   byId("controls").hidden = controls === null;
   if (controls === null) return;
-  // Whatever was asked for has been done, here or by somebody else.
+  // A change is complete, so the number starts again from what there is.
   if (wanted === 0 || (before !== null && before.busy !== null && controls.busy === null)) {
     wanted = controls.pending?.to ?? controls.replicas;
   }
@@ -68,7 +68,7 @@ function enable(id, enabled) {
 }
 
 /**
- * Asks for a change; what comes of it is told by the stream.
+ * Asks for a change. The stream tells what becomes of it.
  *
  * @param {string} action
  * @param {object} body
@@ -108,7 +108,7 @@ function onClick(id, act) {
   });
 }
 
-/** Lets the buttons do what they say. */
+/** Connects the buttons with their actions. */
 export function connectControls() {
   onClick("fewer", () => step(-1));
   onClick("more", () => step(1));

@@ -3,7 +3,7 @@
 /// <reference lib="dom" />
 /// <reference lib="dom.iterable" />
 /// <reference lib="esnext" />
-/** What all parts of the page need of the document. Text only ever goes in as text. */
+/** Helpers for the document. Text is never parsed as HTML. */
 
 /**
  * The element of the page with this id.
@@ -33,7 +33,7 @@ export function make(tag, attributes, ...children) {
 }
 
 /**
- * Sets the text of an element, and touches the document only where that is new.
+ * Sets the text of an element, and touches the document only if the text is new.
  *
  * @param {Element} element
  * @param {string} text
@@ -43,7 +43,7 @@ export function setText(element, text) {
 }
 
 /**
- * Sets an attribute, and touches the document only where that is new.
+ * Sets an attribute, and touches the document only if the value is new.
  *
  * @param {Element} element
  * @param {string} name
@@ -69,10 +69,10 @@ export function clock(time) {
   return CLOCK.format(time);
 }
 
-/** What stands for the index of a server: one character each, as on the terminal. */
+/** The characters for the indices of servers, as on the terminal. */
 const INDEX_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
-/** How many tones of the one colour tell servers apart, besides their index. */
+/** How many tones of one colour tell servers apart, besides their indices. */
 const TONES = 4;
 
 /**

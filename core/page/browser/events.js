@@ -3,7 +3,7 @@
 /// <reference lib="dom" />
 /// <reference lib="dom.iterable" />
 /// <reference lib="esnext" />
-/** What happened, in words; and said to those who listen rather than look, but never in a flood. */
+/** The list of events, which are also announced to screen readers, a few at a time. */
 import { byId, clock, make } from "./dom.js";
 
 /** @import { PageEvent } from "../model.ts" */
@@ -11,10 +11,10 @@ import { byId, clock, make } from "./dom.js";
 /** How many events are shown. */
 const SHOWN_EVENTS = 100;
 
-/** Events of this while are said together (milliseconds). */
+/** Events within this time are announced together (milliseconds). */
 const GATHER_MS = 1500;
 
-/** So many are said, more are counted. */
+/** Up to so many events are announced; more are counted. */
 const SAID_AT_MOST = 3;
 
 /** @type {Readonly<Record<string, string>>} */
@@ -29,7 +29,7 @@ let lastId = 0;
 /** @param {readonly PageEvent[]} events Oldest first. */
 export function resetEvents(events) {
   list.replaceChildren(...events.slice(-SHOWN_EVENTS).reverse().map(makeEvent));
-  // What happened while the page was away is said as well, but nothing of before.
+  // Events since the page's last connection are announced, and older ones are not.
   if (lastId > 0) { for (const event of events) if (event.id > lastId) say(event.text); }
   lastId = events.at(-1)?.id ?? 0;
   byId("no-events").hidden = events.length > 0;
@@ -57,7 +57,11 @@ function makeEvent({ t, text, tone }) {
   );
 }
 
-/** @param {string} text */
+/**
+ * Announces a text to screen readers.
+ *
+ * @param {string} text
+ */
 export function say(text) {
   if (unsaid.push(text) > 1) return;
   setTimeout(() => {

@@ -3,7 +3,7 @@
 /// <reference lib="dom" />
 /// <reference lib="dom.iterable" />
 /// <reference lib="esnext" />
-/** The alphabet, one row a round. */
+/** The table of letters, one row for each round. */
 import { byId, clock, make, setText, showIndex } from "./dom.js";
 
 /** @import { PageRow, PageView } from "../model.ts" */

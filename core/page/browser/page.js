@@ -3,7 +3,7 @@
 /// <reference lib="dom" />
 /// <reference lib="dom.iterable" />
 /// <reference lib="esnext" />
-/** The live page: follows the stream of server-sent events and shows what it tells. */
+/** The live page: shows the messages of the stream of server-sent events. */
 import { askToDelete, connectControls, showControls } from "./controls.js";
 import { byId, setAttribute, setText } from "./dom.js";
 import { addEvent, resetEvents } from "./events.js";
@@ -13,7 +13,7 @@ import { SPAN_MS } from "./time_line.js";
 
 /** @import { KeyCounts, PageRow, PageSnapshot, PageView } from "../model.ts" */
 
-/** Without anything for this long the stream is taken for dead (milliseconds). */
+/** A stream without a message for this long is opened again (milliseconds). */
 const SILENCE_MS = 40_000;
 
 /** @type {PageView | undefined} */
@@ -71,13 +71,13 @@ function showRows() {
   setText(
     byId("banner"),
     seen
-      ? "No server can be reached. The client keeps asking: rows turn green when they are back."
+      ? "No server can be reached. The client keeps asking, and rows turn green when servers are back."
       : "No server reached yet. Start one, and its letters appear in the next round.",
   );
 }
 
 /**
- * Calls `take` with what messages of a type say.
+ * Calls `take` with the data of each message of a type.
  *
  * @template T
  * @param {EventSource} source
@@ -127,7 +127,7 @@ function connect() {
 connectControls();
 connect();
 
-// A page that nobody sees lets its connection go: a browser has only six to one server.
+// A hidden page closes its stream, since a browser has only six connections to one server.
 document.addEventListener("visibilitychange", () => {
   if (document.visibilityState === "visible") return connect();
   stream?.close();

@@ -3,17 +3,17 @@
 /// <reference lib="dom" />
 /// <reference lib="dom.iterable" />
 /// <reference lib="esnext" />
-/** The servers: state, keys, letters, and the lane of the last ten minutes. */
+/** The table of servers: state, keys, letters, and the lane of the last ten minutes. */
 import { byId, make, setAttribute, setText, showIndex } from "./dom.js";
 import { drawLane, makeLane, STATE_WORDS, stretchesOf } from "./time_line.js";
 
 /** @import { KeyCounts, PageRow, PageServer, PageView } from "../model.ts" */
 
-/** From this many servers on the lines are low, so that all of them can be overlooked. */
+/** From this many servers on, lines are low, so that all fit on the screen. */
 const MANY = 9;
 
 /**
- * What is shown of a server.
+ * The elements that show one server.
  *
  * @typedef {object} Line
  * @property {HTMLElement} row
@@ -71,7 +71,7 @@ function makeLine(onDelete, deletable) {
 }
 
 /**
- * Shows which servers there are.
+ * Shows the list of servers.
  *
  * @param {PageView} view
  * @param {(server: string) => void} onDelete
@@ -103,7 +103,7 @@ export function showServers(view, onDelete) {
 }
 
 /**
- * Shows what the servers do.
+ * Shows the states of the servers.
  *
  * @param {PageView} view
  * @param {readonly PageRow[]} rows Oldest first.

@@ -3,32 +3,32 @@
 /// <reference lib="dom" />
 /// <reference lib="dom.iterable" />
 /// <reference lib="esnext" />
-/** The last ten minutes of each server as a lane. The height says the same as the colour. */
+/** The lane of a server: its last ten minutes, with each state as a height and a colour. */
 import { clock } from "./dom.js";
 
 /** @import { PageRow } from "../model.ts" */
 
-/** How far back a lane goes (milliseconds). */
+/** How much time a lane shows (milliseconds). */
 export const SPAN_MS = 10 * 60 * 1000;
 
 const WIDTH = 600;
 const HEIGHT = 20;
 
-/** After this many intervals without a row nothing is known (the page or the client was away). */
+/** A lane has a gap after this many intervals without a row. */
 const MAX_MISSED = 4;
 
-/** A moment is still something to see. */
+/** The width of the shortest stretch, so that it can be seen. */
 const MIN_WIDTH = 3;
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** How high a state stands, out of {@link HEIGHT}. @type {Readonly<Record<string, number>>} */
+/** The height of a state, out of {@link HEIGHT}. @type {Readonly<Record<string, number>>} */
 const HEIGHTS = { h: 20, u: 20, w: 20, m: 14, x: 14, "~": 8, ".": 3 };
 
-/** An error, as 503. */
+/** The height of an HTTP error. */
 const ERROR_HEIGHT = 8;
 
-/** What each state is in words. @type {Readonly<Record<string, string>>} */
+/** Each state in words. @type {Readonly<Record<string, string>>} */
 export const STATE_WORDS = {
   h: "serves",
   u: "serves",
@@ -86,7 +86,7 @@ export function makeLane() {
 }
 
 /**
- * Draws stretches into a lane whose right end is `now`.
+ * Draws stretches into a lane. Its right end is `now`.
  *
  * @param {SVGSVGElement} lane
  * @param {readonly Stretch[]} stretches
@@ -96,7 +96,7 @@ export function drawLane(lane, stretches, now) {
   const start = now - SPAN_MS;
   const x = (/** @type {number} */ time) =>
     Math.max(0, Math.min(WIDTH, (time - start) / SPAN_MS * WIDTH));
-  // A break is never hidden by what comes after it.
+  // Breaks are drawn last, so that no other stretch hides one.
   const [whole, broken] = [stretches.filter(isWhole), stretches.filter((one) => !isWhole(one))];
   for (const [at, { state, from, to }] of [...whole, ...broken].entries()) {
     const found = lane.children[at];

@@ -85,6 +85,21 @@ Deno.test("ServerSet.ask() gives up when patience is at its end, and says how of
   assertEquals(clock.now() - start <= 5000, true);
 });
 
+Deno.test("ServerSet.ask() is as patient after a long transfer, and tries until its patience ends", async () => {
+  const { clock, all } = serverSet(300);
+  let attempts = 0;
+  const transfer = async () => {
+    await clock.sleep(10_000);
+    if (++attempts === 1) throw cut();
+    return "done";
+  };
+  assertEquals(await clock.settle(all.ask(0, transfer)), "done");
+  const start = clock.now();
+  const failed = clock.settle(all.ask(0, failing(cut(), cut(), cut())));
+  await assertRejects(() => failed, RemoteError, "(tried 3 times in 0.3 s)");
+  assertEquals(clock.now() - start, 300);
+});
+
 Deno.test("ServerSet.ask() sends once what cannot be repeated, and everything without a policy", async () => {
   const { clock, all } = serverSet(5000);
   await assertRejects(

@@ -11,7 +11,6 @@ function request(headers: Readonly<Record<string, string>>): HttpRequest {
     chunked: false,
     body: undefined,
     header: (name) => headers[name],
-    headerIs: (name, value) => headers[name] === value,
   };
 }
 

@@ -3,7 +3,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { type HttpHandler } from "../../../core/http/types.ts";
 import { echo, RELAXED, text, withServer } from "./testing.ts";
 
-/** Runs a program; `undefined` where there is none of that name. */
+/** Runs a program; `undefined` if there is none of that name. */
 async function run(
   program: string,
   args: string[],

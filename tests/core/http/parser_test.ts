@@ -1,21 +1,31 @@
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import fc from "fast-check";
-import { findHeader, RequestHead } from "../../../core/http/head.ts";
-import { HeadState, MAX_HEADERS, parseHead } from "../../../core/http/parser.ts";
+import { findHeader, HeadState, RequestHead } from "../../../core/http/head.ts";
+import { MAX_HEADERS, parseHead } from "../../../core/http/parser.ts";
 import { latin1, RELAXED } from "./testing.ts";
 
-/** Parses latin1 text; what is in front of it and behind it must not matter. */
-function parse(text: string): { head: RequestHead; state: HeadState; bytes: Uint8Array } {
-  const padding = "\r\n\r\nX: y\r\n\r\n";
-  const bytes = latin1(padding + text + padding);
+/** Stands before and behind each request, and must not matter. */
+const PADDING = "\r\n\r\nX: y\r\n\r\n";
+
+function padded(text: string): Uint8Array {
+  return latin1(PADDING + text + PADDING);
+}
+
+/** Parses the first `size` characters of `text`, of which `bytes` are the bytes. */
+function parse(
+  text: string,
+  size = text.length,
+  bytes = padded(text),
+): { head: RequestHead; state: HeadState; bytes: Uint8Array } {
   const head = new RequestHead();
-  const start = padding.length;
-  const state = parseHead(bytes, start, start + text.length, RELAXED, head);
+  const start = PADDING.length;
+  const state = parseHead(bytes, start, start + size, RELAXED, head);
   return { head, state, bytes };
 }
 
-function summary(text: string): unknown {
-  const { head, state } = parse(text);
+/** What {@link parse} finds. */
+function summary(text: string, size = text.length, bytes = padded(text)): unknown {
+  const { head, state } = parse(text, size, bytes);
   if (state === HeadState.incomplete) return "incomplete";
   if (state === HeadState.refused) return head.status;
   const { method, path, query, http10, keepAlive, contentLength, chunked, expectsContinue } = head;
@@ -149,7 +159,7 @@ const REFUSED: Record<string, [string, number]> = {
   "too many headers": [withHeaders(...Array.from({ length: MAX_HEADERS }, () => "A: b")), 431],
 };
 
-// Each is a way in which a proxy and a server were made to disagree on where a request ends.
+// Each made a proxy and a server disagree on the end of a request.
 const SMUGGLING: Record<string, [string[], number]> = {
   "both lengths": [["Content-Length: 4", "Transfer-Encoding: chunked"], 400],
   "both lengths, other order": [["Transfer-Encoding: chunked", "Content-Length: 4"], 400],
@@ -203,9 +213,10 @@ Deno.test("parseHead() gives the same result however the bytes come", () => {
   const all = [...Object.values(ACCEPTED), ...Object.values(REFUSED)].map(([request]) => request);
   for (const request of all) {
     const whole = summary(request);
+    const bytes = padded(request);
     let first: unknown = "incomplete";
     for (let size = 0; size <= request.length && first === "incomplete"; size++) {
-      first = summary(request.slice(0, size));
+      first = summary(request, size, bytes);
     }
     assertEquals(first, whole, request);
   }
@@ -225,7 +236,7 @@ Deno.test("parseHead() leaves what is behind the head", () => {
   assertEquals(String.fromCharCode(...bytes.subarray(head.end, head.end + 3)), "abc");
 });
 
-Deno.test("findHeader() returns values as they came, joined, undefined where absent", () => {
+Deno.test("findHeader() returns values as they came, joined, undefined if absent", () => {
   const { head, bytes } = parse(withHeaders("A: b, c", 'ETag:\t"x\xe4" ', "a:d", "A-B: 1", "E:"));
   assertEquals(findHeader(bytes, head, "a"), "b, c, d");
   assertEquals(findHeader(bytes, head, "etag"), '"xä"');

@@ -94,7 +94,7 @@ for (const [name, [handler, start, end]] of Object.entries(BODIES)) {
   });
 }
 
-Deno.test("serveHttp() sends an ETag where the connection goes on", async () => {
+Deno.test("serveHttp() sends an ETag if the connection goes on", async () => {
   const etags = ["", '"0123456789abcdef"', `"${"x".repeat(5000)}"`];
   const handler: HttpHandler = ({ path, query }) => {
     const etag = etags[Number(query)] ?? "";
@@ -265,7 +265,7 @@ Deno.test("serveHttp() keeps or closes the connection as the client asks", async
   });
 });
 
-Deno.test("serveHttp() closes the connection where the answer says so", async () => {
+Deno.test("serveHttp() closes the connection if the answer says so", async () => {
   const closing: HttpHandler[] = [
     () => ({ ...text("x"), close: true }),
     () => ({ status: 200, headers: { connection: "close" } }),
@@ -295,7 +295,7 @@ Deno.test("serveHttp() closes with the answer to what it refuses", async () => {
   });
 });
 
-Deno.test("serveHttp() lets the caller word refusals, by path where there is one", async () => {
+Deno.test("serveHttp() lets the caller word refusals, by path if there is one", async () => {
   const refuse = (status: number, detail: string, path: string) => ({
     status,
     body: JSON.stringify({ path, detail }),
@@ -309,7 +309,7 @@ Deno.test("serveHttp() lets the caller word refusals, by path where there is one
   });
 });
 
-Deno.test("serveHttp() answers 500 where a refusal cannot be worded", async () => {
+Deno.test("serveHttp() answers 500 if a refusal cannot be worded", async () => {
   const refuse = () => {
     throw new RangeError("no words");
   };
@@ -319,7 +319,7 @@ Deno.test("serveHttp() answers 500 where a refusal cannot be worded", async () =
   });
 });
 
-Deno.test("serveHttp() answers 500 and logs where the handler fails", async () => {
+Deno.test("serveHttp() answers 500 and logs if the handler fails", async () => {
   const handlers: HttpHandler[] = [
     () => {
       throw new Error("sync");
@@ -395,7 +395,7 @@ Deno.test("serveHttp() does not hold an answer back for a slow one behind it", a
   });
 });
 
-Deno.test("serveHttp() works where the system reads and writes a few bytes at a time", async () => {
+Deno.test("serveHttp() works if the system reads and writes a few bytes at a time", async () => {
   const inner = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   /** `target` with some of its methods replaced. */
   const replace = <T extends object>(target: T, replaced: Record<string, unknown>): T =>

@@ -1,4 +1,4 @@
-/** A server on a free port and a client that sends bytes as they are, for the tests of core/http_*. */
+/** A server on a free port, and a client that sends bytes as they are, for the tests of core/http. */
 import { assertEquals } from "@std/assert";
 import { delay } from "@std/async/delay";
 import { type HttpServer, type HttpServerOptions, serveHttp } from "../../../core/http/server.ts";
@@ -70,13 +70,17 @@ export async function until(condition: () => boolean, what: string): Promise<voi
 
 /** Latin-1 bytes of `text`. */
 export function latin1(text: string): Uint8Array<ArrayBuffer> {
-  return Uint8Array.from(text, (character) => character.charCodeAt(0));
+  const bytes = new Uint8Array(text.length);
+  for (let at = 0; at < bytes.length; at++) bytes[at] = text.charCodeAt(at);
+  return bytes;
 }
 
 /** One character a byte. */
 export function fromLatin1(bytes: Uint8Array): string {
   let text = "";
-  for (const byte of bytes) text += String.fromCharCode(byte);
+  for (let at = 0; at < bytes.length; at += 8192) {
+    text += String.fromCharCode(...bytes.subarray(at, at + 8192));
+  }
   return text;
 }
 
@@ -142,7 +146,7 @@ export class Client {
     return this.#take(this.#buffer.indexOf(mark) + mark.length);
   }
 
-  /** Reads one response; `undefined` where the connection ended instead. */
+  /** Reads one response; `undefined` if the connection ended instead. */
   async response(method = "GET"): Promise<Received | undefined> {
     while (!this.#buffer.includes("\r\n\r\n")) {
       if (!(await this.more())) {

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertInstanceOf } from "@std/assert";
 import { StorageFailedError } from "../../../core/errors.ts";
 import { Journal } from "../../../core/journal/journal.ts";
-import { FrameBuffer } from "../../../core/journal/record.ts";
+import { FrameBuffer } from "../../../core/journal/frame_buffer.ts";
 import { replayJournal } from "../../../core/journal/replay.ts";
 import { type Store } from "../../../core/store.ts";
 import { Value } from "../../../core/value.ts";

@@ -1,7 +1,7 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { StorageFailedError, StorageFullError } from "../../../core/errors.ts";
 import { Journal } from "../../../core/journal/journal.ts";
-import { FrameBuffer } from "../../../core/journal/record.ts";
+import { FrameBuffer } from "../../../core/journal/frame_buffer.ts";
 import { Value } from "../../../core/value.ts";
 import { frame, keysFound } from "./testing.ts";
 import { Random } from "../system/random.ts";
@@ -174,6 +174,25 @@ Deno.test("Journal begins a new file where there is no room to write over an old
   assertEquals(sparesOn(disk), []);
   await journal.close();
   assertEquals(await keysFound(disk, [4]), ["a"]);
+});
+
+Deno.test("Journal removes a spare file that it has no room to write over, and begins in the next one", async () => {
+  for (const kind of ["write", "flush"] as const) {
+    const disk = new SimulatedDisk(new Random(4));
+    const journal = await withDropped(disk, 3, 1e6);
+    const kinds = new Set<string>();
+    // The room of one file is enough.
+    disk.fault = (operation) => {
+      kinds.add(operation.kind);
+      return operation.kind === kind && sparesOn(disk).length === 3 ? "full" : undefined;
+    };
+    await journal.append(frame("a"));
+    assertEquals(sparesOn(disk).length, 1, kind);
+    assertEquals(kinds.has("create"), false, kind);
+    await journal.close();
+    assertEquals(disk.openFiles, 0, kind);
+    assertEquals(await keysFound(disk, [4]), ["a"], kind);
+  }
 });
 
 Deno.test("Journal refuses what finds no room without spare files either, and goes on later", async () => {

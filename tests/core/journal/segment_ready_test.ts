@@ -1,5 +1,5 @@
 /** A save need not wait until a segment of the journal is begun: one is ready. */
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assertEquals, assertRejects } from "@std/assert";
 import { StorageFailedError, StorageFullError } from "../../../core/errors.ts";
 import { Journal } from "../../../core/journal/journal.ts";
 import { Value } from "../../../core/value.ts";
@@ -62,120 +62,6 @@ Deno.test("Journal.prepare() leaves to the next frame one write and one flush", 
   await journal.close();
   assertEquals(disk.openFiles, 0);
   assertEquals(await keysFound(disk, [1, 2]), ["a", "b"]);
-});
-
-/** A journal whose ready segment is a new file, with two sealed ones that can be written over. */
-async function withTwoSealed(disk: SimulatedDisk): Promise<Journal> {
-  const journal = journalOn(disk, 1);
-  for (const key of ["a".repeat(200), "b".repeat(200)]) {
-    await journal.append(frame(key));
-    journal.seal();
-  }
-  await journal.prepare();
-  return journal;
-}
-
-Deno.test("Journal.prepare() moves a segment without frames to a file to write over, not to the last one", async () => {
-  const disk = new SimulatedDisk(new Random(5));
-  const journal = await withTwoSealed(disk);
-  const ready = "/h/journal-00000003";
-  await journal.drop(1);
-  assertEquals(await kindsOf(disk, () => journal.prepare()), []);
-  await journal.drop(2);
-  const kinds = await kindsOf(disk, () => journal.prepare());
-  assertEquals(kinds.includes("create"), false);
-  assertEquals([...disk.contents().keys()].sort(), [ready, "/h/oldest-3", "/h/spare-1"]);
-  assertEquals((disk.contents().get(ready)?.length ?? 0) > 200, true);
-  // It is one now.
-  assertEquals(await kindsOf(disk, () => journal.prepare()), []);
-  assertEquals(await kindsOf(disk, () => journal.append(frame("c"))), ["write", "flush"]);
-  assertEquals(journal.activeSegment, 3);
-  await journal.close();
-  assertEquals(disk.openFiles, 0);
-  assertEquals(await keysFound(disk, [3]), ["c"]);
-});
-
-Deno.test("Journal.prepare() leaves a segment with frames where it is, and one that somebody removed makes no difference", async () => {
-  for (const isUsed of [true, false]) {
-    const disk = new SimulatedDisk(new Random(6));
-    const journal = await withTwoSealed(disk);
-    if (isUsed) await journal.append(frame("c"));
-    else await disk.remove("/h/journal-00000003");
-    await journal.drop(1);
-    await journal.drop(2);
-    // A frame that comes meanwhile is behind what is moved.
-    await Promise.all([journal.prepare(), journal.append(frame("d"))]);
-    assertEquals((disk.contents().get("/h/journal-00000003")?.length ?? 0) > 200, !isUsed);
-    await journal.close();
-    assertEquals(disk.openFiles, 0);
-    assertEquals(await keysFound(disk, [3]), isUsed ? ["c", "d"] : ["d"]);
-  }
-});
-
-Deno.test("A power cut at any step of moving a ready segment loses no frame and leaves a sound journal", async () => {
-  let cases = 0;
-  for (let seed = 0; seed < 20; seed++) {
-    for (let cutAt = 0;; cutAt++) {
-      const disk = new SimulatedDisk(new Random(seed));
-      disk.vary(seed);
-      const journal = await withTwoSealed(disk);
-      await journal.drop(1);
-      await journal.drop(2);
-      let cut: SimulatedDisk | undefined;
-      let operations = 0;
-      let isSaved = false;
-      let wasSaved = false;
-      disk.fault = () => {
-        if (operations++ !== cutAt) return undefined;
-        cut = disk.afterPowerCut("some survives");
-        wasSaved = isSaved;
-        return undefined;
-      };
-      await journal.prepare();
-      await journal.append(frame("c"), () => isSaved = true);
-      await journal.append(frame("d"));
-      await journal.close();
-      if (cut === undefined) break;
-      // Those that a start would take for dropped.
-      const numbers = segmentsOn(cut).map((path) => Number(path.slice(-8))).filter((n) => n >= 3);
-      const found = await keysFound(cut, numbers);
-      if (wasSaved) assert(found.includes("c"), `seed ${seed}, operation ${cutAt}`);
-      assertEquals(found.filter((key) => key.length > 1), [], `seed ${seed}, operation ${cutAt}`);
-      cases++;
-    }
-  }
-  console.log(`power cuts while a ready segment moves: ${cases} cases`);
-});
-
-Deno.test("Journal.prepare() that finds no room for a segment to move leaves nothing; append() begins later", async () => {
-  // On some file systems it takes room to remove something, too.
-  for (const fault of ["write", "flush", "remove"] as const) {
-    const disk = new SimulatedDisk(new Random(7));
-    const journal = await withTwoSealed(disk);
-    await journal.drop(1);
-    await journal.drop(2);
-    disk.fault = ({ kind }) => kind === fault ? "full" : undefined;
-    await assertRejects(() => journal.prepare(), StorageFullError);
-    assertEquals(segmentsOn(disk).length, fault === "remove" ? 1 : 0);
-    disk.fault = () => undefined;
-    await journal.append(frame("c"));
-    await journal.close();
-    assertEquals(disk.openFiles, 0);
-    assertEquals(await keysFound(disk, [3]), ["c"]);
-  }
-});
-
-Deno.test("Journal.prepare() leaves a ready segment where it is while room is given back", async () => {
-  const disk = new SimulatedDisk(new Random(8));
-  const journal = await withTwoSealed(disk);
-  await journal.drop(1);
-  await journal.drop(2);
-  const kinds = await kindsOf(disk, () => {
-    return Promise.all([journal.removeSpares(), journal.prepare()]);
-  });
-  assertEquals(kinds, ["remove", "remove"]);
-  assertEquals([...disk.contents().keys()].sort(), ["/h/journal-00000003", "/h/oldest-3"]);
-  await journal.close();
 });
 
 Deno.test("Journal.removeSpares() counts what a segment that is being begun is to write over", async () => {

@@ -1,5 +1,5 @@
 /** What tests of the journal alone share: frames of one record, and which of them are found again. */
-import { FrameBuffer } from "../../../core/journal/record.ts";
+import { FrameBuffer } from "../../../core/journal/frame_buffer.ts";
 import { replayJournal } from "../../../core/journal/replay.ts";
 import { Value } from "../../../core/value.ts";
 import type { SimulatedDisk } from "../system/simulated_disk.ts";

@@ -15,7 +15,7 @@ Deno.test("the history keeps ten minutes of rows and events", () => {
   assertEquals(history.events.map(({ id }) => id), [12, 13, 14, 15, 16, 17, 18, 19, 20, 21]);
 });
 
-Deno.test("the history of fast rows is thinned where nothing changes, never where something does", () => {
+Deno.test("the history of fast rows is thinned if nothing changes, never if something does", () => {
   const history = new PageHistory();
   for (let t = 0; t < 60_000; t += 10) {
     history.addRow({ t, s: HITS, v: t === 30_000 ? "h.h" : "hhh" });

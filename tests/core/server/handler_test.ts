@@ -12,7 +12,6 @@ import { fileSystemId } from "../../../core/system/disk.ts";
 import { type JournalStore } from "../../../core/storage/journal_store.ts";
 import { Lifecycle } from "../../../core/server/lifecycle.ts";
 import { MoveWatch } from "../../../core/server/move_watch.ts";
-import { Value } from "../../../core/value.ts";
 import { openJournalStore } from "../../../core/storage/open_journal_store.ts";
 import { TempDir } from "../../e2e/program.ts";
 
@@ -39,8 +38,9 @@ async function withShard(
     dir: TempDir,
     store: JournalStore,
   ) => Promise<void>,
-  { maxValueBytes = MAX_VALUE_BYTES, hosts }: {
+  { maxValueBytes = MAX_VALUE_BYTES, hosts, requests = new RequestMetrics() }: {
     readonly maxValueBytes?: number;
+    readonly requests?: RequestMetrics;
     /** The host names that it admits; any by default. */
     readonly hosts?: readonly string[];
   } = {},
@@ -55,11 +55,10 @@ async function withShard(
   const lifecycle = new Lifecycle(dir.path);
   const moves = await MoveWatch.open(store, dir.join(".kvs"), denoFiles, () => {});
   const handler = createHandler({
-    store: () => moves.clients,
     moves: () => moves,
     lifecycle,
     browserGuard: new BrowserGuard(hosts),
-    requests: new RequestMetrics(),
+    requests,
     metrics: () => Promise.resolve({ contentType: "text/plain", text: "" }),
     room: () => diskRoom(dir.path),
     fileSystem: await fileSystemId(dir.path),
@@ -94,7 +93,6 @@ function request(
     chunked: chunked === true,
     body: bytes === undefined || bytes.length === 0 ? undefined : fakeBody(bytes),
     header: (name) => headers[name],
-    headerIs: (name, value) => headers[name] === value,
   };
 }
 
@@ -185,22 +183,6 @@ Deno.test("conditional writes answer 412 where the condition fails, and change n
     }
     assertEquals((await write("PUT", "3", { "if-none-match": '"a"' })).status, 400);
     assertEquals((await ask("/v1/keys/k")).status, 404);
-  });
-});
-
-Deno.test("only a save that is sure shares memory with others", async () => {
-  await withShard(async (ask, _dir, store) => {
-    const body = new Uint8Array(1000).fill(255);
-    const extentAfter = async (headers: Record<string, string>) => {
-      assertEquals((await ask("/v1/keys/k", { method: "PUT", body, headers })).status < 300, true);
-      const value = await store.get("k");
-      assert(value instanceof Value);
-      assertEquals(value.bytes, body);
-      return value.bytes.buffer.byteLength;
-    };
-    assertEquals(await extentAfter({ "if-none-match": "*" }), 1000);
-    assertEquals(await extentAfter({}) > 1000, true);
-    assertEquals(await extentAfter({ "if-match": "*" }), 1000);
   });
 });
 
@@ -351,6 +333,27 @@ Deno.test("HEAD is answered wherever GET is, but on the book routes", async () =
     }
     assertEquals((await ask("/load/a")).body, "1");
   });
+});
+
+Deno.test("requests are counted by route and status, those for no route as other", async () => {
+  const requests = new RequestMetrics();
+  await withShard(async (ask) => {
+    await ask("/save/a/1");
+    for (const target of ["/load/a", "/load/b", "/load/%zz"]) await ask(target);
+    await ask("/v1/keys/a", { method: "PUT", body: "2" });
+    await ask("/v1/keys/a", { method: "HEAD" });
+    await ask("/readyz");
+    for (const target of ["/load/a/b", "/made/up"]) await ask(target);
+    for (const target of ["/load/a", "/v1/keys/a"]) await ask(target, { method: "PATCH" });
+    assertEquals(requests.counts.map(({ route, statuses }) => [route, statuses]), [
+      ["save", [[200, 1]]],
+      ["load", [[200, 2], [400, 1]]],
+      ["v1_put", [[204, 1]]],
+      ["v1_get", [[200, 1]]],
+      ["health", [[200, 1]]],
+      ["other", [[404, 2], [405, 2]]],
+    ]);
+  }, { requests });
 });
 
 Deno.test("a query is passed over where there is no data to be had, and on the book routes", async () => {

@@ -1,7 +1,8 @@
 import { assertEquals } from "@std/assert";
 import { Histogram, LATENCY_BOUNDS } from "../../../core/histogram.ts";
-import { RequestMetrics, ROUTE_NAMES, routeIndex } from "../../../core/server/metrics.ts";
+import { RequestMetrics } from "../../../core/server/metrics.ts";
 import { Metrics } from "../../../core/server/metrics_page.ts";
+import { ROUTE_NAMES } from "../../../core/server/routes.ts";
 
 Deno.test("Histogram counts each duration once, at the least bound that holds it", () => {
   const histogram = new Histogram();
@@ -10,33 +11,6 @@ Deno.test("Histogram counts each duration once, at the least bound that holds it
     .filter(([, count]) => count > 0);
   assertEquals(found, [[0.000_05, 2], [0.000_1, 1], [0.001, 1], [10, 2], [undefined, 1]]);
   assertEquals(Math.round(histogram.sumSeconds), 30);
-});
-
-Deno.test("routeIndex() knows routes and methods, and nothing that a client makes up", () => {
-  const table: readonly (readonly [string, string, typeof ROUTE_NAMES[number]])[] = [
-    ["GET", "/load/a", "load"],
-    ["GET", "/save/a/b", "save"],
-    ["GET", "/allKeys", "allKeys"],
-    ["GET", "/v1/keys/a", "v1_get"],
-    ["HEAD", "/v1/keys/a", "v1_get"],
-    ["PUT", "/v1/keys/a", "v1_put"],
-    ["DELETE", "/v1/keys/a", "v1_delete"],
-    ["PATCH", "/v1/keys/a", "other"],
-    ["GET", "/v1/keys", "v1_list"],
-    ["POST", "/v1/batch", "v1_batch"],
-    ["GET", "/v1/stats", "v1_stats"],
-    ["PUT", "/v1/move", "v1_move"],
-    ["GET", "/healthz", "health"],
-    ["GET", "/readyz", "health"],
-    ["GET", "/metrics", "metrics"],
-    ["GET", "/", "index"],
-    ["GET", "/v1/keysx", "other"],
-    ["GET", "/constructor", "other"],
-    ["GET", "", "other"],
-  ];
-  for (const [method, path, route] of table) {
-    assertEquals([method, path, ROUTE_NAMES[routeIndex(method, path)]], [method, path, route]);
-  }
 });
 
 Deno.test("Metrics tells the numbers as they are at each call", async () => {
@@ -73,8 +47,9 @@ Deno.test("Metrics tells the numbers as they are at each call", async () => {
 
   keys = 42;
   flushes.observe(2);
-  requests.observe(routeIndex("GET", "/load/a"), 200, 0.01);
-  requests.observe(routeIndex("GET", "/load/a"), 503, 0.2);
+  const load = ROUTE_NAMES.indexOf("load");
+  requests.observe(load, 200, 0.01);
+  requests.observe(load, 503, 0.2);
   requests.refused(400);
   const after = await lines();
   for (

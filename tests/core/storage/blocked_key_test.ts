@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertGreater } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { LARGE_VALUE_BYTES } from "../../../core/protocol.ts";
 import { Value } from "../../../core/value.ts";
 import { load, loadText, pattern } from "./store_contract.ts";
@@ -65,21 +65,6 @@ Deno.test("JournalStore never brings an older value back when it keeps one for l
   disk.blocked.clear();
   await store.close();
   assertEquals(new TextDecoder().decode(disk.contents().get("/data/a")), last);
-});
-
-Deno.test("JournalStore keeps for later no memory of other values", async () => {
-  const disk = new BlockedDisk(new Random(3));
-  disk.blocked.add("/data/a");
-  const { store } = await openOn(disk, JOURNAL_BYTES);
-  const extent = async () => (await load(store, "a"))?.bytes.buffer.byteLength ?? 0;
-  await store.set("a", Value.inSlab(pattern(1000)));
-  assertGreater(await extent(), 1000);
-  for (let i = 0; i < 100; i++) await store.set(`k${i}`, Value.inSlab(pattern(500)));
-  await until("a is kept for later", async () => await extent() === 1000 || undefined);
-  assertEquals((await load(store, "a"))?.bytes, pattern(1000));
-  disk.blocked.clear();
-  await store.close();
-  assertEquals(disk.contents().get("/data/a"), pattern(1000));
 });
 
 /** Once the checkpoint has found the folder, saves of the key are refused with its name. */

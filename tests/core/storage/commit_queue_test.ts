@@ -1,9 +1,10 @@
-/** How writes are put together to batches, and that what is taken apart again stays what it was. */
+/** How writes are put together to batches, and in which order they are written, seen and answered. */
 import { assertEquals, assertGreater, assertLess, assertRejects } from "@std/assert";
-import fc from "fast-check";
-// @ts-types="npm:@types/sinonjs__fake-timers@15.0.1"
-import { install } from "@sinonjs/fake-timers";
-import { type CommitHost, CommitQueue, type Parting } from "../../../core/storage/commit_queue.ts";
+import {
+  type CommitHost,
+  CommitQueue,
+  type CommitQueueParts,
+} from "../../../core/storage/commit_queue.ts";
 import {
   PreconditionFailedError,
   StorageFailedError,
@@ -11,10 +12,11 @@ import {
 } from "../../../core/errors.ts";
 import type { DurableFile, OpenFile } from "../../../core/system/files.ts";
 import { Journal } from "../../../core/journal/journal.ts";
-import { FrameBuffer, frameEnd, RecordKind, recordsOf } from "../../../core/journal/record.ts";
+import { RecordKind } from "../../../core/journal/format.ts";
 import { replayJournal } from "../../../core/journal/replay.ts";
-import { entryBytes } from "../../../core/storage/overlay.ts";
+import { entryBytes, type OverlayEntry } from "../../../core/storage/overlay.ts";
 import {
+  PendingCarry,
   PendingDelete,
   PendingSet,
   type PendingWrite,
@@ -25,12 +27,10 @@ import { type Fault, SimulatedDisk } from "../system/simulated_disk.ts";
 
 const FOLDER = "/h";
 
-/** Parts however few there are. */
-const ALWAYS: Parting = { leastWrites: 1, writeMs: Infinity };
-
-/** A disk whose flushes take as long as `pass` says, of a time that stands still otherwise. */
+/** A disk that tells of its flushes and writes. */
 class TimedDisk extends SimulatedDisk {
-  pass: () => void = () => {};
+  /** Called when something has been flushed, before anybody knows. */
+  flushed: () => void = () => {};
   /** Called when a write that is durable at its end begins. */
   writes: () => void = () => {};
   /** The memory of each frame that was written. */
@@ -43,7 +43,7 @@ class TimedDisk extends SimulatedDisk {
       this.writes();
       this.frames.push(bytes.buffer);
       const size = await file.write(bytes, offset);
-      this.pass();
+      this.flushed();
       return size;
     };
     return { write, close: () => file.close() };
@@ -55,7 +55,7 @@ class TimedDisk extends SimulatedDisk {
       ...file,
       syncData: async () => {
         await file.syncData();
-        this.pass();
+        this.flushed();
       },
     };
   }
@@ -72,6 +72,8 @@ class Fixture {
   /** How many bytes there is room for. */
   room = 1e9;
   isSegmentFull = false;
+  /** Called when deletes need room; returns whether there is any. */
+  giveUp: () => boolean = () => false;
   readonly failures: string[] = [];
   /** Called with each key before it becomes visible. */
   applying: (key: string) => void = () => {};
@@ -79,33 +81,42 @@ class Fixture {
   readonly events: string[] = [];
   #since = 0;
 
-  /** @param parting When batches are parted; by default as in a server. */
-  constructor(parting?: Parting) {
+  constructor() {
     const options = {
       files: this.disk,
       found: new Map(),
       spares: { leastBytes: 1e9, mostBytes: 0 },
     };
-    const host: CommitHost = {
-      allowance: () => this.room,
-      // Writes whose key begins with "no" have a condition that does not hold.
-      decide: (writes) => {
-        for (const write of writes) {
-          if (!write.key.startsWith("no")) continue;
-          this.events.push(`${write.key} is decided on`);
-          write.failure = new PreconditionFailedError("no");
-        }
-        return Promise.resolve();
+    const isSegmentFull = () => this.isSegmentFull;
+    const allowance = () => this.room;
+    const parts: CommitQueueParts = {
+      journal: new Journal(FOLDER, options),
+      budget: {
+        get allowance() {
+          return allowance();
+        },
+        get isSegmentFull() {
+          return isSegmentFull();
+        },
+        hasRoomForDeletes: false,
       },
+      reserve: { giveUp: () => Promise.resolve(this.giveUp()) },
+      durable: {
+        // Keys that begin with "no" are saved if they are absent, and are not.
+        has: (key) => {
+          this.events.push(`${key} is decided on`);
+          return true;
+        },
+        etagOf: () => Promise.resolve(undefined),
+      },
+    };
+    const host: CommitHost = {
       apply: ({ key }) => {
         this.applying(key);
         this.applied.push(key);
         this.events.push(`${key} is visible`);
         return false;
       },
-      giveRoomToDeletes: () => Promise.resolve(false),
-      hasRoomForDeletes: () => false,
-      isSegmentFull: () => this.isSegmentFull,
       committed: () => {
         this.batches.push(this.applied.length - this.#since);
         this.#since = this.applied.length;
@@ -116,7 +127,7 @@ class Fixture {
         this.queue.fail(error);
       },
     };
-    this.queue = new CommitQueue(new Journal(FOLDER, options), host, parting);
+    this.queue = new CommitQueue(parts, host);
     this.queue.release();
   }
 
@@ -150,75 +161,18 @@ function keys(count: number, prefix: string): string[] {
   return Array.from({ length: count }, (_, i) => `${prefix}${i}`);
 }
 
-/** Saves two, then twenty while these are being written, with time standing still but for flushes. */
-async function twoThenTwenty(flushMs: number): Promise<Fixture> {
-  const clock = install({ toFake: ["performance"] });
-  try {
-    const fixture = new Fixture();
-    let later: Promise<unknown>[] = [];
-    let flushes = 0;
-    fixture.disk.pass = () => {
-      clock.tick(flushMs);
-      // The first is that of the segment's header.
-      if (++flushes === 2) later = fixture.save(...keys(20, "b"));
-    };
-    await Promise.all(fixture.save(...keys(2, "a")));
-    await Promise.all(later);
-    return fixture;
-  } finally {
-    clock.uninstall();
-  }
-}
-
-Deno.test("CommitQueue writes what waits in two parts of one size where flushes are quick", async () => {
-  const { batches, applied } = await twoThenTwenty(0);
-  // Two are being answered and may come back: eleven and these, and then nine, are as many at a time.
-  assertEquals(batches, [2, 11, 9]);
-  assertEquals(applied, [...keys(2, "a"), ...keys(20, "b")]);
-});
-
-Deno.test("CommitQueue writes all that waits at once where a flush takes its time", async () => {
-  const { batches } = await twoThenTwenty(5);
-  assertEquals(batches, [2, 20]);
-  // Forty have work enough for this one, and twenty have not.
-  assertEquals((await saveInTurn([2, 40], () => 0.1)).batches, [2, 20, 20]);
-  assertEquals((await saveInTurn([2, 20], () => 0.1)).batches, [2, 20]);
-  // Few have not, however quick it is.
-  assertEquals((await saveInTurn([2, 15, 14], () => 0)).batches, [2, 8, 7, 14]);
-});
-
-/** Saves so many at once, and when these are answered so many; `flushMs` tells of each flush how long it takes. */
-async function saveInTurn(
-  counts: readonly number[],
-  flushMs: (flush: number) => number,
-): Promise<Fixture> {
-  const clock = install({ toFake: ["performance"] });
-  try {
-    const fixture = new Fixture();
-    let flushes = 0;
-    fixture.disk.pass = () => clock.tick(flushMs(flushes++));
-    for (const [turn, count] of counts.entries()) {
-      await Promise.all(fixture.save(...keys(count, `turn ${turn} `)));
-    }
-    return fixture;
-  } finally {
-    clock.uninstall();
-  }
-}
-
-Deno.test("CommitQueue makes two parts of what comes when nothing is being written, too", async () => {
-  const { batches, applied } = await saveInTurn([2, 64, 1, 64], () => 0.2);
-  assertEquals(batches, [2, 32, 32, 1, 32, 32]);
-  assertEquals(applied.slice(2, 66), keys(64, "turn 1 "));
-});
-
-Deno.test("CommitQueue goes by the quickest flush of late: what else was done meanwhile is in each", async () => {
-  // The first is that of the segment's header.
-  const { batches } = await saveInTurn(
-    [1, ...new Array<number>(6).fill(20)],
-    (flush) => flush <= 1 ? 0.03 : 9,
-  );
-  assertEquals(batches, [1, 10, 10, 10, 10, 10, 10, 20, 20, 20]);
+Deno.test("CommitQueue writes all that came during a flush as one batch, in order", async () => {
+  const fixture = new Fixture();
+  let later: Promise<unknown>[] = [];
+  let flushes = 0;
+  fixture.disk.flushed = () => {
+    // The first is that of the segment's header.
+    if (++flushes === 2) later = fixture.save(...keys(20, "b"));
+  };
+  await Promise.all(fixture.save(...keys(2, "a")));
+  await Promise.all(later);
+  assertEquals(fixture.batches, [2, 20]);
+  assertEquals(fixture.applied, [...keys(2, "a"), ...keys(20, "b")]);
 });
 
 /** Saves a, and `second` while a is being written; returns what happened in which order. */
@@ -348,17 +302,17 @@ Deno.test("CommitQueue leaves nobody waiting where it ends while the next batch 
   await assertRejects(() => Promise.all(fixture.save("c")), StorageFailedError);
 });
 
-Deno.test("CommitQueue counts what it put off for the room that there is", async () => {
-  const fixture = new Fixture(ALWAYS);
+Deno.test("CommitQueue counts what is being written for the room that there is", async () => {
+  const fixture = new Fixture();
   const { disk, queue } = fixture;
   const later: Promise<unknown>[] = [];
   const waits: boolean[] = [];
   let flushes = 0;
-  disk.pass = () => {
+  disk.flushed = () => {
     flushes++;
     if (flushes === 2) {
       later.push(...fixture.save(...keys(10, "b")));
-      // For the six that come next, the four that are put off, and one more.
+      // For these, and for a part of one more.
       fixture.room = 10.5 * entryBytes("b0", new Value("value of b0"));
     } else if (flushes === 3) {
       for (const key of keys(8, "c")) {
@@ -371,16 +325,15 @@ Deno.test("CommitQueue counts what it put off for the room that there is", async
   await Promise.all(fixture.save(...keys(2, "a")));
   await Promise.all(later);
   assertEquals(waits, [false, ...Array(7).fill(true)]);
-  // The first of what comes meanwhile goes with the four.
-  assertEquals(fixture.batches.slice(0, 2), [2, 6]);
+  assertEquals(fixture.batches.slice(0, 2), [2, 10]);
 });
 
-Deno.test("CommitQueue keeps out of the journal what is refused, also behind where a batch was parted", async () => {
-  const fixture = new Fixture(ALWAYS);
+Deno.test("CommitQueue keeps out of the journal what is refused", async () => {
+  const fixture = new Fixture();
   const { disk } = fixture;
   let later: Promise<unknown>[] = [];
   let flushes = 0;
-  disk.pass = () => {
+  disk.flushed = () => {
     if (++flushes !== 2) return;
     later = fixture.save("b1", "no1", "b2", "b3", "b4", "no2", "b5");
     later.push(fixture.delete("b1"));
@@ -402,35 +355,6 @@ Deno.test("CommitQueue keeps out of the journal what is refused, also behind whe
     `${RecordKind.DELETE} b1 `,
     set("b6"),
   ]);
-});
-
-Deno.test("FrameBuffer.moveRest() parts records anywhere, and both frames are sound", () => {
-  const record = fc.record({
-    key: fc.string({ unit: "binary", minLength: 1, maxLength: 20 }),
-    value: fc.oneof(fc.string({ unit: "binary" }), fc.constant("long ".repeat(100_000))),
-  });
-  fc.assert(
-    fc.property(fc.array(record, { minLength: 1, maxLength: 12 }), fc.nat(), (records, at) => {
-      const first = new FrameBuffer();
-      const rest = new FrameBuffer();
-      const positions = records.map(({ key, value }) => first.putValue(key, new Value(value)));
-      const count = at % records.length;
-      const position = positions[count] ?? 0;
-      assertEquals(first.moveRest(position, rest), (positions[0] ?? 0) - position);
-      const read = [first, rest].flatMap((frame) => {
-        const bytes = frame.seal(7, 1);
-        assertEquals(frameEnd(bytes, 0, 7, () => true), bytes.length);
-        return Array.from(recordsOf(bytes, 0, bytes.length), ({ key, value }) => {
-          return { key, value: new TextDecoder("utf-8", { ignoreBOM: true }).decode(value) };
-        });
-      });
-      assertEquals(read, records);
-      first.clear();
-      // What comes next begins where it always does.
-      assertEquals(first.putDelete("x"), positions[0]);
-    }),
-    { numRuns: 60 },
-  );
 });
 
 Deno.test("CommitQueue makes no new memory for each large batch, and keeps none of it at rest", async () => {
@@ -461,4 +385,38 @@ Deno.test("CommitQueue makes no new memory for each large batch, and keeps none 
     await Promise.all(saves(1));
     assertLess(disk.frames.at(-1)?.byteLength ?? 0, 5 * 1024 * 1024);
   }
+});
+
+Deno.test("CommitQueue drops a carry that a newer write has replaced, also when deletes are repeated", async () => {
+  const fixture = new Fixture();
+  const { disk, queue } = fixture;
+  disk.canWriteDurably = true;
+  fixture.giveUp = () => {
+    disk.fault = () => undefined;
+    return true;
+  };
+  const entry: OverlayEntry = {
+    ...{ key: "k", state: undefined, segment: 0, bytes: 0 },
+    isPending: true,
+  };
+  const carry = new PendingCarry(entry);
+  let deleted: Promise<unknown> | undefined;
+  let writes = 0;
+  disk.writes = () => {
+    if (++writes === 1) {
+      // While the newer write of the key is on its way.
+      queue.carry(carry);
+      deleted = fixture.delete("other");
+    } else if (writes === 2) {
+      disk.fault = ({ kind }) => kind === "write" ? "full" : undefined;
+    }
+  };
+  fixture.applying = (key) => {
+    if (key === "k") entry.isPending = false;
+  };
+  await Promise.all(fixture.save("k"));
+  await carry.promise;
+  await deleted;
+  assertEquals(fixture.applied, ["k", "other"]);
+  assertEquals(writes, 3);
 });

@@ -1,14 +1,8 @@
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import fc from "fast-check";
-import {
-  entryBytes,
-  LargeValueFile,
-  Overlay,
-  type OverlayEntry,
-} from "../../../core/storage/overlay.ts";
+import { LargeValueFile, Overlay, type OverlayEntry } from "../../../core/storage/overlay.ts";
 import { Value } from "../../../core/value.ts";
 import { ValueCache } from "../../../core/storage/value_cache.ts";
-import { SLAB_BYTES } from "../../../core/value.ts";
 
 const MEBIBYTE = 1024 * 1024;
 
@@ -36,15 +30,6 @@ Deno.test("a value is in the overlay until it is a file, then in the cache", () 
   assertStrictEquals(cache.get("k"), value);
 });
 
-Deno.test("a value in the cache shares memory with no other", () => {
-  const { cache, overlay } = prepare();
-  const bytes = new Uint8Array(1000).fill(255);
-  overlay.put("k", Value.inSlab(bytes), 1);
-  overlay.placed(entryOf(overlay, "k"));
-  assertEquals(cache.get("k")?.bytes.buffer.byteLength, 1000);
-  assertEquals(cache.get("k")?.bytes, bytes);
-});
-
 Deno.test("what was deleted, or is large, is not in the cache when that is in the file", () => {
   const facts = { size: MEBIBYTE, contentType: "text/plain", etag: '"e"', hash: 0n };
   const large = new LargeValueFile("/large-1", facts);
@@ -68,30 +53,6 @@ Deno.test("a file of a value that was replaced meanwhile changes nothing", () =>
   overlay.forget(1);
   assertStrictEquals(entryOf(overlay, "k").state, second);
   assertEquals(cache.get("k"), undefined);
-});
-
-Deno.test("a slab is counted as a whole until the segment is dropped, however little of it is in use", () => {
-  const { overlay } = prepare();
-  const small = entryBytes("k", new Value("")) + 1000;
-  // All but the first are replaced; as many values that nobody kept are in the same slabs.
-  const count = 10 * SLAB_BYTES / 2000;
-  for (let i = 0; i < count; i++) {
-    overlay.put("k", Value.inSlab(new Uint8Array(1000)), 1);
-    Value.inSlab(new Uint8Array(1000));
-  }
-  const held = overlay.bytes;
-  assert(held >= 10 * SLAB_BYTES && held <= 12 * SLAB_BYTES + small, `${held}`);
-  assertEquals(overlay.segmentBytes(1), held);
-  overlay.put("other", Value.inSlab(new Uint8Array(1000)), 2);
-  const both = overlay.bytes;
-  assert(both > held + SLAB_BYTES);
-  // It is a file, and its memory is still that of others.
-  overlay.placed(entryOf(overlay, "k"));
-  assert(overlay.bytes > both - small);
-  overlay.forget(1);
-  assert(overlay.bytes >= SLAB_BYTES && overlay.bytes < 2 * SLAB_BYTES);
-  overlay.forget(2);
-  assertEquals(overlay.bytes, 0);
 });
 
 Deno.test("overlay and cache together tell the newest write, whatever was placed and dropped", () => {
@@ -118,7 +79,7 @@ Deno.test("overlay and cache together tell the newest write, whatever was placed
       else if (step === "drop") {
         if (oldest < segment) overlay.forget(oldest++);
       } else if ("put" in step) {
-        put(step.put, Value.inSlab(new Uint8Array(step.size).fill(120)));
+        put(step.put, new Value(new Uint8Array(step.size).fill(120)));
       } else if ("delete" in step) put(step.delete, undefined);
       else {
         const entry = overlay.get(step.place);

@@ -2,7 +2,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { deadline } from "@std/async/deadline";
 import { join } from "@std/path";
-import { openFileSystem } from "../../../core/system/bulk_files.ts";
+import { openBulkFiles } from "../../../core/system/bulk_files.ts";
 import type { BulkFiles, NewFile } from "../../../core/system/files.ts";
 import { openJournalStore } from "../../../core/storage/open_journal_store.ts";
 import { Value } from "../../../core/value.ts";
@@ -18,7 +18,7 @@ async function withFolder(
 ): Promise<void> {
   const folder = await Deno.makeTempDir();
   try {
-    const fileSystem = openFileSystem(folder, MANY);
+    const fileSystem = openBulkFiles(folder, MANY);
     assert(fileSystem !== undefined);
     try {
       await test(folder, fileSystem);
@@ -55,11 +55,11 @@ function names(folder: string): string[] {
 }
 
 Deno.test({
-  name: "openFileSystem() is not for few files, nor for a folder that is not there",
+  name: "openBulkFiles() is not for few files, nor for a folder that is not there",
   ignore,
   fn() {
-    assertEquals(openFileSystem("/", 1), undefined);
-    assertEquals(openFileSystem("/not/there", MANY), undefined);
+    assertEquals(openBulkFiles("/", 1), undefined);
+    assertEquals(openBulkFiles("/not/there", MANY), undefined);
   },
 });
 
@@ -102,12 +102,12 @@ Deno.test({
     const folder = await Deno.makeTempDir();
     try {
       const module = new URL("../../../core/system/bulk_files.ts", import.meta.url).href;
-      const program = `import { openFileSystem } from "${module}";
+      const program = `import { openBulkFiles } from "${module}";
         const files = ["small", "large", "last"].map((name) => {
           const bytes = new Uint8Array(name === "large" ? 200_000_000 : 10);
           return { path: "${folder}/" + name, size: bytes.length, copyTo() {} };
         });
-        const fileSystem = openFileSystem("${folder}", 100);
+        const fileSystem = openBulkFiles("${folder}", 100);
         console.log(JSON.stringify([...await fileSystem.create(files)]));
         fileSystem.close();`;
       // Files of 64 MiB at most: more is EFBIG.
@@ -159,7 +159,7 @@ Deno.test({
   ignore,
   async fn() {
     await withThread("self.onmessage = () => {};", async () => {
-      const fileSystem = openFileSystem("/", MANY);
+      const fileSystem = openBulkFiles("/", MANY);
       const removing = fileSystem?.remove(["/not/there"]);
       fileSystem?.close();
       const failed = await deadline(Promise.resolve(removing), DEADLINE_MS);
@@ -226,21 +226,21 @@ for (
 
 Deno.test({
   name:
-    "openFileSystem() begins no thread that the process has no open files for: that would end it",
+    "openBulkFiles() begins no thread that the process has no open files for: that would end it",
   ignore,
   async fn() {
     const module = new URL("../../../core/system/bulk_files.ts", import.meta.url);
     const code = `
-      const { openFileSystem } = await import(${JSON.stringify(module.href)});
-      openFileSystem(".", 1);
+      const { openBulkFiles } = await import(${JSON.stringify(module.href)});
+      openBulkFiles(".", 1);
       // What the first call loads is there, and four files are all that can be opened.
-      openFileSystem(".", ${MANY})?.close();
+      openBulkFiles(".", ${MANY})?.close();
       const opened = [];
       try {
         while (true) opened.push(Deno.openSync("."));
       } catch {
         for (let i = 0; i < 4; i++) opened.pop().close();
-        console.log(openFileSystem(".", ${MANY}) === undefined);
+        console.log(openBulkFiles(".", ${MANY}) === undefined);
       }
       Deno.exit(0);
     `;

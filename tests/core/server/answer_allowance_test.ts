@@ -1,5 +1,5 @@
 import { assertEquals, assertRejects } from "@std/assert";
-import { AnswerRoom } from "../../../core/server/answer_room.ts";
+import { AnswerAllowance } from "../../../core/server/answer_allowance.ts";
 import { BusyError } from "../../../core/errors.ts";
 
 const MIB = 1024 * 1024;
@@ -9,19 +9,19 @@ async function turn(): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, 0));
 }
 
-/** Asks for room for an answer; `events` gets `name` when it has it. */
-function grow(room: AnswerRoom, size: number, name: string, events: string[]) {
-  const share = room.share();
+/** Asks for allowance for an answer; `events` gets `name` when it has it. */
+function grow(allowance: AnswerAllowance, size: number, name: string, events: string[]) {
+  const share = allowance.share();
   const done = share.growTo(size).then(() => {
     events.push(name);
   });
   return { share, done };
 }
 
-Deno.test("AnswerRoom hands out no more than there is, but to one, and in order", async () => {
-  const room = new AnswerRoom(4 * MIB);
+Deno.test("AnswerAllowance hands out no more than there is, but to one, and in order", async () => {
+  const allowance = new AnswerAllowance(4 * MIB);
   const events: string[] = [];
-  const asked = ["a", "b", "c", "d", "e"].map((name) => grow(room, 3 * MIB, name, events));
+  const asked = ["a", "b", "c", "d", "e"].map((name) => grow(allowance, 3 * MIB, name, events));
   await turn();
   // The second may have more than is left.
   assertEquals(events, ["a", "b"]);
@@ -37,11 +37,11 @@ Deno.test("AnswerRoom hands out no more than there is, but to one, and in order"
   assertEquals(events, ["a", "b", "c", "d", "e"]);
 });
 
-Deno.test("answers that hold a part of the room each do not wait for each other for ever", async () => {
-  const room = new AnswerRoom(2 * MIB);
+Deno.test("answers that each hold a part of the allowance do not wait for each other for ever", async () => {
+  const allowance = new AnswerAllowance(2 * MIB);
   let ended = 0;
   await Promise.all(Array.from({ length: 20 }, async () => {
-    const share = room.share();
+    const share = allowance.share();
     for (let size = 0; size < 3 * MIB; size += MIB / 10) {
       await share.growTo(size);
       await turn();
@@ -52,22 +52,22 @@ Deno.test("answers that hold a part of the room each do not wait for each other 
   assertEquals(ended, 20);
 });
 
-Deno.test("AnswerRoom lets nobody wait for longer than it is told to", async () => {
-  const room = new AnswerRoom(MIB, 10);
-  const holder = room.share();
+Deno.test("AnswerAllowance lets nobody wait for longer than it is told to", async () => {
+  const allowance = new AnswerAllowance(MIB, 10);
+  const holder = allowance.share();
   await holder.growTo(2 * MIB);
-  const share = room.share();
+  const share = allowance.share();
   await assertRejects(() => share.growTo(MIB), BusyError);
   share.release();
   holder.release();
   await share.growTo(MIB);
 });
 
-Deno.test("a small answer needs no room", async () => {
-  const room = new AnswerRoom(0);
-  const holder = room.share();
+Deno.test("a small answer needs no allowance", async () => {
+  const allowance = new AnswerAllowance(0);
+  const holder = allowance.share();
   await holder.growTo(MIB);
-  const share = room.share();
+  const share = allowance.share();
   await share.growTo(64 * 1024);
   assertEquals(share.steps, 0);
 });

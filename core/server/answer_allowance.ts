@@ -1,13 +1,16 @@
-/** Memory for answers that wait until they can be sent: bounded over all requests, and handed out in order. */
+/** Memory for answers that wait until they are sent: bounded over all requests, and given in order. */
 import { BusyError } from "../errors.ts";
 
-/** What every answer may take without asking (characters). */
+/** Every answer may take this much without asking (characters). */
 const FREE = 64 * 1024;
 
-/** In these steps an answer that takes more gets it (characters). */
+/** An answer that takes more gets it in steps of this size (characters). */
 const STEP = 256 * 1024;
 
-/** How long a request may wait for room (milliseconds); who reads nothing for half as long is shut out. */
+/**
+ * How long a request may wait for memory (milliseconds). It is longer than the time-out of clients that do not
+ * read, so the memory of such a client comes back first.
+ */
 const PATIENCE_MS = 60_000;
 
 interface Waiting {
@@ -17,33 +20,33 @@ interface Waiting {
 }
 
 /**
- * Room for the answers of all requests. One of them may have more than is left, up to its own bound: else
- * several that hold a part of the room each could wait for each other.
+ * The memory for the answers of all requests. One answer at a time may take more than is left, up to its
+ * own bound. Otherwise several answers that each hold a part could wait for each other for ever.
  */
-export class AnswerRoom {
+export class AnswerAllowance {
   readonly #patienceMs: number;
   #left: number;
   #overdrawn: AnswerShare | undefined;
   #queue: Waiting[] = [];
 
-  /** @param size In characters. */
+  /** @param size The memory for all answers, in characters. */
   constructor(size: number, patienceMs = PATIENCE_MS) {
     this.#left = size;
     this.#patienceMs = patienceMs;
   }
 
-  /** The share of one request; it has to be released. */
+  /** Makes the share of one request; it has to be released. */
   share(): AnswerShare {
     return new AnswerShare(this);
   }
 
   /**
-   * Resolves when `share` has got so many steps more.
+   * Resolves when `share` has so many steps more.
    *
-   * @throws {BusyError} If that takes too long.
+   * @throws {BusyError} If the wait takes too long.
    */
   async take(share: AnswerShare, steps: number): Promise<void> {
-    // The one that may have more than is left waits behind nobody: all others may wait for it.
+    // The answer that may take more than is left does not queue: all others may wait for it.
     const isFirst = this.#queue.length === 0 || this.#overdrawn === share;
     if (isFirst && this.#give(share, steps)) return;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
@@ -62,7 +65,7 @@ export class AnswerRoom {
     }
   }
 
-  /** Takes back all that `share` has got. */
+  /** Takes back all steps of `share`. */
   release(share: AnswerShare): void {
     this.#left += share.steps * STEP;
     if (this.#overdrawn === share) this.#overdrawn = undefined;
@@ -85,32 +88,32 @@ export class AnswerRoom {
   }
 }
 
-/** What one request has of the room. */
+/** The part of the memory that one request has. */
 export class AnswerShare {
-  /** How many steps it was given. */
+  /** The number of steps that it was given. */
   steps = 0;
-  readonly #room: AnswerRoom;
+  readonly #allowance: AnswerAllowance;
 
-  constructor(room: AnswerRoom) {
-    this.#room = room;
+  constructor(allowance: AnswerAllowance) {
+    this.#allowance = allowance;
   }
 
-  /** What the answer may take (characters). */
+  /** The size that the answer may have (characters). */
   get size(): number {
     return FREE + this.steps * STEP;
   }
 
-  /** Resolves when the answer may take `size` characters. @throws {BusyError} If that takes too long. */
+  /** Resolves when the answer may have `size` characters. @throws {BusyError} If the wait takes too long. */
   async growTo(size: number): Promise<void> {
     const steps = Math.ceil((size - this.size) / STEP);
-    if (steps > 0) await this.#room.take(this, steps);
+    if (steps > 0) await this.#allowance.take(this, steps);
   }
 
-  /** Gives all back, for others. May be called again. */
+  /** Gives everything back. May be called again. */
   release(): void {
     const { steps } = this;
     if (steps === 0) return;
-    this.#room.release(this);
+    this.#allowance.release(this);
     this.steps = 0;
   }
 }
