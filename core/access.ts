@@ -20,7 +20,11 @@ export class Access {
   readonly caCerts: readonly string[];
   #client: Deno.HttpClient | undefined;
 
-  /** @throws {UsageError} If the token has another form, or an authority's certificate cannot be read. */
+  /**
+   * Makes an access, which may be shared.
+   *
+   * @throws {UsageError} If the token has another form, or an authority's certificate cannot be read.
+   */
   constructor({ token, caCerts = [] }: AccessOptions = {}) {
     if (token !== undefined) checkToken(token);
     this.token = token;

@@ -1,6 +1,6 @@
 /**
- * When a checkpoint begins, and how hard it works. Decisions only: times come in as arguments, in milliseconds
- * of any clock that never goes back, and the caller sets the timers.
+ * Decides when a checkpoint begins, and how hard it works. It has no clock and no timer: each call is told the time, in
+ * milliseconds of a clock that never goes back, and the caller waits.
  */
 
 // How long a save may wait to become a file, so that `ls` shows it soon.
@@ -8,7 +8,7 @@ const DELAY_MS = 200;
 // The same for a save that comes alone: a person may look at once.
 const ALONE_MS = 20;
 // To make a file costs several times what the save did, and of the saves of one key only the last needs a file.
-// So while more saves than this come in within the delay, files wait until that has been over for a while.
+// So if more saves than this come in within the delay, a burst, the files wait until no burst was seen for a while.
 const MANY_SAVES = 50;
 const QUIET_MS = 1000;
 const LONGEST_DELAY_MS = 60_000;
@@ -40,9 +40,9 @@ export class CheckpointPace {
   #endedMs = -Infinity;
   /** When the oldest write became visible that no checkpoint has taken up. */
   #oldestMs: number | undefined;
-  /** When many saves were last seen to come in. */
+  /** When a burst was last seen. */
   #burstMs = -Infinity;
-  /** When the number of writes was last looked at, and what it was. */
+  /** When the number of writes was last looked at, and the number then. */
   #lookedMs: number;
   #lookedWrites: number;
   /** Whether the next look comes so early that it can only find a save that came alone. */
@@ -78,9 +78,9 @@ export class CheckpointPace {
 
   /** Returns how long to wait before the first look, after a write that found no look due. */
   firstLookMs(nowMs: number): number {
-    // A pace counts from here: the time before, without writes, says nothing of it.
+    // The rate of writes counts from here, since the time before had none.
     this.#lookedMs = nowMs;
-    // Saves now and then must not wait for ever more checkpoints, so a checkpoint just ended means no early look.
+    // If a checkpoint has just ended there is no early look: saves that come one by one then share a checkpoint.
     this.#isEarlyLook = nowMs - this.#endedMs >= DELAY_MS;
     return this.#isEarlyLook ? ALONE_MS : DELAY_MS;
   }

@@ -20,7 +20,6 @@ import { CommitBatch } from "./commit_batch.ts";
 import type { JournalBudget } from "./journal_budget.ts";
 import type { PendingCarry, PendingWrite } from "./pending_write.ts";
 import type { Reserve } from "./reserve.ts";
-import { WaitingWrites } from "./waiting_writes.ts";
 import { decideConditions, type DurableState } from "./write_conditions.ts";
 
 /** What a {@link CommitQueue} works on. */
@@ -56,7 +55,8 @@ export class CommitQueue {
   readonly #free: CommitBatch[] = [];
   /** Bytes that `#filling` may grow to. */
   #allowance = 0;
-  readonly #waiting = new WaitingWrites();
+  /** Writes that wait until the journal has room for them, in order. */
+  readonly #waiting: PendingWrite[] = [];
   #isRunning = false;
   #refusal: WriteRefusedError | undefined;
   #failure: StorageFailedError | undefined;
@@ -74,7 +74,7 @@ export class CommitQueue {
 
   /** Whether writes wait for the checkpoint. */
   get hasWaiting(): boolean {
-    return !this.#waiting.isEmpty;
+    return this.#waiting.length > 0;
   }
 
   /** Whether writes are under way or wait. */
@@ -98,11 +98,14 @@ export class CommitQueue {
   /** Lets in waiting writes as far as there is room. To be called whenever there is more. */
   release(): void {
     this.#allowance = this.#parts.budget.allowance - (this.#writing?.bytes ?? 0);
-    while (this.#filling.bytes < this.#allowance) {
-      const write = this.#waiting.shift();
-      if (write === undefined) break;
+    let count = 0;
+    for (const write of this.#waiting) {
+      if (this.#filling.bytes >= this.#allowance) break;
       this.#filling.add(write);
+      count++;
     }
+    // Together: each removal at the front moves the rest.
+    if (count > 0) this.#waiting.splice(0, count);
     if (this.#filling.writes.length > 0) this.#wake();
     this.#changed();
   }
@@ -153,7 +156,7 @@ export class CommitQueue {
   }
 
   get #mayAdd(): boolean {
-    return this.#waiting.isEmpty && this.#filling.bytes < this.#allowance;
+    return this.#waiting.length === 0 && this.#filling.bytes < this.#allowance;
   }
 
   #add(write: PendingWrite): void {
@@ -176,7 +179,7 @@ export class CommitQueue {
   }
 
   #takeWaiting(): PendingWrite[] {
-    const waiting = this.#waiting.takeAll();
+    const waiting = this.#waiting.splice(0);
     this.#changed();
     return waiting;
   }

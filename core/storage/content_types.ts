@@ -26,8 +26,8 @@ const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /**
  * A plain file cannot say its content type, so one text file says it for all keys. A change is a line,
- * `CRC-32 ["key","type"]`, and the last line of a key counts. The checkpoint writes a change before it drops the journal
- * segment with the same change, so a torn line is written again.
+ * `CRC-32 ["key","type"]`, and the last line of a key counts. The checkpoint writes a change before it drops
+ * the journal segment with the same change, so a torn line is written again.
  */
 export class ContentTypes {
   readonly #types = new Map<string, string>();

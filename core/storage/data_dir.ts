@@ -48,9 +48,9 @@ export class DataDir {
   }
 
   /**
-   * Makes the folder if it is missing, and locks it. It is a lock of the kernel (flock), so it ends with the process, and
-   * no stale file can keep a server from starting. The folder itself is locked, since a lock file could be removed by
-   * hand. A network file system may lock files only, so a file in the hidden folder is locked as well.
+   * Makes the folder if it is missing, and locks it. The lock is one of the kernel (flock), so it ends with the
+   * process, and no stale file can keep a server from starting. The folder itself is locked, since a lock file could be
+   * removed by hand. A network file system may lock files only, so a file in the hidden folder is locked as well.
    *
    * @throws {StartError} If it cannot be made or written, or another server holds it.
    */

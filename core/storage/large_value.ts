@@ -16,7 +16,7 @@ export const LARGE_PREFIX = "large-";
 
 const READ_BYTES = 64 * 1024;
 
-/** Returns the ETag of a large value: it changes with every save, survives a restart, and needs no look at the value. */
+/** Returns the ETag of a large value: it changes with every save and survives a restart, without a hash. */
 export function etagOfFile({ inode, modifiedMs, size }: FileFacts): string {
   return `"${inode.toString(16)}-${Math.round(modifiedMs).toString(16)}-${size.toString(16)}"`;
 }

@@ -1,5 +1,5 @@
 /**
- * Room on the disk that is kept for deletes. A full disk can only be freed by deletes, and each delete needs room in the
+ * Room on the disk that is kept for deletes. Only deletes can free a full disk, and each of them needs room in the
  * journal first.
  */
 import { join } from "@std/path";

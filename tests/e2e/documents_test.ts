@@ -61,17 +61,32 @@ Deno.test("each link in the documents leads to a file, and to a heading in it", 
   assertEquals(await brokenLinks({ path: "x.md", text }), broken);
 });
 
-Deno.test("the documents name files that exist", async () => {
-  let files = 0;
-  // The map of the architecture names files without their folder.
-  for (const { path, text } of current.filter(({ path }) => path !== "ARCHITECTURE.md")) {
-    for (const span of spansOf(text)) {
-      if (!/^[\w.-]+(?:\/[\w.-]+)+\.(?:ts|js|md|json|yaml|yml|png|sh)$/.test(span)) continue;
-      assert(await exists(join(ROOT, span)), `${path} names ${span}`);
-      files++;
-    }
+/** What looks like the path of a file or of a folder: `core/http/`, `storage/overlay.ts`. */
+const PATH = /^[\w.-]+(?:\/[\w.-]+)*(?:\/|\/[\w.-]+\.(?:ts|js|md|json|yaml|yml|png|sh))$/;
+
+/** The paths in backticks in `text`, and those of them that are neither in the root nor in core. */
+async function namedPaths(text: string): Promise<{ named: string[]; missing: string[] }> {
+  const named = spansOf(text).filter((span) => PATH.test(span));
+  const missing: string[] = [];
+  for (const path of named) {
+    const found = await Promise.all(
+      [ROOT, join(ROOT, "core")].map((folder) => exists(join(folder, path))),
+    );
+    if (!found.includes(true)) missing.push(path);
   }
-  assertGreater(files, 2);
+  return { named, missing };
+}
+
+Deno.test("the documents name files that exist, from the root or from core", async () => {
+  for (const { path, text } of current) {
+    assertEquals([path, (await namedPaths(text)).missing], [path, []]);
+  }
+  // The walks go through files of core.
+  const { named } = await namedPaths(documentAt("ARCHITECTURE.md").text);
+  assertGreater(named.length, 20);
+  const text =
+    "`core/key.ts` `http/server.ts` `core/http/` `http/no.ts` `no/http/` `/v1/keys` `a/b`";
+  assertEquals((await namedPaths(text)).missing, ["http/no.ts", "no/http/"]);
 });
 
 /** The options that `text` gives to commands of kvs or names alone, and that are in no help. */
