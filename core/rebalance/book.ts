@@ -6,7 +6,7 @@ import { DEFAULT_CONTENT_TYPE, KEY_NOT_FOUND, TEXT_TYPE } from "../protocol.ts";
 import { Value } from "../value.ts";
 import { type CopyFacts } from "./copy.ts";
 import { type Endpoint, type Loaded, type Replacement, type Saved } from "./endpoint.ts";
-import { type Patience } from "./pace.ts";
+import { type Patience } from "./patience.ts";
 
 /** The longest path that is sent (bytes): servers of other makes commonly take 64 KiB. */
 const MAX_BOOK_PATH = 60 * 1024;

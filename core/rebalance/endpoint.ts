@@ -2,7 +2,7 @@
 import { type Listing } from "../client/merge_listings.ts";
 import { type Copy, type RemoteOptions } from "../client/remote.ts";
 import { type CopyFacts } from "./copy.ts";
-import { type PatienceOptions } from "./pace.ts";
+import { type PatienceOptions } from "./patience.ts";
 
 /** A server that keys are moved from or to. Its methods throw a RemoteError if the server fails. */
 export interface Endpoint {

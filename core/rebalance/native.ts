@@ -15,7 +15,7 @@ import {
   type Saved,
   type ServerStats,
 } from "./endpoint.ts";
-import { type Patience } from "./pace.ts";
+import { type Patience } from "./patience.ts";
 
 /** Keys in one page of a listing. */
 const PAGE_KEYS = 1000;
@@ -105,11 +105,10 @@ export class NativeEndpoint implements Endpoint {
   }
 
   async save({ key, copy, seen }: Replacement): Promise<Saved> {
-    const move = this.#move;
     const condition = seen === undefined ? { ifAbsent: true } : { ifMatch: seen.etag ?? "*" };
     const isSaved = await this.#write(async () => {
       try {
-        await this.#remote.put(key, copy, { move, ...condition });
+        await this.#remote.put(key, copy, { move: this.#move, ...condition });
         return true;
       } catch (error) {
         if (error instanceof RemoteError && error.status === 412) return false;

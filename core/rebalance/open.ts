@@ -5,7 +5,7 @@ import { KvsError, RebalanceError, RemoteError } from "../errors.ts";
 import { BookEndpoint } from "./book.ts";
 import { type Endpoint, type EndpointOptions } from "./endpoint.ts";
 import { NativeEndpoint } from "./native.ts";
-import { Patience } from "./pace.ts";
+import { Patience } from "./patience.ts";
 
 /**
  * Asks all servers at once which routes they speak; changes nothing.

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { RebalanceError, RemoteError } from "../../../core/errors.ts";
 import { type RebalanceEvent } from "../../../core/rebalance/events.ts";
-import { Patience } from "../../../core/rebalance/pace.ts";
+import { Patience } from "../../../core/rebalance/patience.ts";
 import { Cluster, Fuse, LETTERS, MemoryEndpoint, servers } from "./memory_endpoint.ts";
 
 for (const placement of ["modulo", "jump"] as const) {
