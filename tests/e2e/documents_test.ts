@@ -61,8 +61,9 @@ Deno.test("each link in the documents leads to a file, and to a heading in it", 
   assertEquals(await brokenLinks({ path: "x.md", text }), broken);
 });
 
-/** What looks like the path of a file or of a folder: `core/http/`, `storage/overlay.ts`. */
-const PATH = /^[\w.-]+(?:\/[\w.-]+)*(?:\/|\/[\w.-]+\.(?:ts|js|md|json|yaml|yml|png|sh))$/;
+/** What looks like the path of a file or of a folder: `core/http/`, `storage/overlay.ts`; not those in DATA_DIR. */
+const PATH =
+  /^(?!\.kvs\/)[\w.-]+(?:\/[\w.-]+)*(?:\/|\/[\w.-]+\.(?:ts|js|md|json|yaml|yml|png|sh))$/;
 
 /** The paths in backticks in `text`, and those of them that are neither in the root nor in core. */
 async function namedPaths(text: string): Promise<{ named: string[]; missing: string[] }> {
