@@ -70,10 +70,10 @@ export class OldestSegment {
     const old = this.#mark;
     if (old !== undefined && old.number === mark.number && old.isClean === mark.isClean) return;
     this.#isDurable = false;
-    const to = join(this.#folder, nameOf(mark));
+    const to = join(this.#folder, markName(mark));
     try {
       if (old === undefined) (await this.#files.create(to)).close();
-      else await this.#files.rename(join(this.#folder, nameOf(old)), to);
+      else await this.#files.rename(join(this.#folder, markName(old)), to);
     } catch (error) {
       // Somebody removed the file by hand.
       if (!(error instanceof Deno.errors.NotFound)) throw error;
@@ -83,6 +83,7 @@ export class OldestSegment {
   }
 }
 
-function nameOf({ number, isClean }: OldestMark): string {
+/** Returns the name of the file that says so. */
+export function markName({ number, isClean }: OldestMark): string {
   return `oldest-${number}${isClean ? "-clean" : ""}`;
 }
