@@ -258,7 +258,11 @@ export class Journal {
     return active.oldBytes === 0;
   }
 
-  /** Closes the journal. Only the sealed segments remain on the disk. */
+  /**
+   * Closes the journal. Only the sealed segments remain on the disk.
+   *
+   * @throws {StorageFailedError} If the disk failed.
+   */
   async close(): Promise<void> {
     await this.#settled();
     const active = this.#active;

@@ -1,7 +1,8 @@
 /** The mark of the oldest segment: without it no start would notice that a segment was removed by hand. */
 import { join } from "@std/path";
+import { StorageFailedError } from "../errors.ts";
 import { flushFolder } from "../system/file_steps.ts";
-import type { Files } from "../system/files.ts";
+import { type Files, refusedOr } from "../system/files.ts";
 
 /**
  * On-disk name of an empty file: `oldest-` and the number of the oldest segment that is needed. `-clean` follows if
@@ -60,10 +61,23 @@ export class OldestSegment {
     this.#isDurable = true;
   }
 
-  /** Records that no segment is left. Never rejects: without this record the next start only warns. */
+  /**
+   * Records that no segment is left; durable once resolved. It does without that if files cannot be opened or the disk
+   * is full: the next start then only warns.
+   *
+   * @throws {StorageFailedError} If the disk failed.
+   */
   async close(): Promise<void> {
     if (this.#mark === undefined) return;
-    await this.#rename({ number: this.#mark.number, isClean: true }).catch(() => {});
+    try {
+      // The next start replays every segment beside a clean mark, so no removal may be undone any more.
+      await this.#files.syncFolder(this.#folder);
+      await this.#rename({ number: this.#mark.number, isClean: true });
+      await this.#files.syncFolder(this.#folder);
+    } catch (error) {
+      const failure = refusedOr("Cannot flush the folder of the journal", error);
+      if (failure instanceof StorageFailedError) throw failure;
+    }
   }
 
   async #rename(mark: OldestMark): Promise<void> {

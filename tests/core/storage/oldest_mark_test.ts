@@ -95,3 +95,18 @@ Deno.test("A start leaves out the segments whose removal a power cut may have un
     await store.close();
   }
 });
+
+Deno.test("A power cut after an orderly end leaves no word of a journal that is gone", async () => {
+  for (let seed = 0; seed < 20; seed++) {
+    for (const cut of ["nothing survives", "some survives"] as const) {
+      const disk = new SimulatedDisk(new Random(seed));
+      const { store } = await openOn(disk, JOURNAL_BYTES);
+      await store.set("key", new Value("v"));
+      await store.close();
+      const again = await openOn(disk.afterPowerCut(cut), JOURNAL_BYTES);
+      assertEquals([again.store.list(), again.logged], [["key"], []]);
+      assertEquals(again.store.metrics.journalBytes, 0);
+      await again.store.close();
+    }
+  }
+});
