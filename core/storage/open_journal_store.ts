@@ -1,7 +1,7 @@
 /** Opens the store of a shard: lists the keys, replays the journal, removes files that are left over. */
 import { join } from "@std/path";
 import { StorageFailedError } from "../errors.ts";
-import { Journal } from "../journal/journal.ts";
+import { type FoundSegments, Journal } from "../journal/journal.ts";
 import { markName, type OldestMark, oldestMark, OldestSegment } from "../journal/oldest_segment.ts";
 import { replayJournal, type ReplayOptions } from "../journal/replay.ts";
 import { segmentName, segmentNumber } from "../journal/segment.ts";
@@ -91,7 +91,7 @@ export async function openJournalStore(
     await flushAtStart(files, hiddenFolder);
   }
   // After the removal of marks that are left over: the new mark may get the name of one of them.
-  const oldest = await openOldest(hidden, { folder: hiddenFolder, files, log });
+  const oldest = await openOldest(hidden, found, { folder: hiddenFolder, files, log });
   return new JournalStore({
     folder: path,
     hiddenFolder,
@@ -190,9 +190,10 @@ function tooOld(folder: string, segment: string, mark: string): StorageFailedErr
   );
 }
 
-/** Records that a server runs; warns if a server was killed and no segment of its journal is left. */
+/** Records that a server runs; warns if a server was killed and the newest segment of its journal is not there. */
 async function openOldest(
   { mark, segments }: HiddenFiles,
+  found: FoundSegments,
   { folder, files, log }: ReplayOptions,
 ): Promise<OldestSegment> {
   const oldest = new OldestSegment(folder, files, mark);
@@ -204,8 +205,16 @@ async function openOldest(
       { file: join(folder, segmentName(first)) },
     );
   }
+  const newest = mark?.newest ?? 0;
+  const last = segments.at(-1);
+  if (last !== undefined && last < newest) {
+    log("warn", "the newest segment of the journal is gone: if it was removed, so are its writes", {
+      file: join(folder, segmentName(newest)),
+    });
+  }
   try {
     await oldest.advance(first);
+    await oldest.recordNewest([...found.keys()].at(-1) ?? 0);
   } catch (error) {
     // Without the record the next start only cannot notice that the first segment was removed.
     if (!isDiskFull(error)) throw error;

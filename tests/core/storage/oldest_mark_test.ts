@@ -110,3 +110,44 @@ Deno.test("A power cut after an orderly end leaves no word of a journal that is 
     }
   }
 });
+
+Deno.test("A start tells that the newest segment is gone, and only then", async () => {
+  let disk = await killedWithThree();
+  // Its mark tells of the newest from the second start on.
+  const { store } = await openOn(disk, JOURNAL_BYTES);
+  disk.fault = ({ kind, path }) => kind === "create" && /save-/.test(path) ? "full" : undefined;
+  await store.set("key-4", new Value("v"));
+  const killed = disk.afterKill();
+  disk.fault = () => undefined;
+  await store.close();
+  disk = killed.afterPowerCut("nothing survives");
+  const whole = disk.afterKill();
+  await disk.remove(`${HIDDEN}/journal-00000004`);
+  for (const isTold of [true, false]) {
+    const { store, logged } = await openOn(disk, JOURNAL_BYTES);
+    assertEquals(store.list(), ALL);
+    assertEquals(logged.filter((line) => line.includes("journal-00000004")).length, isTold ? 1 : 0);
+    const next = disk.afterKill();
+    await store.close();
+    disk = next;
+  }
+  const again = await openOn(whole, JOURNAL_BYTES);
+  assertEquals([again.store.list(), again.logged], [[...ALL, "key-4"], []]);
+  await again.store.close();
+});
+
+Deno.test("A start that finds the journal as it was left tells of nothing that is gone", async () => {
+  for (let seed = 0; seed < 20; seed++) {
+    let disk = new SimulatedDisk(new Random(seed));
+    for (let round = 0; round < 5; round++) {
+      const { store, logged } = await openOn(disk, 700);
+      for (let i = 0; i < 10; i++) await store.set(`key-${i}`, new Value("v".repeat(100)));
+      assertEquals(logged, []);
+      const killed = disk.afterKill();
+      await store.close();
+      if (round % 2 === 0) disk = killed;
+      const marks = [...disk.contents().keys()].filter((path) => path.includes("/oldest-"));
+      assertEquals(marks.length, 1, marks.join());
+    }
+  }
+});
