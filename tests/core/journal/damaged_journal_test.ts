@@ -302,12 +302,21 @@ async function killedWithThree(): Promise<{ disk: SimulatedDisk; paths: string[]
 }
 
 Deno.test("JournalStore refuses a journal whose first or middle segment was removed, and names it", async () => {
-  for (const removed of [[0], [1], [0, 1]]) {
+  for (const [removed, kept] of [[[0], "23"], [[1], "1"], [[0, 1], "3"]] as const) {
     const { disk, paths } = await killedWithThree();
     for (const index of removed) await disk.remove(paths[index] ?? "");
     const error = await openOn(disk, JOURNAL_BYTES).catch((error) => error);
     assertInstanceOf(error, StorageFailedError);
-    assert(error.message.includes(`${paths[removed[0] ?? 0]} is missing`), error.message);
+    assert(error.message.includes(`${paths[removed[0]]} is missing`), error.message);
+    // As the message says.
+    const isFirst = error.message.includes("/oldest-* to go on without its writes");
+    if (!isFirst) assert(error.message.includes("move the segments after it away"), error.message);
+    for (const path of disk.contents().keys()) {
+      if (isFirst ? path.includes("/oldest-") : path === paths[2]) await disk.remove(path);
+    }
+    const { store } = await openOn(disk, JOURNAL_BYTES);
+    assertEquals(store.list(), ["first", ...[...kept].map((count) => `key-${count}`)].sort());
+    await store.close();
   }
 });
 
