@@ -1,6 +1,6 @@
 /** Opens the store of a shard: lists the keys, replays the journal, removes files that are left over. */
 import { join } from "@std/path";
-import { StorageFailedError } from "../errors.ts";
+import { messageOf, StartError, StorageFailedError } from "../errors.ts";
 import { type FoundSegments, Journal } from "../journal/journal.ts";
 import { markName, type OldestMark, oldestMark, OldestSegment } from "../journal/oldest_segment.ts";
 import { replayJournal, type ReplayOptions } from "../journal/replay.ts";
@@ -8,7 +8,7 @@ import { segmentName, segmentNumber } from "../journal/segment.ts";
 import { isSpareName } from "../journal/spare_files.ts";
 import type { Log } from "../log.ts";
 import { denoFiles } from "../system/deno_files.ts";
-import { failedError, type Files, isDiskFull } from "../system/files.ts";
+import { failedError, type Files, isDiskFull, isExhausted } from "../system/files.ts";
 import { ContentTypes } from "./content_types.ts";
 import { HIDDEN_DIR } from "./data_dir.ts";
 import { JournalStore } from "./journal_store.ts";
@@ -54,6 +54,7 @@ const MOST_BROUGHT_BACK = 2;
  * files are kept in the folder `.kvs` in it. Resolves when all keys can be served.
  *
  * @throws {StorageFailedError} If acknowledged writes in the journal are damaged or missing.
+ * @throws {StartError} If the system has no open files to spare.
  */
 export async function openJournalStore(
   path: string,
@@ -129,7 +130,11 @@ async function flushAtStart(files: Files, folder: string): Promise<void> {
   try {
     await files.syncFolder(folder);
   } catch (error) {
-    throw failedError("Cannot flush the data directory", error);
+    const what = "Cannot flush the data directory";
+    // Without open files the flush was not begun, which says nothing of the disk.
+    throw isExhausted(error)
+      ? new StartError(`${what}: ${messageOf(error)}`)
+      : failedError(what, error);
   }
 }
 
