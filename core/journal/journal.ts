@@ -115,7 +115,12 @@ export class Journal {
 
   #activate(): Promise<void> {
     if (this.#activating !== undefined) return this.#activating;
-    const place = { folder: this.#folder, files: this.#files, spares: this.#spares };
+    const place = {
+      folder: this.#folder,
+      files: this.#files,
+      spares: this.#spares,
+      oldest: this.#oldest,
+    };
     const { number, end } = this.#last;
     return this.#activateWith(beginSegment(place, { number: number + 1, previousEnd: end }));
   }
@@ -258,12 +263,17 @@ export class Journal {
     return active.oldBytes === 0;
   }
 
-  /** Closes the journal. Only the sealed segments remain on the disk. */
+  /**
+   * Closes the journal. Only the sealed segments remain on the disk.
+   *
+   * @throws {StorageFailedError} If the disk failed.
+   */
   async close(): Promise<void> {
     await this.#settled();
     const active = this.#active;
     await this.abandon();
     if (active?.sequence === 0) {
+      await this.#oldest.recordNewest(this.#last.number);
       // If this fails, the next start removes the file.
       await this.#files.remove(join(this.#folder, segmentName(active.number))).catch(() => {});
     }

@@ -1,27 +1,33 @@
-/** The mark of the oldest segment: without it no start would notice that a segment was removed by hand. */
+/** The mark of the oldest and newest segment: without it no start would notice that one was removed by hand. */
 import { join } from "@std/path";
+import { StorageFailedError } from "../errors.ts";
 import { flushFolder } from "../system/file_steps.ts";
-import type { Files } from "../system/files.ts";
+import { type Files, refusedOr } from "../system/files.ts";
 
 /**
- * On-disk name of an empty file: `oldest-` and the number of the oldest segment that is needed. `-clean` follows if
- * the last server ended in order and left no segment.
+ * On-disk name of an empty file: `oldest-` and the number of the oldest segment that is needed. `-newest-` and the
+ * number of the newest segment may follow. `-clean` follows if the last server ended in order and left no segment.
  */
-const NAME = /^oldest-(\d+)(-clean)?$/;
+const NAME = /^oldest-(\d+)(?:-newest-(\d+)|(-clean))?$/;
 
 /** What the name of the file says. */
 export interface OldestMark {
+  /** Number of the oldest segment that is needed. */
   readonly number: number;
+  /** Number of the newest segment, if one was begun since that number was given out. */
+  readonly newest?: number | undefined;
   /** Whether the last server ended in order and left no segment. */
   readonly isClean: boolean;
 }
 
 /** Returns what a file name says; `undefined` if it is the name of another file. */
 export function oldestMark(name: string): OldestMark | undefined {
-  const [, digits, clean] = NAME.exec(name) ?? [];
-  return digits === undefined
-    ? undefined
-    : { number: Number(digits), isClean: clean !== undefined };
+  const [, digits, newest, clean] = NAME.exec(name) ?? [];
+  return digits === undefined ? undefined : {
+    number: Number(digits),
+    newest: newest === undefined ? undefined : Number(newest),
+    isClean: clean !== undefined,
+  };
 }
 
 /**
@@ -32,7 +38,10 @@ export class OldestSegment {
   readonly #folder: string;
   readonly #files: Files;
   #mark: OldestMark | undefined;
+  /** Whether the disk is sure to have the number of the oldest segment. */
   #isDurable: boolean;
+  /** Resolves when no rename is under way. */
+  #renaming: Promise<void> = Promise.resolve();
 
   /** @param mark The mark found on the disk, if there is one. */
   constructor(folder: string, files: Files, mark: OldestMark | undefined) {
@@ -54,35 +63,71 @@ export class OldestSegment {
    * @throws {StorageBusyError} If the folder cannot be opened for now.
    */
   async advance(number: number): Promise<void> {
-    await this.#rename({ number, isClean: false });
+    await this.#rename((mark) => ({ number, newest: mark?.newest, isClean: false }));
     if (this.#isDurable) return;
     await flushFolder(this.#files, this.#folder, "Cannot flush the folder of the journal");
     this.#isDurable = true;
   }
 
-  /** Records that no segment is left. Never rejects: without this record the next start only warns. */
+  /**
+   * Records that no segment is left; durable once resolved. It does without that if files cannot be opened or the disk
+   * is full: the next start then only warns.
+   *
+   * @throws {StorageFailedError} If the disk failed.
+   */
   async close(): Promise<void> {
     if (this.#mark === undefined) return;
-    await this.#rename({ number: this.#mark.number, isClean: true }).catch(() => {});
+    try {
+      // The next start replays every segment beside a clean mark, so no removal may be undone any more.
+      await this.#files.syncFolder(this.#folder);
+      const { number } = this.#mark;
+      await this.#rename(() => ({ number, isClean: true }));
+      await this.#files.syncFolder(this.#folder);
+    } catch (error) {
+      const failure = refusedOr("Cannot flush the folder of the journal", error);
+      if (failure instanceof StorageFailedError) throw failure;
+    }
   }
 
-  async #rename(mark: OldestMark): Promise<void> {
+  /**
+   * Records which segment is the newest; durable with the next flush of the folder. Never rejects: without that number
+   * the next start only cannot notice that this segment was removed.
+   */
+  async recordNewest(newest: number): Promise<void> {
+    if (this.#mark === undefined || this.#mark.isClean) return;
+    const { number } = this.#mark;
+    await this.#rename((mark) => ({ number: mark?.number ?? number, newest, isClean: false }))
+      .catch(() => {});
+  }
+
+  /** Renames the file once no other rename is under way, since each begins with the name that the last one gave. */
+  #rename(next: (mark: OldestMark | undefined) => OldestMark): Promise<void> {
+    const done = this.#renaming.then(() => this.#renameTo(next(this.#mark)));
+    this.#renaming = done.catch(() => {});
+    return done;
+  }
+
+  async #renameTo(mark: OldestMark): Promise<void> {
     const old = this.#mark;
-    if (old !== undefined && old.number === mark.number && old.isClean === mark.isClean) return;
-    this.#isDurable = false;
-    const to = join(this.#folder, nameOf(mark));
+    if (old !== undefined && markName(old) === markName(mark)) return;
+    // With another newest segment the file says the same of the oldest one, under both names.
+    if (old?.number !== mark.number || old.isClean !== mark.isClean) this.#isDurable = false;
+    const to = join(this.#folder, markName(mark));
     try {
       if (old === undefined) (await this.#files.create(to)).close();
-      else await this.#files.rename(join(this.#folder, nameOf(old)), to);
+      else await this.#files.rename(join(this.#folder, markName(old)), to);
     } catch (error) {
       // Somebody removed the file by hand.
       if (!(error instanceof Deno.errors.NotFound)) throw error;
       (await this.#files.create(to)).close();
+      this.#isDurable = false;
     }
     this.#mark = mark;
   }
 }
 
-function nameOf({ number, isClean }: OldestMark): string {
-  return `oldest-${number}${isClean ? "-clean" : ""}`;
+/** Returns the name of the file that says so. */
+export function markName({ number, newest = 0, isClean }: OldestMark): string {
+  if (isClean) return `oldest-${number}-clean`;
+  return newest < number ? `oldest-${number}` : `oldest-${number}-newest-${newest}`;
 }

@@ -30,7 +30,7 @@ export async function replayJournal(
 ): Promise<Map<number, number>> {
   const ends = new Map<number, number>();
   for (const [i, number] of numbers.entries()) {
-    if (number !== oldest + i) throw missing(join(folder, segmentName(oldest + i)));
+    if (number !== oldest + i) throw missing(folder, segmentName(oldest + i), i === 0);
   }
   for (const [i, number] of numbers.entries()) {
     const isLast = i === numbers.length - 1;
@@ -120,9 +120,12 @@ function damaged(path: string, offset: number): StorageFailedError {
   );
 }
 
-function missing(path: string): StorageFailedError {
+function missing(folder: string, name: string, isFirst: boolean): StorageFailedError {
+  const way = isFirst
+    ? `remove ${join(folder, "oldest-*")} to go on without its writes`
+    : "move the segments after it away to go on without its writes and theirs";
   return new StorageFailedError(
-    `Storage failed: ${path} is missing, and acknowledged writes with it: restore it from a backup, or move all ` +
-      "files of the hidden folder away to go on with what is in plain files",
+    `Storage failed: ${join(folder, name)} is missing, and acknowledged writes with it: ` +
+      `restore it from a backup, or ${way}`,
   );
 }

@@ -10,6 +10,7 @@ import {
   refusedOr,
 } from "../system/files.ts";
 import { encodeHeader, SEGMENT_HEADER_BYTES } from "./format.ts";
+import type { OldestSegment } from "./oldest_segment.ts";
 import { type SpareFile, type SpareFiles } from "./spare_files.ts";
 
 /** On-disk name: `journal-` and eight or more digits. */
@@ -48,6 +49,7 @@ export interface SegmentFolder {
   readonly folder: string;
   readonly files: Files;
   readonly spares: SpareFiles;
+  readonly oldest: OldestSegment;
 }
 
 /** What a new segment needs to know of the one before it. */
@@ -83,7 +85,7 @@ export async function beginSegment(
 /** Begins a segment in `spare`, or in a new file; resolves to `undefined` if the spare file is gone. */
 async function beginIn(
   spare: SpareFile | undefined,
-  { folder, files, spares }: SegmentFolder,
+  { folder, files, spares, oldest }: SegmentFolder,
   { number, previousEnd }: SegmentPosition,
 ): Promise<ActiveSegment | undefined> {
   const path = join(folder, segmentName(number));
@@ -109,13 +111,17 @@ async function beginIn(
     await file.syncData();
     if (spare !== undefined) await files.rename(spare.path, path);
     currentPath = path;
+    await oldest.recordNewest(number);
     // A write in the segment is acknowledged only if the segment's name is durable.
     await flushFolder(files, folder, "Cannot flush the folder of the journal");
   } catch (error) {
     file.close();
     const refusal = refusedOr(what, error);
-    // The file holds no frame that was acknowledged, but would be in the way of the next attempt.
-    if (!(refusal instanceof StorageFailedError)) await discard(files, currentPath);
+    if (!(refusal instanceof StorageFailedError)) {
+      await oldest.recordNewest(number - 1);
+      // The file holds no frame that was acknowledged, but would be in the way of the next attempt.
+      await discard(files, currentPath);
+    }
     throw refusal;
   }
   return {

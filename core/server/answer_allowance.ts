@@ -65,10 +65,12 @@ export class AnswerAllowance {
     }
   }
 
-  /** Takes back all steps of `share`. */
-  release(share: AnswerShare): void {
-    this.#left += share.steps * STEP;
-    if (this.#overdrawn === share) this.#overdrawn = undefined;
+  /** Takes back so many steps of `share`. */
+  release(share: AnswerShare, steps: number): void {
+    this.#left += steps * STEP;
+    share.steps -= steps;
+    const isOverdrawn = this.#left < 0 && share.steps > 0;
+    if (this.#overdrawn === share && !isOverdrawn) this.#overdrawn = undefined;
     for (let next = this.#queue[0]; next !== undefined; next = this.#queue[0]) {
       if (!this.#give(next.share, next.steps)) return;
       this.#queue.shift();
@@ -109,11 +111,14 @@ export class AnswerShare {
     if (steps > 0) await this.#allowance.take(this, steps);
   }
 
+  /** Gives back the steps that an answer of `size` characters does not need. */
+  shrinkTo(size: number): void {
+    const steps = Math.floor((this.size - Math.max(size, FREE)) / STEP);
+    if (steps > 0) this.#allowance.release(this, steps);
+  }
+
   /** Gives everything back. May be called again. */
   release(): void {
-    const { steps } = this;
-    if (steps === 0) return;
-    this.#allowance.release(this);
-    this.steps = 0;
+    this.shrinkTo(0);
   }
 }

@@ -54,27 +54,30 @@ async function answerBatch(
   return {
     status: STATUS_CODE.OK,
     headers: { ...headers, "content-length": String(size) },
-    body: streamParts(parts, () => share.release()),
+    body: streamParts(parts, (left) => share.shrinkTo(left)),
   };
 }
 
 /**
  * Streams `parts` in order and forgets each part that was read; no part may be empty.
  *
- * @param onEnd Called once, at the end or when nobody wants the rest.
+ * @param onLeft Called before each part with the bytes that are still to be sent; with 0 at the end, or when nobody
+ * wants the rest.
  */
-function streamParts(
+export function streamParts(
   parts: Uint8Array<ArrayBuffer>[],
-  onEnd: () => void,
+  onLeft: (bytes: number) => void,
 ): ReadableStream<Uint8Array<ArrayBuffer>> {
+  let left = parts.reduce((bytes, { length }) => bytes + length, 0);
   parts.reverse();
   return new ReadableStream({
     pull(controller) {
+      onLeft(left);
       const part = parts.pop();
-      if (part !== undefined) return controller.enqueue(part);
-      controller.close();
-      onEnd();
+      if (part === undefined) return controller.close();
+      left -= part.length;
+      controller.enqueue(part);
     },
-    cancel: onEnd,
+    cancel: () => onLeft(0),
   }, { highWaterMark: 0 });
 }

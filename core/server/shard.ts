@@ -47,6 +47,12 @@ export interface ShardOptions extends ShardPortOptions {
  */
 const CHECKPOINT_TIMEOUT_MS = 3000;
 
+/**
+ * The journal takes no more than this part of the disk. A segment keeps its room until all of it is in key files, so on
+ * a full disk a large journal would leave none for them.
+ */
+const JOURNAL_PART = 16;
+
 /** The parts of a running shard. */
 interface ShardParts {
   readonly port: ShardPort;
@@ -83,10 +89,9 @@ export class Shard {
     let moves: MoveWatch | undefined = undefined;
     const requests = new RequestMetrics();
     const room = () => diskRoom(path);
-    const reserveBytes = async () => {
-      const { usedBytes, freeBytes } = await room();
-      return reserveBytesOf(usedBytes + freeBytes);
-    };
+    const { usedBytes, freeBytes } = await room();
+    const diskBytes = usedBytes + freeBytes;
+    const journalBytes = Math.min(options.journalBytes, Math.ceil(diskBytes / JOURNAL_PART));
     const metrics = new Metrics({
       requests,
       store: () => store?.metrics,
@@ -105,7 +110,7 @@ export class Shard {
         browserGuard: new BrowserGuard(hostNames(options, isLocal)),
         room,
         fileSystem,
-        journalBytes: options.journalBytes,
+        journalBytes,
         requests,
         metrics: () => metrics.page(),
         maxValueBytes: options.maxValueBytes,
@@ -131,8 +136,8 @@ export class Shard {
     failed.catch(() => {});
     store = await openJournalStore(path, {
       cacheBytes: options.cacheBytes,
-      journalBytes: options.journalBytes,
-      reserveBytes: await reserveBytes(),
+      journalBytes,
+      reserveBytes: reserveBytesOf(diskBytes),
       closeTimeoutMs: CHECKPOINT_TIMEOUT_MS,
       log,
       onFatal: (error: StorageFailedError) => onFatal(error),

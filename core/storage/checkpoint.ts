@@ -230,10 +230,9 @@ export class Checkpointer implements CheckpointLoad {
         if (this.#queue.hasWaiting && journal.oldestSealed === undefined) await this.#queue.seal();
       }
     } catch (error) {
-      const isFull = error instanceof StorageFullError ||
-        !(error instanceof StorageFailedError) && isDiskFull(error);
-      if (isFull && await this.#makeRoom()) return await this.#run();
-      this.#handle(error);
+      const failure = await this.#makeRoomAfter(error);
+      if (failure === undefined) return await this.#run();
+      this.#handle(failure);
     }
   }
 
@@ -245,9 +244,17 @@ export class Checkpointer implements CheckpointLoad {
     await reserve.restore();
   }
 
-  /** Makes room on a full disk; resolves to whether there was anything to give up. */
-  async #makeRoom(): Promise<boolean> {
-    return await this.#parts.journal.removeSpares() || await this.#writer.removeDeleted();
+  /** Makes room if `error` says that the disk is full. Resolves to what stays wrong; `undefined` if there is room now. */
+  async #makeRoomAfter(error: unknown): Promise<unknown> {
+    const isFull = error instanceof StorageFullError ||
+      !(error instanceof StorageFailedError) && isDiskFull(error);
+    if (!isFull) return error;
+    try {
+      const isMore = await this.#parts.journal.removeSpares() || await this.#writer.removeDeleted();
+      return isMore ? undefined : error;
+    } catch (failure) {
+      return failure;
+    }
   }
 
   /**

@@ -16,6 +16,7 @@ import type {
   StoreMetrics,
 } from "../store.ts";
 import { removeIfThere } from "../system/file_steps.ts";
+import { failedError } from "../system/files.ts";
 import { Value } from "../value.ts";
 import { Checkpointer, type CheckpointParts } from "./checkpoint.ts";
 import { CommitQueue } from "./commit_queue.ts";
@@ -174,8 +175,12 @@ export class JournalStore implements Store {
     }
     if (this.#failure !== undefined) await this.#checkpointer.abandon();
     await Promise.all(this.#removals);
-    if (this.#failure === undefined) await this.#parts.journal.close();
-    else await this.#parts.journal.abandon();
+    if (this.#failure !== undefined) return await this.#parts.journal.abandon();
+    try {
+      await this.#parts.journal.close();
+    } catch (error) {
+      this.#fail(failedError("Cannot close the journal", error));
+    }
   }
 
   #submitSet(

@@ -95,12 +95,20 @@ export class KeyFileWriter {
 
   /**
    * Removes the files of deleted keys, also of segments whose turn has not come: on a full disk the segments before
-   * may need this room. Resolves to whether there were any. Errors as of `write`.
+   * may need this room. A file that cannot be removed holds up no other. Resolves to whether any was removed.
+   *
+   * @throws {StorageFailedError} If the disk failed.
    */
   async removeDeleted(): Promise<boolean> {
     const deleted = this.#parts.overlay.deletes();
-    this.#blocked = [];
-    await this.#forEach(deleted, (entry) => this.#writeEntry(entry));
+    await this.#forEach(deleted, async (entry) => {
+      try {
+        await this.#writeEntry(entry);
+      } catch (error) {
+        // For other errors: `write` throws the same one when it is the turn of the segment.
+        if (error instanceof StorageFailedError) throw error;
+      }
+    });
     return deleted.some((entry) => !entry.isPending);
   }
 

@@ -1,14 +1,14 @@
 /** Opens the store of a shard: lists the keys, replays the journal, removes files that are left over. */
 import { join } from "@std/path";
-import type { StorageFailedError } from "../errors.ts";
-import { Journal } from "../journal/journal.ts";
-import { type OldestMark, oldestMark, OldestSegment } from "../journal/oldest_segment.ts";
+import { messageOf, StartError, StorageFailedError } from "../errors.ts";
+import { type FoundSegments, Journal } from "../journal/journal.ts";
+import { markName, type OldestMark, oldestMark, OldestSegment } from "../journal/oldest_segment.ts";
 import { replayJournal, type ReplayOptions } from "../journal/replay.ts";
 import { segmentName, segmentNumber } from "../journal/segment.ts";
 import { isSpareName } from "../journal/spare_files.ts";
 import type { Log } from "../log.ts";
 import { denoFiles } from "../system/deno_files.ts";
-import { failedError, type Files, isDiskFull } from "../system/files.ts";
+import { failedError, type Files, isDiskFull, isExhausted } from "../system/files.ts";
 import { ContentTypes } from "./content_types.ts";
 import { HIDDEN_DIR } from "./data_dir.ts";
 import { JournalStore } from "./journal_store.ts";
@@ -45,11 +45,16 @@ export interface JournalStoreOptions {
 
 const MEBIBYTE = 1024 * 1024;
 
+// A power cut brings back so many dropped segments at most. The mark is renamed before a segment is removed, and the
+// flush of that rename covers the removal before.
+const MOST_BROUGHT_BACK = 2;
+
 /**
  * Opens the store in the folder `path`, which exists and which the caller holds locked. All files that are no key
  * files are kept in the folder `.kvs` in it. Resolves when all keys can be served.
  *
  * @throws {StorageFailedError} If acknowledged writes in the journal are damaged or missing.
+ * @throws {StartError} If the system has no open files to spare.
  */
 export async function openJournalStore(
   path: string,
@@ -76,13 +81,18 @@ export async function openJournalStore(
   const found = await replayJournal(
     hidden.segments,
     (record, segment) => recovery.visit(record, segment),
-    { folder: hiddenFolder, files, log, oldest: hidden.mark?.number },
+    { folder: hiddenFolder, files, log, oldest: hidden.oldest },
   );
-  const oldest = await openOldest(hidden, { folder: hiddenFolder, files, log });
   await recovery.finish(files, keyFiles, log);
   for (const name of [...hidden.leftOver, ...recovery.leftOver()]) {
     await files.remove(join(hiddenFolder, name));
   }
+  // Otherwise a power cut could bring these segments back, together with the next ones that are dropped.
+  if (hidden.leftOver.some((name) => segmentNumber(name) !== undefined)) {
+    await flushAtStart(files, hiddenFolder);
+  }
+  // After the removal of marks that are left over: the new mark may get the name of one of them.
+  const oldest = await openOldest(hidden, found, { folder: hiddenFolder, files, log });
   return new JournalStore({
     folder: path,
     hiddenFolder,
@@ -112,11 +122,19 @@ export async function openJournalStore(
  */
 async function makeHidden(files: Files, path: string, hiddenFolder: string): Promise<void> {
   await files.makeFolder(hiddenFolder);
+  await flushAtStart(files, path);
+  await flushAtStart(files, hiddenFolder);
+}
+
+async function flushAtStart(files: Files, folder: string): Promise<void> {
   try {
-    await files.syncFolder(path);
-    await files.syncFolder(hiddenFolder);
+    await files.syncFolder(folder);
   } catch (error) {
-    throw failedError("Cannot flush the data directory", error);
+    const what = "Cannot flush the data directory";
+    // Without open files the flush was not begun, which says nothing of the disk.
+    throw isExhausted(error)
+      ? new StartError(`${what}: ${messageOf(error)}`)
+      : failedError(what, error);
   }
 }
 
@@ -125,35 +143,62 @@ interface HiddenFiles {
   readonly segments: readonly number[];
   /** Names of the files of large values. */
   readonly large: ReadonlySet<string>;
-  /** Which segment is the oldest that is needed; `undefined` in a folder without that record. */
+  /** What the disk says of the oldest segment that is needed; `undefined` in a folder without that record. */
   readonly mark: OldestMark | undefined;
+  /** Number of the oldest segment that has to be there; `undefined` if that is not known. */
+  readonly oldest: number | undefined;
   /** Names of files that no server needs any more. */
   readonly leftOver: readonly string[];
 }
 
+/** @throws {StorageFailedError} If a segment below the mark is there that no power cut explains. */
 async function listHidden(files: Files, hiddenFolder: string): Promise<HiddenFiles> {
-  const all: number[] = [];
-  let mark: OldestMark | undefined;
+  const segments: number[] = [];
+  const marks: OldestMark[] = [];
   const large = new Set<string>();
   const leftOver: string[] = [];
   await files.list(hiddenFolder, (name, isFile) => {
     if (!isFile) return;
     const number = segmentNumber(name);
-    if (number !== undefined) all.push(number);
+    const mark = oldestMark(name);
+    if (number !== undefined) segments.push(number);
+    else if (mark !== undefined) marks.push(mark);
     else if (name.startsWith(LARGE_PREFIX)) large.add(name);
     else if (name.startsWith(SAVE_PREFIX) || isSpareName(name)) leftOver.push(name);
-    else mark = oldestMark(name) ?? mark;
   });
-  all.sort((a, b) => a - b);
-  const first = mark?.number ?? 0;
-  // Older segments were dropped: their writes are in key files.
-  for (const number of all) if (number < first) leftOver.push(segmentName(number));
-  return { segments: all.filter((number) => number >= first), large, mark, leftOver };
+  segments.sort((a, b) => a - b);
+  // A folder that was copied over another one has two marks. The lower one leaves out fewer segments.
+  marks.sort((a, b) => a.number - b.number || Number(a.isClean) - Number(b.isClean));
+  const [mark, ...others] = marks;
+  leftOver.push(...others.map(markName));
+  // An orderly end leaves no segment. A segment beside its mark was written later, by a version that knows no marks.
+  if (mark === undefined || mark.isClean) {
+    return { segments, large, mark, oldest: segments[0], leftOver };
+  }
+  const [lowest = mark.number] = segments;
+  if (others.length === 0 && lowest >= mark.number - MOST_BROUGHT_BACK) {
+    while (segments[0] !== undefined && segments[0] < mark.number) {
+      leftOver.push(segmentName(segments[0]));
+      segments.shift();
+    }
+  }
+  const [first = mark.number] = segments;
+  if (first < mark.number) throw tooOld(hiddenFolder, segmentName(first), markName(mark));
+  return { segments, large, mark, oldest: mark.number, leftOver };
 }
 
-/** Records that a server runs; warns if a server was killed and no segment of its journal is left. */
+function tooOld(folder: string, segment: string, mark: string): StorageFailedError {
+  const path = join(folder, segment);
+  return new StorageFailedError(
+    `Storage failed: ${path} is older than ${mark} says, and may hold acknowledged writes: ` +
+      `remove ${mark} to bring them back, or move the segment away to go on without them`,
+  );
+}
+
+/** Records that a server runs; warns if a server was killed and the newest segment of its journal is not there. */
 async function openOldest(
   { mark, segments }: HiddenFiles,
+  found: FoundSegments,
   { folder, files, log }: ReplayOptions,
 ): Promise<OldestSegment> {
   const oldest = new OldestSegment(folder, files, mark);
@@ -165,8 +210,16 @@ async function openOldest(
       { file: join(folder, segmentName(first)) },
     );
   }
+  const newest = mark?.newest ?? 0;
+  const last = segments.at(-1);
+  if (last !== undefined && last < newest) {
+    log("warn", "the newest segment of the journal is gone: if it was removed, so are its writes", {
+      file: join(folder, segmentName(newest)),
+    });
+  }
   try {
     await oldest.advance(first);
+    await oldest.recordNewest([...found.keys()].at(-1) ?? 0);
   } catch (error) {
     // Without the record the next start only cannot notice that the first segment was removed.
     if (!isDiskFull(error)) throw error;

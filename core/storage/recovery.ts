@@ -4,6 +4,7 @@ import { StorageFailedError } from "../errors.ts";
 import { startHash } from "../etag.ts";
 import { type LargeReference, RecordKind } from "../journal/format.ts";
 import { decodeLarge, type JournalRecord } from "../journal/frame_reader.ts";
+import { segmentName } from "../journal/segment.ts";
 import type { Log } from "../log.ts";
 import { LARGE_VALUE_BYTES } from "../protocol.ts";
 import { openIfThere } from "../system/file_steps.ts";
@@ -42,7 +43,11 @@ export class Recovery {
     this.#overlay = overlay;
   }
 
-  /** Takes in a record of segment `segment`; to be called in the order of the journal. */
+  /**
+   * Takes in a record of segment `segment`; to be called in the order of the journal.
+   *
+   * @throws {StorageFailedError} If this version does not know the kind of the record.
+   */
   visit({ kind, key, contentType, value }: JournalRecord, segment: number): void {
     if (kind === RecordKind.VOID) return;
     if (kind === RecordKind.LARGE) {
@@ -57,7 +62,7 @@ export class Recovery {
     } else if (kind === RecordKind.SET) {
       this.#put(key, Value.copyOf(value, contentType), segment);
     } else {
-      throw new RangeError(`Unknown kind of record: ${kind}`);
+      throw unknownKind(join(this.#hiddenFolder, segmentName(segment)));
     }
   }
 
@@ -139,6 +144,13 @@ async function hashOf(files: Files, path: string): Promise<bigint> {
   } finally {
     file.close();
   }
+}
+
+function unknownKind(path: string): StorageFailedError {
+  return new StorageFailedError(
+    `Storage failed: ${path} was written by another version of kvs: start that version and stop it, ` +
+      "which makes plain files of all writes",
+  );
 }
 
 function cutShort(path: string, key: string, size: number, expected: number): StorageFailedError {

@@ -4,7 +4,13 @@
  */
 import { join } from "@std/path";
 import { StorageFullError } from "../errors.ts";
-import { type Files, isFileTooLarge, type OpenFile } from "../system/files.ts";
+import {
+  busyError,
+  type Files,
+  isExhausted,
+  isFileTooLarge,
+  type OpenFile,
+} from "../system/files.ts";
 import { writeAll } from "../system/file_steps.ts";
 
 /** On-disk name in the hidden folder. */
@@ -35,6 +41,8 @@ export class Reserve {
   readonly #files: Files;
   #bytes: number;
   #isGivenUp = false;
+  /** Why the last attempt to make the file failed; `undefined` if there was none since the file was given up. */
+  #failure: unknown;
   #making: Promise<boolean> | undefined;
   #triedMs = -Infinity;
 
@@ -60,11 +68,15 @@ export class Reserve {
     return this.#isGivenUp;
   }
 
-  /** @throws {StorageFullError} While the room is for deletes alone. */
+  /**
+   * @throws {StorageFullError} While the room is for deletes alone.
+   * @throws {StorageBusyError} While the file cannot be made for want of open files.
+   */
   checkSave(): void {
     if (!this.#isGivenUp) return;
     // While all saves are refused, nothing else may look for room for a long time.
     if (performance.now() - this.#triedMs >= RETRY_MS) void this.restore();
+    if (isExhausted(this.#failure)) throw busyError(this.#failure);
     throw new StorageFullError("Disk full: nothing was changed, the old value stands");
   }
 
@@ -76,6 +88,7 @@ export class Reserve {
     await this.#making;
     if (this.#isGivenUp) return isMaking;
     this.#isGivenUp = true;
+    this.#failure = undefined;
     return await this.#remove();
   }
 
@@ -104,6 +117,7 @@ export class Reserve {
       return true;
     } catch (error) {
       file?.close();
+      this.#failure = error;
       await this.#remove();
       if (!isFileTooLarge(error)) return false;
       // The process has a limit of file sizes, but the disk is not full: saves go on without a reserve.

@@ -1,7 +1,8 @@
 /** Reads values from the overlay, the cache or the key file. */
+import { messageOf, StorageBusyError } from "../errors.ts";
 import type { ContentTypes } from "./content_types.ts";
 import { openIfThere, readAll } from "../system/file_steps.ts";
-import { busyError, type Files, isExhausted, type OpenFile } from "../system/files.ts";
+import { type Files, isExhausted, type OpenFile } from "../system/files.ts";
 import type { KeyFiles } from "./key_files.ts";
 import type { KeyIndex } from "./key_index.ts";
 import { OpenLargeValue } from "./large_value.ts";
@@ -160,7 +161,9 @@ export class ValueReader implements DurableState {
     try {
       file = await openIfThere(this.#sources.files, path);
     } catch (error) {
-      throw isExhausted(error) ? busyError(error) : error;
+      if (!isExhausted(error)) throw error;
+      const why = `Busy: the value cannot be read for now: ${messageOf(error)}`;
+      throw new StorageBusyError(why, { cause: error });
     }
     if (file === undefined) return undefined;
     let isHandedOver = false;

@@ -1,5 +1,5 @@
 /** Decides conditional writes when their batch is about to be written. */
-import { messageOf, PreconditionFailedError } from "../errors.ts";
+import { KvsError, messageOf, PreconditionFailedError } from "../errors.ts";
 import { type Condition, type IfMatch } from "../store.ts";
 import { PendingCarry, type PendingWrite, SupersededError } from "./pending_write.ts";
 
@@ -33,13 +33,15 @@ export async function decideConditions(
           write.failure = preconditionFailed();
         }
       } catch (error) {
-        write.failure = new Error(`Cannot read the value to compare with: ${messageOf(error)}`, {
-          cause: error,
-        });
+        write.failure = error instanceof KvsError ? error : unreadable(error);
       }
     }
     if (write.failure === undefined) inBatch.set(key, write);
   }
+}
+
+function unreadable(cause: unknown): Error {
+  return new Error(`Cannot read the value to compare with: ${messageOf(cause)}`, { cause });
 }
 
 async function holds(

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertInstanceOf } from "@std/assert";
 import { StorageFailedError } from "../../../core/errors.ts";
 import { Journal } from "../../../core/journal/journal.ts";
+import { encodeHeader } from "../../../core/journal/format.ts";
 import { FrameBuffer } from "../../../core/journal/frame_buffer.ts";
 import { replayJournal } from "../../../core/journal/replay.ts";
 import { type Store } from "../../../core/store.ts";
@@ -302,12 +303,37 @@ async function killedWithThree(): Promise<{ disk: SimulatedDisk; paths: string[]
 }
 
 Deno.test("JournalStore refuses a journal whose first or middle segment was removed, and names it", async () => {
-  for (const removed of [[0], [1], [0, 1]]) {
+  for (const [removed, kept] of [[[0], "23"], [[1], "1"], [[0, 1], "3"]] as const) {
     const { disk, paths } = await killedWithThree();
     for (const index of removed) await disk.remove(paths[index] ?? "");
     const error = await openOn(disk, JOURNAL_BYTES).catch((error) => error);
     assertInstanceOf(error, StorageFailedError);
-    assert(error.message.includes(`${paths[removed[0] ?? 0]} is missing`), error.message);
+    assert(error.message.includes(`${paths[removed[0]]} is missing`), error.message);
+    // As the message says.
+    const isFirst = error.message.includes("/oldest-* to go on without its writes");
+    if (!isFirst) assert(error.message.includes("move the segments after it away"), error.message);
+    for (const path of disk.contents().keys()) {
+      if (isFirst ? path.includes("/oldest-") : path === paths[2]) await disk.remove(path);
+    }
+    const { store } = await openOn(disk, JOURNAL_BYTES);
+    assertEquals(store.list(), ["first", ...[...kept].map((count) => `key-${count}`)].sort());
+    await store.close();
+  }
+});
+
+Deno.test("JournalStore refuses a record of another version, and does not call it damaged", async () => {
+  for (const kind of [0, 3, 6, 255]) {
+    const frame = new FrameBuffer();
+    const at = frame.putValue("key", new Value("v"));
+    frame.seal(5, 0)[at] = kind;
+    const header = encodeHeader({ salt: 5, oldSalt: undefined, previousEnd: 0 });
+    const content = new Uint8Array([...header, ...frame.seal(5, 0)]);
+    const path = `${FOLDER}/.kvs/journal-00000001`;
+    const disk = diskWith([[path, content]]);
+    const error = await openOn(disk, JOURNAL_BYTES).catch((error) => error);
+    assertInstanceOf(error, StorageFailedError);
+    assert(error.message.includes(`${path} was written by another version of kvs`), error.message);
+    assertEquals(disk.contents().get(path), content);
   }
 });
 

@@ -1,5 +1,6 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { AnswerAllowance } from "../../../core/server/answer_allowance.ts";
+import { streamParts } from "../../../core/server/batch_route.ts";
 import { BusyError } from "../../../core/errors.ts";
 
 const MIB = 1024 * 1024;
@@ -70,4 +71,32 @@ Deno.test("a small answer needs no allowance", async () => {
   const share = allowance.share();
   await share.growTo(64 * 1024);
   assertEquals(share.steps, 0);
+});
+
+Deno.test("an answer gives its allowance back part by part, while the client reads", async () => {
+  const allowance = new AnswerAllowance(4 * MIB);
+  const [first, second, third] = [allowance.share(), allowance.share(), allowance.share()];
+  await first.growTo(3 * MIB);
+  // More than is left.
+  await second.growTo(3 * MIB);
+  const parts = Array.from({ length: 24 }, () => new Uint8Array(MIB / 8).fill(1));
+  const reader = streamParts(parts, (left) => second.shrinkTo(left)).getReader();
+  const events: string[] = [];
+  const done = third.growTo(MIB).then(() => events.push("third"));
+  // What is being sent counts as long as it is.
+  for (let read = 0; read < 16; read++) await reader.read();
+  await turn();
+  assertEquals(events, []);
+  for (let read = 16; read < 20; read++) await reader.read();
+  await turn();
+  assertEquals(events, ["third"]);
+  await done;
+  await reader.cancel();
+  assertEquals(second.steps, 0);
+  first.release();
+  third.release();
+  // All of it is there again: only the second of these has more than is left.
+  const [whole, more] = [allowance.share(), allowance.share()];
+  await whole.growTo(4 * MIB);
+  await more.growTo(MIB);
 });

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { StorageFailedError } from "../../../core/errors.ts";
+import { StartError, StorageBusyError, StorageFailedError } from "../../../core/errors.ts";
 import { Value } from "../../../core/value.ts";
 import { Random } from "../system/random.ts";
 import { type Fault, type Operation, SimulatedDisk } from "../system/simulated_disk.ts";
@@ -140,6 +140,30 @@ Deno.test("JournalStore survives that no file can be opened, from every open on,
   });
   console.log(`no open files: ${2 * cases} cases, ${refused} writes refused`);
   assert(refused > 0);
+});
+
+Deno.test("JournalStore does not start without open files, and does not call the disk broken", async () => {
+  for (const folder of FOLDERS) {
+    const disk = new SimulatedDisk(new Random(1));
+    disk.fault = ({ kind, path }) => kind === "flush" && path === folder ? "exhausted" : undefined;
+    await assertRejects(() => openOn(disk, 1000), StartError, "Too many open files");
+  }
+});
+
+Deno.test("JournalStore refuses a read with the reason, and does not say that nothing was changed", async () => {
+  const disk = new SimulatedDisk(new Random(1));
+  const { store } = await openOn(disk, 1_000_000);
+  await store.set("key", new Value("v".repeat(2000)));
+  await store.close();
+  const again = await openOn(disk, 1_000_000);
+  disk.fault = ({ kind }) => kind === "open" ? "exhausted" : undefined;
+  await assertRejects(
+    async () => await again.store.get("key"),
+    StorageBusyError,
+    "Busy: the value cannot be read for now: Too many open files",
+  );
+  disk.fault = () => undefined;
+  await again.store.close();
 });
 
 Deno.test("JournalStore ends at every flush that fails, and nothing acknowledged is lost", async () => {
