@@ -14,7 +14,7 @@ const NAME = /^oldest-(\d+)(?:-newest-(\d+)|(-clean))?$/;
 export interface OldestMark {
   /** Number of the oldest segment that is needed. */
   readonly number: number;
-  /** Number of the newest segment, if one was begun since that number was given out. */
+  /** Number of the newest segment; `undefined` if that is not recorded. */
   readonly newest?: number | undefined;
   /** Whether the last server ended in order and left no segment. */
   readonly isClean: boolean;
@@ -110,7 +110,7 @@ export class OldestSegment {
   async #renameTo(mark: OldestMark): Promise<void> {
     const old = this.#mark;
     if (old !== undefined && markName(old) === markName(mark)) return;
-    // With another newest segment the file says the same of the oldest one, under both names.
+    // A change of the newest segment leaves the record of the oldest one as durable as it was.
     if (old?.number !== mark.number || old.isClean !== mark.isClean) this.#isDurable = false;
     const to = join(this.#folder, markName(mark));
     try {

@@ -244,7 +244,7 @@ export class Checkpointer implements CheckpointLoad {
     await reserve.restore();
   }
 
-  /** Makes room if `error` says that the disk is full. Resolves to what stays wrong; `undefined` if there is room now. */
+  /** Makes room if `error` says that the disk is full. Resolves to the failure that is left, if there is no room now. */
   async #makeRoomAfter(error: unknown): Promise<unknown> {
     const isFull = error instanceof StorageFullError ||
       !(error instanceof StorageFailedError) && isDiskFull(error);

@@ -98,6 +98,7 @@ export class KeyFileWriter {
    * may need this room. A file that cannot be removed holds up no other. Resolves to whether any was removed.
    *
    * @throws {StorageFailedError} If the disk failed.
+   * @throws {StoppedError} If it was told to stop.
    */
   async removeDeleted(): Promise<boolean> {
     const deleted = this.#parts.overlay.deletes();
@@ -105,7 +106,7 @@ export class KeyFileWriter {
       try {
         await this.#writeEntry(entry);
       } catch (error) {
-        // For other errors: `write` throws the same one when it is the turn of the segment.
+        // `write` meets every other error again, when it is the turn of the segment.
         if (error instanceof StorageFailedError) throw error;
       }
     });

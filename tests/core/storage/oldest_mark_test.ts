@@ -43,7 +43,7 @@ for (
     ["oldest-0-clean", "oldest-1"],
   ]
 ) {
-  for (const order of [marks, marks.toReversed()]) {
+  for (const order of marks.length > 1 ? [marks, marks.toReversed()] : [marks]) {
     Deno.test(`A start replays all segments beside ${order.join(" and ")}`, async () => {
       const disk = await killedWithThree();
       for (const mark of order) disk.put(`${HIDDEN}/${mark}`, NOTHING);
@@ -69,7 +69,7 @@ for (
     [["oldest-2", "oldest-9"], 1],
   ] as const
 ) {
-  Deno.test(`A start refuses a segment that only hands can have left below ${marks.join(" and ")}`, async () => {
+  Deno.test(`A start refuses a segment that no power cut explains below ${marks.join(" and ")}`, async () => {
     const disk = await killedWithThree();
     for (const mark of marks) disk.put(`${HIDDEN}/${mark}`, NOTHING);
     const before = [...disk.contents().keys()];
