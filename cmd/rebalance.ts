@@ -54,7 +54,7 @@ const FORCE = switchOption(
 );
 const OVERWRITE = switchOption(
   "overwrite",
-  "Replace even what clients wrote on the new owners since the same move first began",
+  "Go on even if this move is complete or another one is not: the old owners' values replace the new owners'",
 );
 const TIMEOUT = secondsOption(
   "timeout",
@@ -80,7 +80,7 @@ export const rebalance: Command = {
   notes: [
     "Exit codes: 0 done; 1 the command line is wrong, or an error stopped the run and a line tells what is done;",
     `2 the output cannot be written; ${RESTLESS} done, but clients wrote meanwhile, by the old list or by the new list:`,
-    "stop the clients of the old list and run it again; keys told by name stay as clients of the new list wrote them;",
+    "stop the clients of the old list and run it again; keys told as newer stay as they are on their new owners;",
     `${EXIT_CODES.SIGHUP}, ${EXIT_CODES.SIGINT} and ${EXIT_CODES.SIGTERM} SIGHUP, Ctrl-C or SIGTERM stopped the run between batches, and running it again completes it.`,
   ],
   options: [

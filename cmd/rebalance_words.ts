@@ -30,10 +30,9 @@ export class Notes {
         break;
       case "newer":
         this.#print(
-          `Newer: ${
-            displayKey(event.key)
-          } was written or deleted by a client on ${event.target} since ` +
-            `the move began, or may have been; it stays, and the copy of ${event.owner} was not saved`,
+          `Newer: ${displayKey(event.key)} on ${event.target} ` +
+            (event.absent ? "is absent, and may have been deleted there" : "may be newer") +
+            `; the value of ${event.owner} was not saved there`,
         );
         break;
       case "changing":
@@ -109,8 +108,8 @@ export function summaryLines(summary: Summary, options: Asked): readonly string[
   const lines = [`${counts.join(", ")}; ${rate}`];
   if (newer > 0) {
     lines.push(
-      `${newer} keys were left as clients wrote them on their new servers: clients go by the new list; ` +
-        "--overwrite replaces what they wrote",
+      `${newer} keys were not copied: their new servers hold other values or none, which may be newer if ` +
+        "clients go by the new list; --overwrite copies the old values",
     );
   }
   if (changing + deleted + gone > 0) {

@@ -54,10 +54,10 @@ export class ValueTooLargeError extends KvsError {
 /** Thrown when the condition of a write does not hold. */
 export class PreconditionFailedError extends KvsError {}
 
-/** Thrown when a move of keys writes to a server where another move has begun since. */
+/** Thrown when a run of a move writes to a server where another run has begun since. */
 export class AnotherMoveError extends KvsError {}
 
-/** Thrown when a client tells of a move in another form than `POST /v1/move` takes. */
+/** Thrown when a client tells of a move in another form than `PUT /v1/move` takes. */
 export class InvalidMoveError extends KvsError {}
 
 /** Base of errors after which nothing has changed: the write was not carried out, and the old value stands. */

@@ -21,20 +21,29 @@ export const V1_STATS = "/v1/stats";
 /** Path of the native route that a move of keys tells its steps. */
 export const V1_MOVE = "/v1/move";
 
-/**
- * A step of a move. `begin`: it begins, or goes on after it was stopped. `restart`: it begins anew, and may replace the
- * values that clients wrote. `complete`: it is done.
- */
-export type MoveStep = "begin" | "restart" | "complete";
-
-const MOVE_STEPS: ReadonlySet<string> = new Set<MoveStep>(["begin", "restart", "complete"]);
-
-/** Whether `text` is a step of a move. */
-export function isMoveStep(text: unknown): text is MoveStep {
-  return typeof text === "string" && MOVE_STEPS.has(text);
+/** A run of `kvs rebalance`, as one server knows it. */
+export interface MoveRun {
+  /** The name of the move; the same in each run from one list to the same other list. */
+  readonly name: string;
+  /** A UUID that tells one run from another. */
+  readonly run: string;
 }
 
-/** Name in the query of a write that a move makes; its value is the name of the move. Other writes are of clients. */
+/** The last run that a server took part in. */
+export interface MoveNote extends MoveRun {
+  /** Whether all keys are on their new servers, so that clients may go by the to-be list. */
+  readonly complete: boolean;
+}
+
+/** A step of a run. `begin`: it is about to copy keys. `complete`: it is done. */
+export type MoveStep = "begin" | "complete";
+
+/** Whether `text` is a step of a run. */
+export function isMoveStep(text: unknown): text is MoveStep {
+  return text === "begin" || text === "complete";
+}
+
+/** Name in the query of a write that a run of a move makes; its value is the run. Other writes are of clients. */
 export const MOVE_QUERY = "move";
 
 /** Path of the metrics, in the text format of Prometheus. */

@@ -6,6 +6,7 @@ import {
   KEY_NOT_FOUND,
   KEY_SEPARATOR,
   MOVE_QUERY,
+  type MoveRun,
   type MoveStep,
   V1_BATCH,
   V1_KEYS,
@@ -56,8 +57,8 @@ export interface WriteCondition {
 
 /** How {@link Remote.put} puts. */
 export interface PutRequest extends CallOptions, WriteCondition {
-  /** The move that it is part of. */
-  readonly move?: string | undefined;
+  /** The run of a move that it is part of. */
+  readonly run?: string | undefined;
 }
 
 /** What a put did. */
@@ -178,14 +179,14 @@ export class Remote {
       readonly bytes: Bytes | ReadableStream<Bytes>;
       readonly contentType?: string | undefined;
     },
-    { move, signal, ...condition }: PutRequest = {},
+    { run, signal, ...condition }: PutRequest = {},
   ): Promise<PutResult> {
     const answer = await this.#askKey(key, {
       method: "PUT",
       headers: { "content-type": contentType, ...conditionHeaders(condition) },
       body: bytes,
       signal,
-    }, move);
+    }, run);
     if (answer.status !== 201 && answer.status !== 204) throw this.#transport.failure(answer);
     return { created: answer.status === 201, etag: factsOf(answer).etag };
   }
@@ -206,17 +207,17 @@ export class Remote {
   }
 
   /**
-   * Sends lines of a batch over the native route, as part of a move if one is named; resolves to the
+   * Sends lines of a batch over the native route, as part of a run of a move if one is named; resolves to the
    * lines of the answer.
    */
-  async batch(lines: string, move?: string): Promise<string> {
+  async batch(lines: string, run?: string): Promise<string> {
     const request = { method: "POST", body: encoder.encode(lines) } as const;
-    return decoder.decode(await this.#transport.bytes(V1_BATCH + moveQuery(move), request));
+    return decoder.decode(await this.#transport.bytes(V1_BATCH + runQuery(run), request));
   }
 
-  /** Tells a step of a move over the native route; `false` if there is no such route. */
-  async tellMove(move: string, step: MoveStep): Promise<boolean> {
-    const body = encoder.encode(JSON.stringify({ move, step }));
+  /** Tells a step of a run over the native route; `false` if there is no such route. */
+  async tellMove({ name: move, run }: MoveRun, step: MoveStep): Promise<boolean> {
+    const body = encoder.encode(JSON.stringify({ move, run, step }));
     const answer = await this.#transport.answer(V1_MOVE, { method: "PUT", body });
     if (answer.status === 404 || answer.status === 405) return false;
     if (answer.status !== 200) throw this.#transport.failure(answer);
@@ -244,17 +245,17 @@ export class Remote {
   }
 
   /** Asks for a key by its path, or by a batch if no path can hold it. */
-  async #askKey(key: string, request: RemoteRequest, move?: string): Promise<RemoteAnswer> {
+  async #askKey(key: string, request: RemoteRequest, run?: string): Promise<RemoteAnswer> {
     if (!isDotSegment(key)) {
       return await this.#transport.answer(
-        `${V1_KEYS}/${toSegment(key)}${moveQuery(move)}`,
+        `${V1_KEYS}/${toSegment(key)}${runQuery(run)}`,
         request,
       );
     }
     const body = encoder.encode(await toBatchLine(key, request));
     const { signal } = request;
     const batch = { method: "POST", body, signal } as const;
-    const bytes = await this.#transport.bytes(V1_BATCH + moveQuery(move), batch);
+    const bytes = await this.#transport.bytes(V1_BATCH + runQuery(run), batch);
     return fromBatchLine(bytes) ?? this.#fail("no result of a batch");
   }
 
@@ -278,8 +279,8 @@ function conditionHeaders({ ifMatch, ifAbsent }: WriteCondition): Record<string,
   };
 }
 
-function moveQuery(move: string | undefined): string {
-  return move === undefined ? "" : `?${MOVE_QUERY}=${toSegment(move)}`;
+function runQuery(run: string | undefined): string {
+  return run === undefined ? "" : `?${MOVE_QUERY}=${toSegment(run)}`;
 }
 
 /** The page in `text`, or `undefined` if it is not one. */

@@ -14,7 +14,6 @@ const MAX_BOOK_PATH = 60 * 1024;
 /** A server of another make, or one of ours that is spoken to as if it were. */
 export class BookEndpoint implements Endpoint {
   readonly native = false;
-  readonly knowsMoves = false;
   readonly ownWrites = undefined;
   readonly #remote: Remote;
   readonly #patience: Patience;
@@ -49,13 +48,15 @@ export class BookEndpoint implements Endpoint {
     return Promise.resolve();
   }
 
+  rejoinMove(): void {}
+
   completeMove(): Promise<void> {
     return Promise.resolve();
   }
 
   async save({ key, copy }: Replacement): Promise<Saved> {
     const answer = await this.#patience.run(() => this.#remote.save(key, copy.bytes));
-    return { isRefused: false, answer, held: await this.load(key) };
+    return { isRefused: false, etag: undefined, answer, held: await this.load(key) };
   }
 
   loadMany(keys: readonly string[]): Promise<readonly Loaded[]> {

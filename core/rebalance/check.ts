@@ -7,13 +7,12 @@
  * not, or is not told, all keys that move are compared, in pass after pass, until nothing changes any more.
  */
 import { RebalanceError } from "../errors.ts";
-import { LARGE_VALUE_BYTES } from "../protocol.ts";
-import { type CopyFacts } from "./copy.ts";
-import { isAtRest, type RestlessEvent } from "./events.ts";
+import { differencesOf, tellNewer } from "./compare.ts";
+import { type RestlessEvent, type Summary } from "./events.ts";
 import { mapInOrder } from "./map_in_order.ts";
-import { type BatchOutcome, type Move, type Mover } from "./mover.ts";
+import { type BatchOutcome, type Move } from "./mover.ts";
 import { type RunContext } from "./run_context.ts";
-import { type Survey } from "./survey.ts";
+import { noticeClients, type Survey } from "./survey.ts";
 
 /** A key that changes so many times is told instead of copied again. */
 const MOST_CHANGES = 3;
@@ -25,26 +24,38 @@ const MOST_PASSES = 8;
 const MOST_CLEAN_PASSES = 3;
 
 /**
- * Looks for changes, and tells the servers if clients go by the new list from now on.
+ * Looks for changes.
  *
  * @throws {RebalanceError} If so many keys have gone that a server must have lost its data, or a key cannot be moved.
  */
 export async function checkChanges(run: RunContext, survey: Survey): Promise<void> {
-  const { options, summary } = run;
-  const isQuiet = run.watch.look(await run.stats());
-  summary.gone += summary.left;
-  summary.left = 0;
-  summary.keys -= summary.gone;
+  const { summary } = run;
+  const stats = await run.stats();
+  const isQuiet = run.watch.look(stats);
+  noticeClients(run, survey, stats);
+  countGone(summary);
   // A server that lost its data lists nothing: that must not pass for a complete run.
   if (summary.gone > 0 && summary.gone >= survey.planned / 2) {
     throw new RebalanceError(
       `${summary.gone} keys have gone from their servers since the run began`,
     );
   }
+  const isUnchanged = isQuiet && summary.gone === 0 && !run.mover.sparesTargets;
   // If clients go by the new list, what others write by the old list never comes to rest.
-  if (!(isQuiet && summary.gone === 0) && summary.newer === 0) await untilAtRest(run, survey);
-  if (options.signal.aborted || !(isAtRest(summary) || summary.newer > 0)) return;
-  await Promise.all(options.endpoints.map((endpoint) => endpoint.completeMove()));
+  if (!isUnchanged && summary.newer === 0) await untilAtRest(run, survey);
+}
+
+/** Compares, for a repeat of a complete move, what owners and targets hold, and changes no key. */
+export async function checkRepeat(run: RunContext): Promise<void> {
+  await tellNewer(run);
+  if (!run.options.signal.aborted) countGone(run.summary);
+}
+
+/** Counts the keys that no listing told any more. */
+function countGone(summary: Summary): void {
+  summary.gone += summary.left;
+  summary.keys -= summary.left;
+  summary.left = 0;
 }
 
 /** Compares all keys that move, pass after pass, until they have come to rest or a limit is reached. */
@@ -53,7 +64,9 @@ async function untilAtRest(run: RunContext, survey: Survey): Promise<void> {
   const recheck = new Recheck(run, survey);
   let cleanPasses = 0;
   for (let passes = 1;; passes++) {
-    run.watch.look(await run.stats());
+    const stats = await run.stats();
+    run.watch.look(stats);
+    noticeClients(run, survey, stats);
     const isClean = await recheck.run(passes >= MOST_PASSES);
     cleanPasses = isClean ? cleanPasses + 1 : 0;
     // What clients wrote behind a pass is for the next pass.
@@ -103,12 +116,13 @@ class Recheck {
     });
     const work = async (moves: readonly Move[]) => ({
       keys: moves.length,
-      changed: await changedOf(moves, run.mover),
+      changed: await differencesOf(moves, run.mover),
     });
     let isClean = true;
     for await (const { keys, changed } of mapInOrder(batches, work, run.pool)) {
       run.progress("check", this.#checked += keys);
-      const again = changed.filter((move) => this.#isToBeCopied(move, isLast));
+      const again = changed.map(({ move }) => ({ ...move, mayBeThere: true }))
+        .filter((move) => this.#isToBeCopied(move, isLast));
       if (again.length > 0) isClean = false;
       for (const group of Map.groupBy(again, ({ from }) => from).values()) {
         this.#count(await run.mover.moveMany(group));
@@ -141,41 +155,4 @@ class Recheck {
     }
     if (failure !== undefined) throw failure.error;
   }
-}
-
-/** The moves whose target does not hold what their owner holds. */
-async function changedOf(moves: readonly Move[], mover: Mover): Promise<Move[]> {
-  const from = moves[0]?.from;
-  if (from === undefined) return [];
-  const owned = from.factsMany(moves.map(({ key }) => key));
-  const held = [...Map.groupBy(moves, ({ to }) => to)].map(async ([to, group]) => {
-    const facts = await to.factsMany(group.map(({ key }) => key));
-    return group.map((move, index): [string, CopyFacts | undefined] => [move.key, facts[index]]);
-  });
-  const [sources, ...others] = await Promise.all([owned, ...held]);
-  const there = new Map(others.flat());
-  const changed: Move[] = [];
-  for (const [index, move] of moves.entries()) {
-    const source = sources[index];
-    // The key was deleted just now: the next listing tells whether its target has a copy.
-    if (source === undefined) continue;
-    if (!await isSame(source, there.get(move.key), { move, mover })) {
-      changed.push({ ...move, mayBeThere: true });
-    }
-  }
-  return changed;
-}
-
-async function isSame(
-  source: CopyFacts,
-  target: CopyFacts | undefined,
-  { move, mover }: { readonly move: Move; readonly mover: Mover },
-): Promise<boolean> {
-  if (target === undefined || source.size !== target.size) return false;
-  const isNative = move.from.native && move.to.native;
-  if (isNative && source.contentType !== target.contentType) return false;
-  // The ETag of a large value is that of its file, which differs from server to server.
-  return source.size > LARGE_VALUE_BYTES && isNative
-    ? await mover.isSame(move)
-    : source.etag === target.etag;
 }

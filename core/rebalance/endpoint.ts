@@ -1,6 +1,7 @@
 /** A server as rebalance needs it, whichever routes it speaks. */
 import { type Listing } from "../client/merge_listings.ts";
 import { type Copy, type RemoteOptions } from "../client/remote.ts";
+import { type MoveNote, type MoveRun } from "../protocol.ts";
 import { type CopyFacts } from "./copy.ts";
 import { type PatienceOptions } from "./patience.ts";
 
@@ -26,13 +27,13 @@ export interface Endpoint {
   /** Why the server cannot take `copy` under `key`, as the end of a sentence; `undefined` if it can. */
   whyRefused(key: string, copy: Copy): string | undefined;
   /**
-   * Begins the move of this name: later writes to this endpoint are part of it. With `anew` the move may
-   * replace what clients wrote since it first began. Does nothing if the server knows no moves.
+   * Begins a run: later writes to this endpoint are part of it, and the server refuses those of earlier runs. Does
+   * nothing if the server knows no moves.
    */
-  beginMove(move: string, anew: boolean): Promise<void>;
-  /** Whether the server refuses writes of the move to keys that clients wrote since the move began. */
-  readonly knowsMoves: boolean;
-  /** Says that the move is complete: from now on clients go by the list as it will be. */
+  beginMove(move: MoveRun): Promise<void>;
+  /** Goes on as part of a run that the server knows. */
+  rejoinMove(move: MoveRun): void;
+  /** Says that the move is complete: from now on clients may go by the list as it will be. */
   completeMove(): Promise<void>;
   /** Saves one value and reads it back. */
   save(entry: Replacement): Promise<Saved>;
@@ -66,8 +67,10 @@ export interface Replacement extends KeyedCopy {
 
 /** What a save came to. */
 export interface Saved {
-  /** Whether the server holds something else than `seen`, or a client has written the key. */
+  /** Whether the server held something else than `seen`. */
   readonly isRefused: boolean;
+  /** What the server named the value that it took, if it did. */
+  readonly etag: string | undefined;
   /** What was read back. */
   readonly held: Loaded;
   /** The answer of a book server, which has words. */
@@ -79,6 +82,8 @@ export interface ServerStats {
   /** Which start of the server this is. */
   readonly start: string | undefined;
   readonly writes: number | undefined;
+  /** The last run that it took part in; `undefined` if there was none, or it knows no moves. */
+  readonly move?: MoveNote | undefined;
   readonly freeBytes: number;
   readonly usedBytes: number | undefined;
   readonly freeFiles: number | undefined;

@@ -69,14 +69,16 @@ export interface MovedEvent {
 }
 
 /**
- * A key that its target keeps as it is, because a client has written or deleted it there since the move first began,
- * or may have done so.
+ * A key that was not copied although its target holds something else than its owner, or nothing: a client may have
+ * written or deleted it there by the to-be list.
  */
 export interface NewerEvent {
   readonly kind: "newer";
   readonly key: string;
   readonly owner: string;
   readonly target: string;
+  /** Whether the target holds nothing. */
+  readonly absent: boolean;
 }
 
 /**
@@ -126,7 +128,7 @@ export interface Summary {
   orphans: number;
   /** Copies made again, because the value changed on its owner meanwhile. */
   recopied: number;
-  /** Keys that their targets keep, because clients wrote them there. */
+  /** Keys that were not copied, because what their targets hold, or lack, may be newer. */
   newer: number;
   /** Keys that went on changing: their targets may not have the newest value. */
   changing: number;

@@ -1,12 +1,20 @@
 /** The phase that copies each key that moves to its target and reads it back. */
 import { mapInOrder } from "./map_in_order.ts";
 import { type BatchOutcome, type Move } from "./mover.ts";
+import { moveName } from "./plan.ts";
 import { type RunContext } from "./run_context.ts";
-import { type Survey } from "./survey.ts";
+import { noticeClients, type Survey } from "./survey.ts";
 
 /** Moves all keys. What was done before a failure is counted. @throws {RebalanceError} If a key cannot be moved. */
 export async function moveKeys(run: RunContext, survey: Survey): Promise<void> {
-  const { details, layout, signal } = run.options;
+  const { details, endpoints, layout, signal } = run.options;
+  const id = crypto.randomUUID();
+  await Promise.all(
+    endpoints.map((endpoint, index) =>
+      endpoint.beginMove({ name: moveName(layout, index), run: id })
+    ),
+  );
+  noticeClients(run, survey, await run.stats());
   if (!details) return await moveAll(run, survey, run.batches());
   // Details are told server by server, in the server's own order.
   for (const server of new Set(layout.asIs)) {
@@ -39,9 +47,7 @@ function count(run: RunContext, { planned }: Survey, { outcomes }: BatchOutcome)
   const { summary } = run;
   let bytes = 0;
   for (const outcome of outcomes) {
-    // Clients went on writing after the survey if there are more keys than it counted.
-    if (summary.left > 0) summary.left--;
-    else summary.keys++;
+    run.countSeen(1);
     if (outcome === "there") {
       summary.inPlace++;
     } else if (outcome === "gone") {

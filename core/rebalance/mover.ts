@@ -33,10 +33,24 @@ export interface BatchOutcome {
 /** Moves keys at the pace that is allowed. Only one value that is too large for a batch is in memory at a time. */
 export class Mover {
   readonly #pace: Pace;
+  readonly #overwrites: boolean;
+  #sparesTargets = false;
   #large: Promise<unknown> = Promise.resolve();
 
-  constructor(pace: Pace) {
+  /** @param overwrites Whether it replaces what targets hold even if clients go by the to-be list. */
+  constructor(pace: Pace, overwrites: boolean) {
     this.#pace = pace;
+    this.#overwrites = overwrites;
+  }
+
+  /** Whether it leaves what targets held before a save, because that may be newer. */
+  get sparesTargets(): boolean {
+    return this.#sparesTargets;
+  }
+
+  /** Says that clients go by the to-be list already. */
+  spareTargets(): void {
+    this.#sparesTargets = !this.#overwrites;
   }
 
   /** Brings keys of one server to their targets. Never rejects: what was done before a failure counts. */
@@ -103,6 +117,8 @@ export class Mover {
         alone.push(move);
       } else if (sameCopy(copy, seen)) {
         outcomes.set(move, "there");
+      } else if (move.mayBeThere && this.#sparesTargets) {
+        outcomes.set(move, newerEvent(move, seen));
       } else {
         // Again, because clients may have saved the value since it was checked.
         checkFits(move, copy);
@@ -112,7 +128,7 @@ export class Mover {
     await this.#pace.take(entries.length);
     const saved = entries.length === 0 ? [] : await to.saveMany(entries);
     for (const [index, { move, copy }] of entries.entries()) {
-      outcomes.set(move, await outcomeOf(move, copy, saved[index]));
+      outcomes.set(move, await this.#outcomeOf(move, copy, saved[index]));
     }
     for (const move of alone) {
       outcomes.set(move, await this.#alone(() => this.#moveKey(move)));
@@ -126,9 +142,30 @@ export class Mover {
     if (copy === undefined) return "gone";
     const seen = move.mayBeThere ? await to.load(key) : undefined;
     if (sameCopy(copy, seen)) return "there";
+    if (move.mayBeThere && this.#sparesTargets) return newerEvent(move, seen);
     checkFits(move, copy);
     await this.#pace.take(1);
-    return await outcomeOf(move, copy, await to.save({ key, copy, seen }));
+    return await this.#outcomeOf(move, copy, await to.save({ key, copy, seen }));
+  }
+
+  /**
+   * What a save came to.
+   *
+   * @throws {RebalanceError} If the target took the value, and holds another one that nobody else has written.
+   */
+  async #outcomeOf(move: Move, copy: Copy, saved: Saved | undefined): Promise<Outcome> {
+    const { key, from, to } = move;
+    const held = saved?.held === BY_ITSELF ? await to.load(key) : saved?.held;
+    // Also after a refusal: the request may have been repeated, or another run was there first.
+    if (sameCopy(copy, held)) {
+      const [bytes, answer] = [sizeOf(copy), saved?.answer];
+      return { kind: "moved", key, copy, bytes, from: from.name, to: to.name, answer };
+    }
+    // The target took the value, and somebody wrote another one before it was read back.
+    const isReplaced = saved?.etag !== undefined && saved.etag !== held?.etag;
+    if (saved?.isRefused !== true && !isReplaced) throw changedError(move, held);
+    this.spareTargets();
+    return newerEvent(move, held);
   }
 
   #alone<T>(work: () => Promise<T>): Promise<T> {
@@ -147,46 +184,12 @@ async function loadMany(
   return new Map(keys.map((key, index) => [key, copies[index]]));
 }
 
-/**
- * What a save came to. If the target took the value but holds another one, a client may have written it in between.
- * A second save tells: the target refuses it in that case.
- *
- * @throws {RebalanceError} If the target took the value, and holds another one for no such reason.
- */
-async function outcomeOf(move: Move, copy: Copy, saved: Saved | undefined): Promise<Outcome> {
-  const { key, to } = move;
-  let held = saved?.held;
-  let outcome = judge(move, copy, saved);
-  if (outcome === undefined && to.knowsMoves) {
-    const seen = held === BY_ITSELF ? await to.load(key) : held;
-    const again = await to.save({ key, copy, seen });
-    held = again.held;
-    outcome = judge(move, copy, again);
-  }
-  if (outcome === undefined) throw changedError(move, held);
-  return outcome;
+function newerEvent({ key, from, to }: Move, held: Copy | undefined): NewerEvent {
+  return { kind: "newer", key, owner: from.name, target: to.name, absent: held === undefined };
 }
 
-/** The outcome of one save; `undefined` if the target took the value, and holds another one. */
-function judge(move: Move, copy: Copy, saved: Saved | undefined): Outcome | undefined {
-  const { key, from, to } = move;
-  const held = saved?.held;
-  // Also after a refusal: the request may have been repeated, or another run was there first.
-  if (held !== BY_ITSELF && sameCopy(copy, held)) {
-    const answer = saved?.answer;
-    return { kind: "moved", key, copy, bytes: sizeOf(copy), from: from.name, to: to.name, answer };
-  }
-  return saved?.isRefused === true
-    ? { kind: "newer", key, owner: from.name, target: to.name }
-    : undefined;
-}
-
-function changedError({ key, to }: Move, held: Loaded): RebalanceError {
-  const what = held === undefined
-    ? "nothing"
-    : held === BY_ITSELF
-    ? "another value"
-    : `another value (${sizeOf(held)} bytes)`;
+function changedError({ key, to }: Move, held: Copy | undefined): RebalanceError {
+  const what = held === undefined ? "nothing" : `another value (${sizeOf(held)} bytes)`;
   return new RebalanceError(
     `"${displayKey(key)}" was saved on ${to.name}, but what ${to.name} then holds is ${what}`,
   );

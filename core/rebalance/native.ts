@@ -4,7 +4,13 @@ import { type Listing } from "../client/merge_listings.ts";
 import { type Copy, type Remote } from "../client/remote.ts";
 import { RemoteError } from "../errors.ts";
 import { checkKey } from "../key.ts";
-import { DEFAULT_CONTENT_TYPE, isObject, isOptionalText } from "../protocol.ts";
+import {
+  DEFAULT_CONTENT_TYPE,
+  isObject,
+  isOptionalText,
+  type MoveNote,
+  type MoveRun,
+} from "../protocol.ts";
 import { BatchCopy, type CopyFacts } from "./copy.ts";
 import {
   BY_ITSELF,
@@ -26,8 +32,8 @@ export class NativeEndpoint implements Endpoint {
   readonly #remote: Remote;
   readonly #patience: Patience;
   #writes: number | undefined = 0;
-  /** The move that writes are part of; `undefined` before it begins, and if the server knows no moves. */
-  #move: string | undefined;
+  /** The run that writes are part of; `undefined` before it begins, and if the server knows no moves. */
+  #move: MoveRun | undefined;
 
   constructor(remote: Remote, patience: Patience) {
     this.#remote = remote;
@@ -40,10 +46,6 @@ export class NativeEndpoint implements Endpoint {
 
   get ownWrites(): number | undefined {
     return this.#writes;
-  }
-
-  get knowsMoves(): boolean {
-    return this.#move !== undefined;
   }
 
   async *keys(): AsyncGenerator<readonly string[]> {
@@ -92,10 +94,13 @@ export class NativeEndpoint implements Endpoint {
     }
   }
 
-  async beginMove(move: string, anew: boolean): Promise<void> {
-    const step = anew ? "restart" : "begin";
-    const isKnown = await this.#patience.run(() => this.#remote.tellMove(move, step));
+  async beginMove(move: MoveRun): Promise<void> {
+    const isKnown = await this.#patience.run(() => this.#remote.tellMove(move, "begin"));
     this.#move = isKnown ? move : undefined;
+  }
+
+  rejoinMove(move: MoveRun): void {
+    this.#move = move;
   }
 
   async completeMove(): Promise<void> {
@@ -105,29 +110,32 @@ export class NativeEndpoint implements Endpoint {
   }
 
   async save({ key, copy, seen }: Replacement): Promise<Saved> {
+    const run = this.#move?.run;
     const condition = seen === undefined ? { ifAbsent: true } : { ifMatch: seen.etag ?? "*" };
-    const isSaved = await this.#write(async () => {
+    const put = await this.#write(async () => {
       try {
-        await this.#remote.put(key, copy, { move: this.#move, ...condition });
-        return true;
+        const { etag } = await this.#remote.put(key, copy, { run, ...condition });
+        return { isRefused: false, etag };
       } catch (error) {
-        if (error instanceof RemoteError && error.status === 412) return false;
+        if (error instanceof RemoteError && error.status === 412) {
+          return { isRefused: true, etag: undefined };
+        }
         throw error;
       }
-    }, Number);
-    return { isRefused: !isSaved, held: await this.load(key), answer: undefined };
+    }, ({ isRefused }) => isRefused ? 0 : 1);
+    return { ...put, held: await this.load(key), answer: undefined };
   }
 
   async saveMany(entries: readonly Replacement[]): Promise<readonly Saved[]> {
     const puts = entries.map(putLine).join("");
     const gets = entries.map(({ key }) => readLine("get", key)).join("");
     return await this.#write(async () => {
-      const results = await this.#batch(puts + gets, 2 * entries.length, this.#move);
+      const results = await this.#batch(puts + gets, 2 * entries.length, this.#move?.run);
       return results.splice(0, entries.length).map((put, index): Saved => {
         const isRefused = put.status === 412;
         if (!isRefused && put.status !== 201 && put.status !== 204) throw this.#failure(put);
         const got = results[index];
-        return { isRefused, held: got && loadedOf(got), answer: undefined };
+        return { isRefused, etag: put.etag, held: got && loadedOf(got), answer: undefined };
       });
     }, (saved) => saved.filter(({ isRefused }) => !isRefused).length);
   }
@@ -136,7 +144,7 @@ export class NativeEndpoint implements Endpoint {
     this.#writes = undefined;
     const lines = entries.map(deleteLine).join("");
     return await this.#patience.run(async () => {
-      const results = await this.#batch(lines, entries.length, this.#move);
+      const results = await this.#batch(lines, entries.length, this.#move?.run);
       return results.map((result) => {
         if (result.status === 204) return true;
         if (result.status === 404 || result.status === 412) return false;
@@ -168,8 +176,8 @@ export class NativeEndpoint implements Endpoint {
    *
    * @throws {RemoteError} If the server fails, or answers with fewer results.
    */
-  async #batch(lines: string, count: number, move?: string): Promise<Result[]> {
-    const answer = await this.#remote.batch(lines, move);
+  async #batch(lines: string, count: number, run?: string): Promise<Result[]> {
+    const answer = await this.#remote.batch(lines, run);
     const results: Result[] = [];
     for (let at = 0; at < answer.length;) {
       const newline = answer.indexOf("\n", at);
@@ -260,6 +268,7 @@ function statsOf(json: object | undefined): ServerStats | undefined {
   return {
     start: text(json.start),
     writes: number(json.writes),
+    move: noteOf(json.move),
     freeBytes,
     usedBytes: number(json.usedBytes),
     freeFiles: number(json.freeFiles),
@@ -267,4 +276,12 @@ function statsOf(json: object | undefined): ServerStats | undefined {
     fileSystem: text(json.fileSystem),
     journalBytes: number(json.journalBytes),
   };
+}
+
+function noteOf(json: unknown): MoveNote | undefined {
+  if (!isObject(json)) return undefined;
+  const { name, run, complete } = json;
+  return typeof name === "string" && typeof run === "string" && typeof complete === "boolean"
+    ? { name, run, complete }
+    : undefined;
 }

@@ -66,8 +66,8 @@ export function decide(layout: Layout, { key, holders }: Holding): Decision {
 
 /**
  * The name of a move on one server: the places of the server in both lists, for example `modulo 0/2 0/3`, so the
- * names by which users know the server do not matter. Two moves in a row have different names on a server that keys
- * come to.
+ * names by which users know the server do not matter. Two different moves in a row have different names on each
+ * server that {@link isMoved}.
  */
 export function moveName({ asIs, toBe, placement }: Layout, server: number): string {
   const name = Object.entries(PLACEMENTS).find(([, one]) => one === placement)?.[0] ?? "other";
@@ -76,6 +76,11 @@ export function moveName({ asIs, toBe, placement }: Layout, server: number): str
     return `${at < 0 ? "-" : at}/${list.length}`;
   });
   return [name, ...places].join(" ");
+}
+
+/** Whether the move changes the place of a server, or the length of its list: else none of its keys moves. */
+export function isMoved({ asIs, toBe }: Layout, server: number): boolean {
+  return asIs.length !== toBe.length || asIs.indexOf(server) !== toBe.indexOf(server);
 }
 
 function pick(servers: readonly number[], placement: Placement, key: string): number {

@@ -4,17 +4,19 @@
  * not fit are read.
  *
  * A run keeps no state. What it finds on the servers tells what is left to do, so the next run completes a run that
- * was killed.
+ * was killed. A repeat of a complete move only compares, because clients may go by the to-be list since.
  */
 import { KvsError, OutputError, RebalanceError, StoppedError } from "../errors.ts";
-import { checkChanges } from "./check.ts";
-import { type RunPhase, type Summary } from "./events.ts";
+import { checkChanges, checkRepeat } from "./check.ts";
+import { isAtRest, type RunPhase, type Summary } from "./events.ts";
 import { moveKeys } from "./move.ts";
 import { prune } from "./prune.ts";
 import { readAhead } from "./read_ahead.ts";
 import { checkRoom } from "./room.ts";
 import { type RebalanceOptions, RunContext } from "./run_context.ts";
 import { Survey, takeSurvey } from "./survey.ts";
+
+type Phases = readonly (readonly [RunPhase, () => Promise<void>])[];
 
 /**
  * Runs a rebalance; resolves to what it did, also if `signal` stopped it.
@@ -26,17 +28,8 @@ export async function rebalance(options: RebalanceOptions): Promise<Summary> {
   const run = new RunContext(options);
   const survey = new Survey();
   const { summary } = run;
-  const reading: [RunPhase, () => Promise<void>][] = [
-    ["survey", () => takeSurvey(run, survey)],
-    ["read", () => readAhead(run)],
-    ["room", () => checkRoom(run, survey)],
-  ];
-  const changing: [RunPhase, () => Promise<void>][] = [
-    ["move", () => moveKeys(run, survey)],
-    ["check", () => checkChanges(run, survey)],
-    ["prune", () => prune(run)],
-  ];
-  const runAll = async (phases: typeof reading, tellEnd: () => string) => {
+  const { details, dryRun } = options;
+  const runAll = async (phases: Phases, tellEnd: () => string) => {
     for (const [name, phase] of phases) {
       if (options.signal.aborted) return;
       const start = performance.now();
@@ -48,12 +41,33 @@ export async function rebalance(options: RebalanceOptions): Promise<Summary> {
     }
   };
   const start = performance.now();
-  // A dry run tells a plan, whatever room there is.
-  await runAll(options.dryRun ? reading.slice(0, 2) : reading, () => "nothing was changed");
-  if (!options.dryRun) await runAll(changing, () => progressOf(summary, survey));
+  const unchanged = () => "nothing was changed";
+  await runAll([["survey", () => takeSurvey(run, survey)]], unchanged);
+  const read: Phases = [["read", () => readAhead(run)]];
+  if (survey.isRepeat) {
+    await runAll([...(details ? read : []), ["check", () => checkRepeat(run)]], unchanged);
+  } else {
+    // A dry run tells a plan, whatever room there is.
+    const room: Phases = [["room", () => checkRoom(run, survey)]];
+    await runAll([...read, ...(dryRun ? [] : room)], unchanged);
+  }
+  const move: Phases = [
+    ["move", () => moveKeys(run, survey)],
+    ["check", () => checkChanges(run, survey)],
+  ];
+  const changing: Phases = [...(survey.isRepeat ? [] : move), ["prune", () => pruneAndEnd(run)]];
+  if (!dryRun) await runAll(changing, () => progressOf(summary, survey));
   summary.interrupted = options.signal.aborted;
   summary.seconds = secondsSince(start);
   return summary;
+}
+
+/** Prunes if that was asked for. Then the servers learn whether clients may go by the to-be list from now on. */
+async function pruneAndEnd(run: RunContext): Promise<void> {
+  const { options: { endpoints, signal }, summary } = run;
+  await prune(run);
+  if (signal.aborted || !(isAtRest(summary) || summary.newer > 0)) return;
+  await Promise.all(endpoints.map((endpoint) => endpoint.completeMove()));
 }
 
 function secondsSince(start: number): number {

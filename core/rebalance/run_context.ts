@@ -28,7 +28,7 @@ export interface RebalanceOptions {
   readonly details: boolean;
   /** Whether to go on if the keys look as if they were placed in another way. */
   readonly force: boolean;
-  /** Whether to replace also what clients wrote on the targets since the same move began. */
+  /** Whether to go on whatever move the servers know, and to replace what targets hold. */
   readonly overwrite?: boolean;
   /** The most batches under way at once. */
   readonly concurrency: number;
@@ -49,6 +49,8 @@ export class RunContext {
   readonly mover: Mover;
   readonly batcher: MoveBatcher;
   readonly watch: QuietWatch;
+  /** Targets that listed keys to be moved to them at the survey. On another target each copy is newer than that. */
+  readonly hadCopies = new Set<number>();
 
   constructor(options: RebalanceOptions) {
     this.options = options;
@@ -56,7 +58,7 @@ export class RunContext {
     const bound = endpoints.every(({ native }) => native) ? Infinity : BOOK_CONCURRENCY;
     this.pool = { concurrency: Math.min(concurrency, bound), signal };
     const pace = new Pace(keysPerSecond, signal);
-    this.mover = new Mover(pace);
+    this.mover = new Mover(pace, options.overwrite ?? false);
     this.batcher = new MoveBatcher(Math.min(options.batchKeys ?? Infinity, pace.mostAtOnce));
     this.watch = new QuietWatch(endpoints, layout.asIs);
   }
@@ -71,6 +73,15 @@ export class RunContext {
   /** What all servers tell of themselves now, in the order of the endpoints. */
   stats(): Promise<readonly (ServerStats | undefined)[]> {
     return Promise.all(this.options.endpoints.map((endpoint) => endpoint.stats()));
+  }
+
+  /** Counts keys that move, and that a phase has come to. */
+  countSeen(keys: number): void {
+    const { summary } = this;
+    const planned = Math.min(keys, summary.left);
+    summary.left -= planned;
+    // Clients went on writing after the survey if there are more keys than it counted.
+    summary.keys += keys - planned;
   }
 
   /** Tells how far a phase is. */
@@ -105,7 +116,7 @@ export class RunContext {
           onOther(decision);
           continue;
         }
-        const mayBeThere = holders.includes(target);
+        const mayBeThere = this.hadCopies.has(target) && holders.includes(target);
         const [from, to] = [this.endpoint(owner), this.endpoint(target)];
         const batch = batcher.add({ key, from, to, mayBeThere });
         if (batch !== undefined) yield batch;
@@ -124,8 +135,9 @@ export class RunContext {
     for await (const page of from.keys()) {
       for (const key of page) {
         if (ownerOf(layout, key) !== server) continue;
-        const to = this.endpoint(targetOf(layout, key));
-        const move = { key, from, to, mayBeThere: true };
+        const target = targetOf(layout, key);
+        const to = this.endpoint(target);
+        const move = { key, from, to, mayBeThere: this.hadCopies.has(target) };
         if (!wanted(move)) continue;
         // Keeps the order: a key for a book server is a batch by itself.
         if (!to.native) yield* this.batcher.takeRest();

@@ -1,9 +1,10 @@
-/** The phase that lists all servers and decides on every key. It tells the servers the name of the move. */
+/** The phase that lists all servers and decides on every key. */
 import { checkDistinct } from "./distinct.ts";
 import { type ServerStats } from "./endpoint.ts";
 import { type StaleCopyEvent } from "./events.ts";
 import { PlacementFit } from "./placement_fit.ts";
-import { type Decision, moveName } from "./plan.ts";
+import { isRepeat } from "./last_run.ts";
+import { type Decision } from "./plan.ts";
 import { checkPrunable } from "./prune.ts";
 import { type RunContext } from "./run_context.ts";
 
@@ -23,6 +24,8 @@ export interface Pair {
 export class Survey {
   /** What the servers told of themselves before anything was changed. */
   stats: readonly (ServerStats | undefined)[] = [];
+  /** Whether the same move is complete already. */
+  isRepeat = false;
   /** Pairs of servers between which keys move. */
   readonly pairs = new Map<string, Pair>();
   /** Keys whose target is another server than their owner. */
@@ -51,21 +54,16 @@ export class Survey {
  * Fills `survey`, counts all keys, and tells of each copy that an earlier move left behind.
  *
  * @throws {RebalanceError} If two names are one server, copies cannot be deleted although they are to be pruned,
- * or another placement was meant.
+ * another move is under way, or another placement was meant.
  */
 export async function takeSurvey(run: RunContext, survey: Survey): Promise<void> {
-  const { dryRun, endpoints, force, layout, onEvent, overwrite = false, signal } = run.options;
+  const { endpoints, force, layout, onEvent, overwrite = false, signal } = run.options;
   survey.stats = await run.stats();
   checkDistinct(endpoints, survey.stats);
   if (run.options.prune) checkPrunable(endpoints, survey.stats);
+  survey.isRepeat = !overwrite && isRepeat(run, survey.stats);
   for (const { name, native } of endpoints) {
     if (!native) onEvent({ kind: "book", server: name });
-  }
-  if (!dryRun) {
-    // Before the listing: a client's write from now on is newer than what is listed.
-    await Promise.all(
-      endpoints.map((endpoint, index) => endpoint.beginMove(moveName(layout, index), overwrite)),
-    );
   }
   run.watch.look(survey.stats);
   const { summary } = run;
@@ -75,6 +73,8 @@ export async function takeSurvey(run: RunContext, survey: Survey): Promise<void>
     for (const decision of decisions) {
       survey.add(decision);
       fit.add(decision);
+      const { verdict, target, holders } = decision;
+      if (verdict === "move" && holders.includes(target)) run.hadCopies.add(target);
       count(run, decision);
     }
     run.progress("survey", summary.keys);
@@ -82,6 +82,26 @@ export async function takeSurvey(run: RunContext, survey: Survey): Promise<void>
   run.progress("survey", summary.keys, summary.keys);
   summary.left = survey.planned;
   if (!force) fit.check();
+}
+
+/**
+ * Notices clients of the to-be list, if somebody else than the run has written to a server that is in that list only
+ * since the survey. To be called while no save is under way.
+ */
+export function noticeClients(
+  { mover, options: { endpoints, layout } }: RunContext,
+  { stats }: Survey,
+  now: readonly (ServerStats | undefined)[],
+): void {
+  for (const [index, { ownWrites }] of endpoints.entries()) {
+    const [before, after] = [stats[index], now[index]];
+    if (layout.asIs.includes(index) || ownWrites === undefined) continue;
+    // After a new start the numbers do not compare.
+    if (before?.writes === undefined || after?.writes === undefined) continue;
+    if (before.start === after.start && after.writes - ownWrites !== before.writes) {
+      mover.spareTargets();
+    }
+  }
 }
 
 function count(run: RunContext, { key, verdict, owner, stale, holders }: Decision): void {

@@ -51,6 +51,8 @@ export interface BatchOptions {
   readonly share: AnswerShare;
   /** Tells whether the shard is serving; asked before each operation. */
   readonly serving: () => boolean;
+  /** Throws if the batch may not go on; called before each operation. */
+  readonly check: () => void;
   readonly log: Log;
 }
 
@@ -214,10 +216,11 @@ class BatchRun {
 
   /** Runs one operation, without a promise if memory has the answer. @throws {KvsError} If it fails. */
   #run(operation: Operation): Result | Promise<Result> {
-    const { store, serving, maxValueBytes } = this.#options;
+    const { store, serving, check, maxValueBytes } = this.#options;
     const { op, key } = operation;
     checkKey(key);
     if (!serving()) return { status: STATUS_CODE.ServiceUnavailable, key, error: SHUTTING_DOWN };
+    check();
     if (op === "get" && this.#answerSize > MAX_ANSWER) {
       throw new InvalidOperationError("Answer too long: get the rest in another batch");
     }

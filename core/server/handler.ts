@@ -25,8 +25,8 @@ import { type Guard } from "./guard.ts";
 import { type Lifecycle } from "./lifecycle.ts";
 import { type RequestMetrics } from "./metrics.ts";
 import { type MetricsText } from "./metrics_page.ts";
-import { moveOf, putMove } from "./move_route.ts";
-import { type MoveWatch } from "./move_watch.ts";
+import { type LastMove } from "./last_move.ts";
+import { putMove, writeCheck } from "./move_route.ts";
 import { refuseQuery } from "./query.ts";
 import { type DataRoute, findRoute, type OpenRoute, OTHER, ROUTES_TEXT } from "./routes.ts";
 import { statusOf } from "./statuses.ts";
@@ -34,8 +34,9 @@ import { deleteKey, getKey, keyOf, listKeys, putKey } from "./v1_routes.ts";
 
 /** The parts of a shard that a handler works with. */
 export interface HandlerOptions {
-  /** The store, as clients and as moves see it; `undefined` until it is open. */
-  readonly moves: () => MoveWatch | undefined;
+  /** The store; `undefined` until it is open. */
+  readonly store: () => Store | undefined;
+  readonly lastMove: LastMove;
   readonly lifecycle: Lifecycle;
   /** Admits requests to the data routes. Without a guard these are open to everyone. */
   readonly guard?: Guard | undefined;
@@ -59,12 +60,12 @@ export interface HandlerOptions {
 /** The most that the answers of all batches take in memory (characters); one batch may have more. */
 const ANSWERS = 16 * 1024 * 1024;
 
-/** Answers a data route. `store` is the store as clients see it. */
-type DataHandler = (store: Store, request: HttpRequest, moves: MoveWatch) => RouteResult;
+/** Answers a data route. */
+type DataHandler = (store: Store, request: HttpRequest) => RouteResult;
 
 /** Makes the handler of a shard. */
 export function createHandler(options: HandlerOptions): HttpHandler {
-  const { lifecycle, guard, browserGuard, requests, log, maxValueBytes } = options;
+  const { lifecycle, guard, browserGuard, requests, lastMove, log, maxValueBytes } = options;
   const answers = new AnswerAllowance(ANSWERS);
   /** Tells this start of the server from another start: numbers of writes compare only within one. */
   const start = crypto.randomUUID();
@@ -75,15 +76,15 @@ export function createHandler(options: HandlerOptions): HttpHandler {
     load: (store, { path }) => load(store, path),
     allKeys,
     v1_get: getKey,
-    v1_put: (_store, request, moves) => {
+    v1_put: (store, request) => {
       const key = keyOf(request);
-      return putKey(writtenBy(request, moves), key, request, maxValueBytes);
+      return putKey(store, key, request, { maxValueBytes, check: writeCheck(request, lastMove) });
     },
     v1_delete: deleteKey,
     v1_list: listKeys,
     v1_batch: batch,
     v1_stats: stats,
-    v1_move: (_store, request, moves) => putMove(moves, request),
+    v1_move: (_store, request) => putMove(lastMove, request),
   };
 
   const openRoutes: Record<OpenRoute, (request: HttpRequest) => RouteResult> = {
@@ -97,15 +98,16 @@ export function createHandler(options: HandlerOptions): HttpHandler {
     const refusal = browserGuard.refusal(request);
     if (refusal !== undefined) return errorAnswer(request.path, STATUS_CODE.Forbidden, refusal);
     if (guard !== undefined && !guard.admits(request)) return unauthorized(request.path);
-    const moves = options.moves();
-    const isServing = moves !== undefined && lifecycle.phaseAt(now) === "serving";
-    return isServing ? dataRoutes[name](moves.clients, request, moves) : UNAVAILABLE;
+    const store = options.store();
+    const isServing = store !== undefined && lifecycle.phaseAt(now) === "serving";
+    return isServing ? dataRoutes[name](store, request) : UNAVAILABLE;
   }
 
-  function batch(_store: Store, request: HttpRequest, moves: MoveWatch): RouteResult {
+  function batch(store: Store, request: HttpRequest): RouteResult {
     return postBatch(request, answers, {
-      store: writtenBy(request, moves),
+      store,
       maxValueBytes,
+      check: writeCheck(request, lastMove),
       serving: () => lifecycle.phase === "serving",
       log,
     });
@@ -121,7 +123,9 @@ export function createHandler(options: HandlerOptions): HttpHandler {
     const { freeBytes, usedBytes, freeFiles, blockBytes } = await options.room();
     const { fileSystem, journalBytes } = options;
     const room = { freeBytes, usedBytes, freeFiles, blockBytes, fileSystem, journalBytes };
-    return jsonAnswer(STATUS_CODE.OK, { keys: store.size, start, writes: store.writes, ...room });
+    const move = lastMove.note ?? null;
+    const counts = { keys: store.size, start, writes: store.writes };
+    return jsonAnswer(STATUS_CODE.OK, { ...counts, move, ...room });
   }
 
   function failed(error: unknown, path: string): HttpResponse {
@@ -174,12 +178,6 @@ export function createHandler(options: HandlerOptions): HttpHandler {
       return counted(failed(error, path), index, startedAt);
     }
   };
-}
-
-/** The store as the sender of `request` may write to it: a client, or a move. */
-function writtenBy(request: HttpRequest, moves: MoveWatch): Store {
-  const move = moveOf(request);
-  return move === undefined ? moves.clients : moves.movers(move);
 }
 
 /** Makes the handler of a port that tells of health and has no data. */

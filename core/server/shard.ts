@@ -10,10 +10,10 @@ import { Guard, type TokenSource } from "./guard.ts";
 import { createHandler } from "./handler.ts";
 import { type HttpLimits } from "../http/types.ts";
 import { type JournalStore } from "../storage/journal_store.ts";
+import { LastMove } from "./last_move.ts";
 import { Lifecycle } from "./lifecycle.ts";
 import { RequestMetrics } from "./metrics.ts";
 import { Metrics } from "./metrics_page.ts";
-import { MoveWatch } from "./move_watch.ts";
 import { openJournalStore } from "../storage/open_journal_store.ts";
 import { reserveBytesOf } from "../storage/reserve.ts";
 import { ShardPort, type ShardPortOptions } from "./shard_port.ts";
@@ -84,9 +84,9 @@ export class Shard {
     const { log, dataDir: path } = options;
     const dataDir = await DataDir.open(path);
     const lifecycle = new Lifecycle(path);
+    const lastMove = await LastMove.open(dataDir.hiddenPath, denoFiles, log);
     const guard = options.tokens === undefined ? undefined : await Guard.open(options.tokens, log);
     let store: JournalStore | undefined = undefined;
-    let moves: MoveWatch | undefined = undefined;
     const requests = new RequestMetrics();
     const room = () => diskRoom(path);
     const { usedBytes, freeBytes } = await room();
@@ -104,7 +104,8 @@ export class Shard {
     const fileSystem = await fileSystemId(path);
     const handlerOf = (isLocal: boolean) =>
       createHandler({
-        moves: () => moves,
+        store: () => store,
+        lastMove,
         lifecycle,
         guard,
         browserGuard: new BrowserGuard(hostNames(options, isLocal)),
@@ -142,7 +143,6 @@ export class Shard {
       log,
       onFatal: (error: StorageFailedError) => onFatal(error),
     });
-    moves = await MoveWatch.open(store, dataDir.hiddenPath, denoFiles, log);
     lifecycle.started();
     log("info", "listening", { address, data: path, keys: store.size });
     if (lifecycle.phase === "shutting down") log("warn", "not serving", { why: lifecycle.reason });

@@ -10,6 +10,7 @@ import { DEFAULT_CONTENT_TYPE, V1_KEYS } from "../protocol.ts";
 import {
   type Condition,
   type IfMatch,
+  type IncomingValue,
   type LargeValue,
   type ListOptions,
   type SetResult,
@@ -87,14 +88,14 @@ function answerValue(
  * `PUT /v1/keys/KEY`: 201 created or 204 replaced, with the ETag of the value that is stored now.
  *
  * @param key As {@link keyOf} gives it.
- * @param maxBytes The largest value that is taken.
+ * @param options The largest value that is taken, in bytes, and what throws if the write may not take effect.
  * @throws {InvalidRangeError} If the body is said to be a part of a value.
  */
 export function putKey(
   store: Store,
   key: string,
   request: HttpRequest,
-  maxBytes: number,
+  { maxValueBytes, check }: { readonly maxValueBytes: number; readonly check: () => void },
 ): RouteResult {
   const refused = refuseCoding(request);
   if (refused !== undefined) return refused;
@@ -103,11 +104,12 @@ export function putKey(
     throw new InvalidRangeError("Invalid Content-Range: a value is saved as a whole");
   }
   const condition = conditionOf(request);
-  const value = readValue(request, maxBytes);
-  const saved = value instanceof Promise
-    ? value.then((whole) => store.set(key, whole, condition))
-    : store.set(key, value, condition);
-  return saved.then(answerSet);
+  const value = readValue(request, maxValueBytes);
+  const save = (whole: Value | IncomingValue) => {
+    check();
+    return store.set(key, whole, condition);
+  };
+  return (value instanceof Promise ? value.then(save) : save(value)).then(answerSet);
 }
 
 function answerSet({ created, etag }: SetResult): HttpResponse {

@@ -42,7 +42,7 @@ Deno.test("Remote asks for the keys . and .. by a batch, and takes what their pa
       remote.put(
         key,
         { bytes: new Blob([bytes]).stream(), contentType: "x/y" },
-        { ifAbsent: true, move: "m 1" },
+        { ifAbsent: true, run: "m 1" },
       ));
     assertEquals(put, {
       answer: { created: true, etag: '"new"' },

@@ -12,6 +12,8 @@ import {
 } from "../../../core/rebalance/endpoint.ts";
 import { type RebalanceEvent, type Summary } from "../../../core/rebalance/events.ts";
 import { type Copy } from "../../../core/client/remote.ts";
+import { RemoteError } from "../../../core/errors.ts";
+import { type MoveNote, type MoveRun } from "../../../core/protocol.ts";
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
@@ -64,7 +66,6 @@ async function inTurn<T, R>(items: readonly T[], work: (item: T) => Promise<R>):
 export class MemoryEndpoint implements Endpoint {
   readonly name: string;
   readonly native: boolean;
-  readonly knowsMoves = true;
   readonly values = new Map<string, string>();
   fuse = ENDLESS;
   saves = 0;
@@ -74,10 +75,10 @@ export class MemoryEndpoint implements Endpoint {
   start = 1;
   /** How often clients wrote; `undefined` where it does not count. */
   clientWrites: number | undefined;
-  /** What clients wrote since the last move began; `undefined` where that may be anything. */
-  written: Set<string> | undefined = new Set();
-  #move: string | undefined;
-  #isComplete = false;
+  /** The note of the last run. */
+  note: MoveNote | undefined;
+  /** The run that its writes are part of. */
+  #run: string | undefined;
   /** The server that this one is another name of. */
   twin: MemoryEndpoint | undefined;
   readonly #corrupt: (word: string) => string;
@@ -98,9 +99,8 @@ export class MemoryEndpoint implements Endpoint {
   /** Starts anew on an empty disk, so quickly that no request fails. */
   loseDisk(): void {
     this.values.clear();
-    this.#move = undefined;
-    this.#isComplete = false;
-    this.restart();
+    this.note = undefined;
+    this.start++;
     // It counts from its start.
     this.clientWrites = -this.saves;
   }
@@ -132,46 +132,48 @@ export class MemoryEndpoint implements Endpoint {
     return undefined;
   }
 
-  beginMove(move: string, anew: boolean): Promise<void> {
+  beginMove({ name, run }: MoveRun): Promise<void> {
     return this.fuse.burn(() => {
-      if (anew || this.#move !== move) {
-        this.written = new Set();
-        this.#isComplete = false;
-      }
-      this.#move = move;
+      this.#run = run;
+      this.note = { name, run, complete: false };
     });
+  }
+
+  rejoinMove({ run }: MoveRun): void {
+    this.#run = run;
   }
 
   completeMove(): Promise<void> {
     return this.fuse.burn(() => {
-      this.#isComplete = true;
+      if (this.note !== undefined) this.note = { ...this.note, complete: true };
     });
   }
 
-  /** Starts anew on its disk, as a server of ours does: what clients wrote is forgotten. */
-  restart(): void {
-    this.start++;
-    this.written = this.#isComplete ? undefined : new Set();
+  /** As a server of ours refuses the writes of an earlier run. */
+  #checkRun(): void {
+    if (this.note === undefined || this.note.run === this.#run) return;
+    throw new RemoteError(this.name, 409, "Another run has begun");
   }
 
   async save({ key, copy, seen }: Replacement): Promise<Saved> {
     const word = this.#corrupt(decoder.decode(copy.bytes));
     const isRefused = await this.fuse.burn(() => {
+      this.#checkRun();
       const held = this.#map.get(key);
-      if (this.written === undefined || this.written.has(key)) return true;
       if ((held === undefined ? undefined : copyOf(held).etag) !== seen?.etag) return true;
       this.saves++;
       this.#map.set(key, word);
       return false;
     });
-    return { isRefused, answer: isRefused ? undefined : word, held: await this.load(key) };
+    const taken = isRefused ? {} : { etag: copyOf(word).etag, answer: word };
+    return { isRefused, etag: undefined, answer: undefined, ...taken, held: await this.load(key) };
   }
 
   #delete(key: string, copy: Copy): Promise<boolean> {
-    return this.fuse.burn(() =>
-      copyOf(this.#map.get(key) ?? "").etag === copy.etag &&
-      this.#map.delete(key)
-    );
+    return this.fuse.burn(() => {
+      this.#checkRun();
+      return copyOf(this.#map.get(key) ?? "").etag === copy.etag && this.#map.delete(key);
+    });
   }
 
   // A batch is carried out key by key, so that it can be cut off within.
@@ -194,9 +196,9 @@ export class MemoryEndpoint implements Endpoint {
 
   async stats(): Promise<ServerStats | undefined> {
     if (this.#silent) return undefined;
-    const { name, start } = this.twin ?? this;
+    const { name, start, note: move } = this.twin ?? this;
     const writes = this.clientWrites === undefined ? undefined : this.clientWrites + this.saves;
-    const told = { ...PLENTY, ...this.room, start: `${name}, start ${start}`, writes };
+    const told = { ...PLENTY, ...this.room, start: `${name}, start ${start}`, writes, move };
     return await Promise.resolve(told);
   }
 }
@@ -254,14 +256,13 @@ export class Cluster {
   write(key: string, value: string): void {
     const owner = this.ownerOf(key);
     owner.values.set(key, value);
-    owner.written?.add(key);
     if (owner.clientWrites !== undefined) owner.clientWrites++;
   }
 
   delete(key: string): void {
     const owner = this.ownerOf(key);
     owner.values.delete(key);
-    owner.written?.add(key);
+    if (owner.clientWrites !== undefined) owner.clientWrites++;
   }
 
   /** What clients can read. */

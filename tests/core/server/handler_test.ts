@@ -11,7 +11,7 @@ import { diskRoom } from "../../../core/system/disk.ts";
 import { fileSystemId } from "../../../core/system/disk.ts";
 import { type JournalStore } from "../../../core/storage/journal_store.ts";
 import { Lifecycle } from "../../../core/server/lifecycle.ts";
-import { MoveWatch } from "../../../core/server/move_watch.ts";
+import { LastMove } from "../../../core/server/last_move.ts";
 import { openJournalStore } from "../../../core/storage/open_journal_store.ts";
 import { TempDir } from "../../e2e/program.ts";
 
@@ -53,9 +53,10 @@ async function withShard(
     onFatal: (error) => logged.push(error.message),
   });
   const lifecycle = new Lifecycle(dir.path);
-  const moves = await MoveWatch.open(store, dir.join(".kvs"), denoFiles, () => {});
+  const lastMove = await LastMove.open(dir.join(".kvs"), denoFiles, () => {});
   const handler = createHandler({
-    moves: () => moves,
+    store: () => store,
+    lastMove,
     lifecycle,
     browserGuard: new BrowserGuard(hosts),
     requests,
@@ -647,49 +648,61 @@ Deno.test("writes that the end of the server leaves no room for are answered 503
   });
 });
 
-Deno.test("PUT /v1/move and writes of a move: what clients wrote since is left", async () => {
+Deno.test("PUT /v1/move: writes of a run are refused once another one has begun", async () => {
   await withShard(async (ask) => {
-    const tell = (move: string, step: string) => {
-      return ask("/v1/move", { method: "PUT", body: JSON.stringify({ move, step }) });
-    };
-    assertEquals((await tell("a 0/2", "begin")).status, 200);
-    await ask("/save/book/x");
-    await ask("/v1/keys/native", { method: "PUT", body: "x" });
-    await ask("/v1/batch", { method: "POST", body: '{"op":"put","key":"many","value":"x"}\n' });
-    const query = "?move=a%200%2F2";
-    for (const key of ["book", "native", "many", "free"]) {
-      const status = key === "free" ? 201 : 412;
-      const put = { method: "PUT", body: "old" };
-      assertEquals([key, (await ask(`/v1/keys/${key}${query}`, put)).status], [key, status]);
-      const line = JSON.stringify({ op: "put", key, value: "old" });
+    const tell = (move: string, run: string, step: string) =>
+      ask("/v1/move", { method: "PUT", body: JSON.stringify({ move, run, step }) });
+    const told = async () => JSON.parse((await ask("/v1/stats")).body).move;
+    const put = async (key: string, query: string) => {
+      const line = JSON.stringify({ op: "put", key, value: "new" });
       const batch = await ask(`/v1/batch${query}`, { method: "POST", body: line });
-      assertEquals(JSON.parse(batch.body).status, key === "free" ? 204 : 412);
-    }
-    assertEquals((await tell("b", "begin")).status, 200);
-    const late = { method: "PUT", body: "old" };
-    assertEquals((await ask(`/v1/keys/free${query}`, late)).status, 409);
+      const { status } = await ask(`/v1/keys/${key}${query}`, { method: "PUT", body: "new" });
+      return [JSON.parse(batch.body).status, status];
+    };
+    assertEquals(await told(), null);
+    assertEquals(await put("none", "?move=1"), [201, 204]);
+    assertEquals((await tell("a 0/2", "1", "begin")).status, 200);
+    assertEquals(await told(), { name: "a 0/2", run: "1", complete: false });
+    assertEquals(await put("a", "?move=1"), [201, 204]);
+    assertEquals((await tell("b", "2", "begin")).status, 200);
+    assertEquals(await put("b", "?move=1"), [409, 409]);
+    const line = JSON.stringify({ op: "delete", key: "a" });
+    const { body } = await ask("/v1/batch?move=1", { method: "POST", body: line });
+    assertEquals(JSON.parse(body).status, 409);
+    assertEquals((await tell("a 0/2", "1", "complete")).status, 409);
+    assertEquals(await told(), { name: "b", run: "2", complete: false });
+    // What clients write belongs to no run.
+    assertEquals(await put("a", ""), [204, 204]);
+    assertEquals(await put("c", "?move=2"), [201, 204]);
+    assertEquals((await tell("b", "2", "complete")).status, 200);
+    assertEquals(await told(), { name: "b", run: "2", complete: true });
+    assertEquals((await tell("b", "3", "begin")).status, 200);
+    assertEquals(await told(), { name: "b", run: "3", complete: false });
     for (const wrong of ["?me", "?move", "?move=a&x=y", "?move=%"]) {
+      const late = { method: "PUT", body: "old" };
       assertEquals([wrong, (await ask(`/v1/keys/free${wrong}`, late)).status], [wrong, 400]);
       const batch = { method: "POST", body: "" };
       assertEquals([wrong, (await ask(`/v1/batch${wrong}`, batch)).status], [wrong, 400]);
     }
-    assertEquals((await tell("a 0/2", "complete")).status, 409);
   });
 });
 
-Deno.test("PUT /v1/move refuses what is no step of a move, and other methods", async () => {
+Deno.test("PUT /v1/move refuses what is no step of a move, queries, and other methods", async () => {
   await withShard(async (ask) => {
-    for (
-      const body of ["", "{", "[]", '{"move":"a"}', '{"move":"","step":"begin"}'].concat([
-        '{"move":"a","step":"end"}',
-        '{"move":"a\\n","step":"begin"}',
-        JSON.stringify({ move: "a".repeat(201), step: "begin" }),
-      ])
-    ) {
+    const step = { move: "a", run: "1", step: "begin" };
+    const wrong = [
+      ...[{ ...step, move: "" }, { ...step, step: "end" }, { ...step, step: "restart" }],
+      ...[{ ...step, move: "a\n" }, { ...step, run: "a".repeat(201) }, { ...step, run: 1 }],
+      ...[{ ...step, more: 1 }, { move: "a", step: "begin" }, []],
+    ];
+    for (const body of ["", "{", ...wrong.map((one) => JSON.stringify(one))]) {
       const { status, body: text } = await ask("/v1/move", { method: "PUT", body });
       assertEquals([body, status], [body, 400]);
       assertStringIncludes(text, "Invalid step of a move");
     }
+    const put = { method: "PUT", body: JSON.stringify(step) };
+    assertEquals((await ask("/v1/move?x=1", put)).status, 400);
+    assertEquals(JSON.parse((await ask("/v1/stats")).body).move, null);
     const { status, header } = await ask("/v1/move");
     assertEquals([status, header("allow")], [405, "PUT"]);
   });
