@@ -88,7 +88,7 @@ export class StoppedError extends KvsError {}
 export class RemoteError extends KvsError {
   /** The server as it stands in the server list. */
   readonly server: string;
-  /** The HTTP status it answered, or `undefined` if no answer came. */
+  /** The HTTP status that it answered, or `undefined` if no whole answer came. */
   readonly status: number | undefined;
   /** How long the server asks to be left alone (milliseconds), if it does. */
   readonly retryAfterMs: number | undefined;

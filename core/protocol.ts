@@ -3,7 +3,10 @@
 /** Body of `/load/KEY` if there is no such key; the status is 200. Book contract. */
 export const KEY_NOT_FOUND = "_key_not_found_";
 
-/** Body of every data route while the server has the marker; the status is 503. Book contract. */
+/**
+ * Body of every data route while the server does not serve: it starts, ends, or has the marker. The status is 503. Book
+ * contract.
+ */
 export const SHUTTING_DOWN = "_shutting_down_";
 
 /** Separates keys in the answer of `/allKeys`, and is escaped within a key. Book contract. */
@@ -65,5 +68,5 @@ export function isOptionalText(value: unknown): value is string | undefined {
   return value === undefined || typeof value === "string";
 }
 
-/** A value with more bytes is never held in memory whole. */
+/** A value with more bytes is large: a server never holds it in memory whole. */
 export const LARGE_VALUE_BYTES = 64 * 1024;

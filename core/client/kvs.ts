@@ -139,8 +139,9 @@ export class Kvs {
   }
 
   /**
-   * As {@link get}, for values that do not fit into memory. A value of at most 1 MiB is here when this
-   * resolves. A larger one is on its way; if it is cut off, its stream fails, and nothing is tried again.
+   * As {@link get}, for values that do not fit into memory. A value of at most 1 MiB is here when the
+   * promise resolves. A larger one comes later; if it is cut off, its stream fails, and nothing is tried
+   * again.
    *
    * @throws {InvalidKeyError} If there can be no such key.
    */

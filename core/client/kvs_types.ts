@@ -18,7 +18,7 @@ export interface KvsOptions extends Partial<RemoteOptions>, Partial<RetryOptions
 
 /** The condition of a put, and what is known of its value. */
 export interface PutOptions extends CallOptions, WriteCondition {
-  /** Is told with the value by a get; `application/octet-stream` by default. */
+  /** A get tells it with the value; `application/octet-stream` by default. */
   readonly contentType?: string | undefined;
   /** Whether no other write ever puts these bytes under this key; see the top of `kvs.ts`. */
   readonly unique?: boolean | undefined;

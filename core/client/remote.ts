@@ -94,7 +94,8 @@ export class Remote {
   }
 
   /**
-   * Loads over the book route: the bytes, or `undefined` if the key is absent.
+   * Loads over the book route: the bytes, or `undefined` if the key is absent. The route cannot tell an
+   * absent key from the value `_key_not_found_`.
    *
    * @throws {InvalidKeyError} If the key is `.` or `..`, which no path can hold.
    */
@@ -123,8 +124,8 @@ export class Remote {
   }
 
   /**
-   * One page of keys, over the native route: at most `limit`, in order, those behind `after`. A server
-   * whose answer is no page, so one of another make, fails with status 200.
+   * One page of keys, over the native route: at most `limit`, in order, those behind `after`. If the
+   * answer is no page, as that of a server of another make, the error has status 200.
    */
   async page(
     after: string | undefined,
@@ -146,8 +147,8 @@ export class Remote {
   }
 
   /**
-   * As {@link get}, but resolves as soon as a value of more than `wholeBytes`, or of unknown size, begins.
-   * Of a smaller value all bytes are here by then.
+   * As {@link get}, but a value of more than `wholeBytes`, or of unknown size, comes as a stream: the
+   * promise resolves when it begins. Of another value all bytes are here by then.
    */
   async getStream(
     key: string,
@@ -305,7 +306,7 @@ function decodeListed(item: string): string {
   }
 }
 
-/** Whether two byte arrays hold the same bytes. */
+/** Whether two byte arrays hold the same bytes. As `@std/bytes` has it; the library imports no packages. */
 export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
   if (a.length !== b.length) return false;
   for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;

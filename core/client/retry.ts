@@ -4,7 +4,7 @@ import { type Breaker, type Ticket } from "./breaker.ts";
 import { type Clock, SYSTEM_CLOCK } from "./clock.ts";
 import { distrustOf } from "./distrust.ts";
 
-/** How requests are tried again. */
+/** How long a failed request is tried again, and by which clock. */
 export interface RetryOptions {
   /** For how long a request is tried again after its first failure (ms); 0: it is sent once. */
   readonly patienceMs: number;
@@ -26,7 +26,7 @@ export interface AskOptions {
 export interface RetryContext extends RetryOptions, AskOptions {
   /** Says when the server may be asked; without it at any time. */
   readonly breaker?: Breaker;
-  /** Told each failure that a repetition may change, before the wait for it. */
+  /** Told each failure that a repetition may change, even if no repetition follows. */
   readonly onFailure?: (failure: RemoteError) => void;
 }
 
@@ -45,7 +45,7 @@ const REFUSALS: ReadonlySet<number> = new Set([429, 503]);
 /** Statuses of a proxy that got no answer from the server, which may have done it all the same. */
 const LOST: ReadonlySet<number> = new Set([502, 504]);
 
-/** Whether the same request may succeed without anybody's doing. */
+/** Whether the same request may succeed later, although nobody changes anything. */
 function isPassing({ status, cause }: RemoteError): boolean {
   // A server with a wrong certificate is there, but it is not the one that it should be.
   if (status === undefined) return distrustOf(cause) === undefined;
@@ -116,7 +116,10 @@ export async function retry<T>(
 
 const NO_BREAKER: Ticket = { succeed() {}, fail() {}, drop() {} };
 
-/** Whether an error says that the server answered. What `send` makes of a 412 is an answer all the same. */
+/**
+ * Whether an error that is not passing shows that there is a server: it answered, or it has a certificate
+ * that is not trusted. `send` makes other errors of a 412, which is an answer, too.
+ */
 function isAnswer(error: unknown): boolean {
   return error instanceof RemoteError || error instanceof PreconditionFailedError ||
     error instanceof UnknownOutcomeError;

@@ -27,7 +27,7 @@ export interface RemoteRequest {
   readonly body?: Bytes | ReadableStream<Bytes>;
   /** Gives the request up. */
   readonly signal?: AbortSignal | undefined;
-  /** The largest body (bytes) of a 200 that is read whole; by default each is. */
+  /** The largest body (bytes) of an answer of 200 that is read whole; by default every body is. */
   readonly wholeBytes?: number;
 }
 
@@ -44,10 +44,10 @@ export interface RemoteAnswer {
 /** Additional time for each byte of a body (ms): some wait in buffers, where no progress is seen. */
 const MS_PER_BYTE = 1000 / 1024 ** 2;
 
-/** How much of a body is sent at once (bytes). */
+/** The size of the pieces in which a body that is in memory is sent (bytes). */
 const PIECE_BYTES = 256 * 1024;
 
-/** An answer of at most this size (bytes) is expected to come at once. */
+/** An answer of at most this size (bytes) is read in one step, under one time-out. */
 const SMALL_BYTES = 64 * 1024;
 
 /** Sends requests to one server. */
@@ -61,8 +61,8 @@ export class Transport {
   }
 
   /**
-   * Sends a request and resolves to the answer, whatever its status. Redirects are not followed. Only a
-   * GET may reach the server twice.
+   * Sends a request and resolves to the answer, whatever its status. Redirects are not followed. The
+   * runtime may send a GET twice, and no other request.
    *
    * @param path Path and query. A segment `.` or `..` of the path would be lost.
    * @throws {RemoteError} Without a status: if there is no connection, the server is silent for too
@@ -95,7 +95,7 @@ export class Transport {
     }
   }
 
-  /** As {@link answer} for an answer of 200; the error that any other answer stands for is thrown. */
+  /** As {@link answer}, but resolves to the body. Throws {@link failure} if the status is not 200. */
   async bytes(path: string, request: RemoteRequest = {}): Promise<Bytes> {
     const answer = await this.answer(path, request);
     if (answer.status !== 200) throw this.failure(answer);

@@ -1,7 +1,7 @@
 /**
  * Refuses what pages of other sites make a browser send: forms and images with this server as their
  * target (CSRF), and requests under a foreign host name that points here (DNS rebinding). Programs
- * send neither `Origin` nor `Sec-Fetch-Site`, so the guard lets their requests pass.
+ * send neither `Origin` nor `Sec-Fetch-Site`, so only the check of the host name applies to them.
  */
 import { type HttpRequest } from "./types.ts";
 

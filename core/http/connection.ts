@@ -49,8 +49,8 @@ export class Connection {
   }
 
   /**
-   * Whether closing the connection now loses nothing. A connection that never had a request counts
-   * as idle only after `minTicks`.
+   * Whether closing the connection now loses nothing: it waits for a request, or for a client that
+   * has sent all. A connection that never had a request counts as idle only after `minTicks`.
    */
   isIdle(minTicks: number): boolean {
     if (this.#phase === "lingering") return !this.#expectsMore;
@@ -76,7 +76,10 @@ export class Connection {
     this.#responder.cancel();
   }
 
-  /** Ends the connection, or a read of a body, if its deadline has passed. Called once a tick. */
+  /**
+   * Called once a tick. If a deadline has passed, refuses the head that is late, fails the read of a
+   * body, or ends the connection.
+   */
   sweep(): void {
     const overdue = this.#socket.overdue();
     if (overdue === "nothing") return;
@@ -104,7 +107,7 @@ export class Connection {
     }
   }
 
-  /** Serves requests; resolves to whether the client may still be sending after the last answer. */
+  /** Serves requests; resolves to whether the connection has to linger after the last answer. */
   async #serve(): Promise<boolean> {
     const socket = this.#socket;
     const context = this.#context;
@@ -136,6 +139,7 @@ export class Connection {
         this.#awaitHead();
         const size = await socket.read();
         if (size === null) return false;
+        // The head was late and was refused while this read waited for the rest of it.
         if (this.#phase === "lingering") return true;
         socket.end += size;
         continue;
@@ -219,6 +223,7 @@ export class Connection {
     this.#phase = "lingering";
     this.#socket.allowRead(this.#context.limits.lingerTicks);
     try {
+      // Without its method, which may be HEAD, the refusal has a body.
       this.#head.method = "";
       await this.#responder.refuse(408, "Request header timed out", "");
       await this.#socket.closeWrite();

@@ -111,7 +111,8 @@ export class HttpOutput {
   }
 
   /**
-   * Adds visible ASCII characters and a CRLF; `false`, and nothing changed, if that does not work.
+   * Adds visible ASCII characters and a CRLF; `false`, and nothing changed, if they do not fit or
+   * `text` has other characters.
    */
   addLine(text: string): boolean {
     const { length } = text;

@@ -75,8 +75,10 @@ export class Responder {
   }
 
   /**
-   * Adds `response` to the output, or sends it if it does not fit. Resolves to whether the
-   * connection goes on.
+   * Adds `response` to the output, or sends it if it does not fit. Returns whether the connection
+   * goes on.
+   *
+   * @param mayKeep Whether the request lets the connection go on.
    */
   answer(response: HttpResponse, mayKeep: boolean): boolean | Promise<boolean> {
     const { http10, method } = this.#head;
@@ -121,6 +123,7 @@ export class Responder {
   ): Promise<boolean> {
     const out = this.#out;
     const head = formatStreamHead(answer, mode);
+    // An error shows again when the head is sent. Thrown here, it would leave the stream open.
     await out.flush().catch(() => {});
     try {
       try {

@@ -128,8 +128,7 @@ export function formatStreamHead(
   let line = "";
   if (contentLength !== undefined && status !== 204) line = `content-length: ${contentLength}\r\n`;
   else if (framing === "chunked") line = "transfer-encoding: chunked\r\n";
-  // RFC 9112 section 6.3: without a length, the end of the connection is the end of the body in
-  // 1.0.
+  // RFC 9112 section 6.3: in HTTP/1.0 a body without a length ends with the connection.
   const connection = connectionLine(framing === "close" ? { ...mode, keepAlive: false } : mode);
   const text = `${statusLine(status)}${block.text}${connection}${mode.dateLine}${line}\r\n`;
   return { text, framing, length: contentLength ?? 0 };

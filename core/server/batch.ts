@@ -34,12 +34,12 @@ const LOOK_EVERY = 16;
 const OPERATION_BYTES = 512;
 
 /**
- * The most that the answer may take in memory (characters). A get after that is refused. At twice as much
- * the batch ends.
+ * If the answer takes more than this in memory (characters), gets are refused. If it takes more than twice
+ * as much, the batch ends.
  */
 const MAX_ANSWER = 8 * 1024 * 1024;
 
-/** The size of the parts in which the answer is yielded (characters): one long text would be copied. */
+/** The answer is yielded when so much of it is known (characters): one long text would be copied. */
 const PART = 64 * 1024;
 
 /** The options of one batch. */
@@ -47,7 +47,7 @@ export interface BatchOptions {
   readonly store: Store;
   /** The largest value that the server takes, in bytes; a batch takes none over {@link LARGE_VALUE_BYTES}. */
   readonly maxValueBytes: number;
-  /** The memory for the answer; the caller releases it. */
+  /** The memory for the answer. The batch lets it grow, and the caller releases it. */
   readonly share: AnswerShare;
   /** Tells whether the shard is serving; asked before each operation. */
   readonly serving: () => boolean;

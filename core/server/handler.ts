@@ -1,6 +1,6 @@
 /**
- * The request handler of a shard: a request in, an answer out. It opens no port and touches no disk. It
- * answers without a promise if memory has the answer.
+ * The request handler of a shard: a request in, an answer out. It opens no port, and reaches the disk only
+ * through its options. It answers without a promise if memory has the answer.
  */
 import { STATUS_CODE } from "@std/http/status";
 import { KvsError, messageOf, ShuttingDownError, StorageBusyError } from "../errors.ts";
@@ -57,7 +57,7 @@ export interface HandlerOptions {
   readonly log: Log;
 }
 
-/** The most that the answers of all batches take in memory (characters); one batch may have more. */
+/** The most that the answers of all batches take in memory (characters). One batch at a time may take more. */
 const ANSWERS = 16 * 1024 * 1024;
 
 /** Answers a data route. */
@@ -70,7 +70,7 @@ export function createHandler(options: HandlerOptions): HttpHandler {
   /** Tells this start of the server from another start: numbers of writes compare only within one. */
   const start = crypto.randomUUID();
 
-  /** The functions that reach the store; only `answerData` calls them. */
+  /** The functions of the data routes; only `answerData` calls them. */
   const dataRoutes: Record<DataRoute, DataHandler> = {
     save: (store, { path }) => save(store, path, maxValueBytes),
     load: (store, { path }) => load(store, path),

@@ -12,7 +12,7 @@ type Method = typeof METHODS[number];
 /** Methods of a route that only shows something: RFC 9110 section 9.3.2. */
 const LOOK = ["GET", "HEAD"] as const;
 
-/** The sections of the text of `GET /`, in order. `method` says whether the lines of a section name methods. */
+/** The sections of the text of `GET /`, in order; `method`: whether the lines of the section name the method. */
 const SECTIONS = [
   {
     name: "book",
@@ -32,7 +32,7 @@ interface RouteRow {
   readonly pattern: string;
   /** Whether it is guarded and answers 503 while the shard is not serving. */
   readonly touchesData: boolean;
-  /** The section that lists it, if one does. */
+  /** The section of `GET /` that lists it, if one does. */
   readonly section: typeof SECTIONS[number]["name"] | undefined;
   /** Says what the route does, in a line or more. */
   readonly words: string;

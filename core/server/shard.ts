@@ -35,7 +35,7 @@ export interface ShardOptions extends ShardPortOptions {
   readonly maxValueBytes: number;
   /** The memory for values that are key files as well, in bytes. */
   readonly cacheBytes: number;
-  /** The size at which the journal slows writers down, in bytes. */
+  /** The size at which writers have to wait for the journal, in bytes; less on a small disk. */
   readonly journalBytes: number;
   /** Called with HOST:PORT when the shard listens. Data routes may still answer 503 then. */
   readonly onListen?: (address: string) => void;
@@ -48,8 +48,8 @@ export interface ShardOptions extends ShardPortOptions {
 const CHECKPOINT_TIMEOUT_MS = 3000;
 
 /**
- * The journal takes no more than this part of the disk. A segment keeps its room until all of it is in key files, so on
- * a full disk a large journal would leave none for them.
+ * The journal takes at most the size of the disk divided by this. A segment keeps its room until all of it is in key
+ * files, so on a full disk a large journal would leave no room for key files.
  */
 const JOURNAL_PART = 16;
 
@@ -151,8 +151,8 @@ export class Shard {
   }
 
   /**
-   * Answers 503 to everything new for `drainMs` milliseconds, so that clients which still know the
-   * address learn to back off. Then waits for requests in flight, and closes.
+   * Answers 503 to each new request for data for `drainMs` milliseconds, so that clients which still know
+   * the address learn to back off. Then waits for requests in flight, and closes.
    */
   async stop(drainMs: number): Promise<void> {
     const { port, guard, lifecycle, dataDir, store } = this.#parts;

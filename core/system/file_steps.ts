@@ -28,7 +28,7 @@ export async function removeIfThere(files: Files, path: string): Promise<void> {
 /**
  * Reads from the position of `file` to its end.
  *
- * @param mostBytes The size that the file has; nothing behind so many bytes is read.
+ * @param mostBytes The most bytes to read; by default as many as the file has.
  */
 export async function readAll(
   file: OpenFile,
@@ -55,14 +55,15 @@ export async function writeAll(file: OpenFile, bytes: Uint8Array): Promise<void>
 /** Suffix of the temporary file of {@link replaceFile}. On-disk name. */
 const NEW_SUFFIX = ".new";
 
-/** Removes what a {@link replaceFile} of the file `path` left behind that was cut short. */
+/** Removes the temporary file of a {@link replaceFile} of the file `path`, if that was cut short. */
 export function removeUnfinished(files: Files, path: string): Promise<void> {
   return removeIfThere(files, path + NEW_SUFFIX);
 }
 
 /**
- * Makes `bytes` the content of the small file `name` in `folder`, whether or not it is there: a temporary file,
- * flushed, and a rename. Durable once resolved. If that fails, the file has the old content or the new one.
+ * Makes `bytes` the content of the small file `name` in `folder`, whether or not there is such a file. Writes and
+ * flushes a temporary file, then renames it. Durable once resolved. After a failure the file has the old content or
+ * the new one.
  */
 export async function replaceFile(
   files: Files,

@@ -1,7 +1,7 @@
 /** This process: how many files and sockets it may have open, who may read its files, its signals. */
 import { loadLibC } from "./libc.ts";
 
-// sys/resource.h of Linux. A struct rlimit has two numbers: the limit, and how far it may be raised.
+// sys/resource.h of Linux. A struct rlimit has two numbers: the limit (soft), and how far it may be raised (hard).
 const RLIMIT_NOFILE = 7;
 
 /** Descriptors that no connection may take: for the runtime, listening sockets, the journal and the checkpoint. */
@@ -30,14 +30,14 @@ export function connectionsWithin(limit: number): number {
   return Math.max(1, Math.floor((limit - RESERVED) / PER_CONNECTION));
 }
 
+/** Bits of a mode, and of the umask: all that the group may do, and all that others may do. */
 const GROUP = 0o070;
-
 const OTHERS = 0o007;
 
 /**
  * Lets only this user read and write the files that the process makes from now on. If the group may do everything in
- * the data directory `path`, as in a volume with `fsGroup`, the group may, too. Done by the umask, so no way to make a
- * file can be forgotten. Without the C library of Linux the umask stays what it was.
+ * the data directory `path`, as in a volume with `fsGroup`, these files are for the group, too. The umask does this, so
+ * it holds for every way to make a file. Without the C library of Linux the umask stays what it was.
  */
 export async function keepFilesPrivate(path: string): Promise<void> {
   loadLibC()?.umask(await isOfGroup(path) ? OTHERS : GROUP | OTHERS);
