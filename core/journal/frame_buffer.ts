@@ -16,7 +16,7 @@ const INITIAL_BUFFER_BYTES = 256 * 1024;
 /** A buffer up to this size is kept also while nothing is written. */
 const KEPT_BUFFER_BYTES = 4 * 1024 * 1024;
 
-/** A buffer up to this size is kept while one frame follows another: making a large one for each frame is slow. */
+/** A buffer up to this size is kept while one frame follows another: to make a large buffer for each frame is slow. */
 const MOST_BUFFER_BYTES = 16 * 1024 * 1024;
 
 /** Texts up to this length are copied by a loop, which is faster than the encoder for them. */
@@ -74,13 +74,13 @@ export class FrameBuffer {
     return this.#bytes.subarray(0, this.#length);
   }
 
-  /** Removes all records. */
+  /** Removes all records, and frees a very large buffer. */
   clear(): void {
     this.#length = FRAME_HEADER_BYTES;
     if (this.#bytes.length > MOST_BUFFER_BYTES) this.#grow(INITIAL_BUFFER_BYTES);
   }
 
-  /** Frees the memory that is kept for the next large frame. To be called without records, when no frame follows. */
+  /** Frees a large buffer. To be called when there are no records and no frame follows soon. */
   trim(): void {
     if (this.#bytes.length > KEPT_BUFFER_BYTES) this.#grow(INITIAL_BUFFER_BYTES);
   }

@@ -1,4 +1,4 @@
-/** How frames of the journal are read, and told from what a crash or a bad disk has left. */
+/** Reads frames of the journal, and tells sound ones from the damage that a crash or a bad disk has left. */
 import { crc32 } from "node:zlib";
 import { DEFAULT_CONTENT_TYPE } from "../protocol.ts";
 import {
@@ -12,7 +12,7 @@ import {
 
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** Reads the value of a `LARGE` record. @throws {RangeError} If it is too short. */
+/** Reads the value of a `LARGE` record. @throws {RangeError} If the value is too short. */
 export function decodeLarge(bytes: Uint8Array<ArrayBuffer>): LargeReference {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   return {
@@ -48,7 +48,10 @@ export function frameEnd(
   return end;
 }
 
-/** Returns where the first sound frame at or behind `start` begins that has at least this number, if there is one. */
+/**
+ * Returns where the first sound frame at or behind `start` begins whose number is at least `leastSequence`; `undefined`
+ * if there is none.
+ */
 export function findFrame(
   segment: Uint8Array<ArrayBuffer>,
   start: number,
@@ -67,8 +70,8 @@ export function findFrame(
 const MOST_FLIPPED_BITS = 4;
 
 /**
- * Returns how many bytes of a torn frame stand at `start`; 0 if no frame was begun there. In a file that was a
- * segment before, old bytes follow the last frame, and they are no torn frame. A frame of which fewer than four bytes
+ * Returns how many bytes of a torn frame stand at `start`, to be told in the log; 0 if no frame was begun there. In a
+ * spare file old bytes follow the last frame, and they are no torn frame. There a frame of which fewer than four bytes
  * were written leaves no sign.
  *
  * @param sequence Number that the frame would have.
@@ -82,7 +85,7 @@ export function tornBytes(
   const rest = segment.length - start;
   if (oldSalt === undefined) return rest;
   if (rest < FRAME_HEADER_BYTES) return 0;
-  // If all frames are of one size, an old frame stands just here.
+  // An old frame stands just here if all frames are of one size.
   if (frameEnd(segment, start, oldSalt, () => true) !== undefined) return 0;
   const view = new DataView(segment.buffer, segment.byteOffset + start);
   const wrong = bitsOf(view.getUint32(0, true) ^ FRAME_MAGIC);
@@ -100,7 +103,7 @@ function bitsOf(word: number): number {
 /**
  * Yields the records of the sound frame from `start` to `end`.
  *
- * @throws {RangeError} If they are not well-formed.
+ * @throws {RangeError} If a record is not well-formed.
  * @throws {TypeError} If a text is not UTF-8.
  */
 export function* recordsOf(

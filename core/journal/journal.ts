@@ -1,10 +1,10 @@
 /**
  * The journal: an append-only log of writes. It consists of segments, which are files with ascending numbers.
  *
- * At most one segment is active: frames are appended to it. `seal` ends the active segment, and the next frame begins
- * another one. When the checkpoint has brought all writes of a sealed segment to key files, `drop` removes the segment,
- * oldest first. A large segment that is dropped becomes a spare file, and a later segment is begun in it: flushing a
- * file that is written over costs less than flushing a file that grows.
+ * At most one segment is active: frames are appended to it. `seal` ends the active segment. `prepare` begins another
+ * one, or else the next frame does. When the checkpoint has brought all writes of a sealed segment to key files, `drop`
+ * removes the segment, oldest first. A large segment that is dropped becomes a spare file, and a later segment is begun
+ * in that file: flushing a file that is written over costs less than flushing a file that grows.
  */
 import { join } from "@std/path";
 import { messageOf } from "../errors.ts";
@@ -20,11 +20,11 @@ import { type SpareFile, SpareFiles, type SpareLimits } from "./spare_files.ts";
 /** The segments found on the disk: the number of each, and where its frames end (bytes). In ascending order. */
 export type FoundSegments = ReadonlyMap<number, number>;
 
-/** What a {@link Journal} is made of. */
+/** The parts of a {@link Journal}. */
 export interface JournalOptions {
   readonly files: Files;
   readonly found: FoundSegments;
-  /** What the disk says of the oldest segment; by default nothing. */
+  /** The mark of the oldest segment; by default a mark that is not on the disk yet. */
   readonly oldest?: OldestSegment;
   readonly spares: SpareLimits;
 }
@@ -41,12 +41,12 @@ export class Journal {
   /** The sealed segments: number and end, in ascending order. */
   readonly #sealed: Map<number, number>;
   #sealedBytes = 0;
-  /** What is known of the sealed segments that this process wrote. Only these become spare files. */
+  /** The facts of the sealed segments that this process wrote, by number. Only these segments become spare files. */
   readonly #written = new Map<number, Omit<SpareFile, "path">>();
   /** Number and end of the segment that was sealed last. */
   #last: { readonly number: number; readonly end: number };
   #active: ActiveSegment | undefined;
-  /** Resolves when there is an active segment again; `undefined` unless a step towards that is under way. */
+  /** Resolves when a segment was begun or cut, and is active; `undefined` if no such step is under way. */
   #activating: Promise<void> | undefined;
   /** The removal of spare files that is under way. */
   #removingSpares: Promise<boolean> | undefined;
@@ -66,7 +66,7 @@ export class Journal {
     }
   }
 
-  /** Bytes of all segments. */
+  /** Bytes of all segments; spare files do not count. */
   get bytes(): number {
     return this.#sealedBytes + this.activeBytes;
   }
@@ -204,10 +204,11 @@ export class Journal {
 
   /**
    * Removes the oldest sealed segment, or makes a spare file of it. Once resolved, no start reads the segment again.
-   * If this rejects, it must be called again.
+   * After a rejection the same segment has to be dropped again.
    *
-   * @throws {StorageFailedError} If the disk failed.
+   * @throws {StorageFailedError} If the folder cannot be flushed.
    * @throws {StorageBusyError} If the folder cannot be opened for now.
+   * @throws {Error} As of `Files`, if the mark or the segment cannot be renamed or removed.
    */
   async drop(number: number): Promise<void> {
     // First of all: a power cut may undo the removal or the rename, and bring an old segment back. A start does not
@@ -227,7 +228,7 @@ export class Journal {
     this.#sealed.delete(number);
   }
 
-  /** What the file of a sealed segment becomes, if the file is to be kept. */
+  /** Returns the spare file that a sealed segment becomes; `undefined` if its file is not to be kept. */
   #spareFor(number: number): SpareFile | undefined {
     const written = this.#written.get(number);
     if (written === undefined) return undefined;
@@ -236,8 +237,8 @@ export class Journal {
   }
 
   /**
-   * Removes the spare files, since something else needs their room; resolves to whether that freed any. May be called
-   * at any time.
+   * Removes the spare files, and the old bytes of an active segment without frames: something else needs the room.
+   * Resolves to whether any room became free. May be called at any time.
    */
   removeSpares(): Promise<boolean> {
     // All callers need the same room, so they share one removal.
@@ -264,7 +265,7 @@ export class Journal {
   }
 
   /**
-   * Closes the journal. Only the sealed segments remain on the disk.
+   * Closes the journal. Only the sealed segments and the mark remain on the disk.
    *
    * @throws {StorageFailedError} If the disk failed.
    */
@@ -274,7 +275,7 @@ export class Journal {
     await this.abandon();
     if (active?.sequence === 0) {
       await this.#oldest.recordNewest(this.#last.number);
-      // If this fails, the next start removes the file.
+      // If this fails, the next start finds a segment without frames, and its first checkpoint drops the segment.
       await this.#files.remove(join(this.#folder, segmentName(active.number))).catch(() => {});
     }
     await this.#spares.removeAll();
@@ -296,7 +297,7 @@ export class Journal {
   }
 }
 
-/** Cuts a segment without frames to its header. Resolves to the segment also if that fails, which harms nothing. */
+/** Cuts a segment without frames to its header. A failure harms nothing: this resolves to the segment all the same. */
 async function cutOldBytes(segment: ActiveSegment): Promise<ActiveSegment> {
   try {
     await segment.file.truncate(SEGMENT_HEADER_BYTES);
@@ -307,7 +308,7 @@ async function cutOldBytes(segment: ActiveSegment): Promise<ActiveSegment> {
   return segment;
 }
 
-/** Flushes a file. If there is no room for that, the next flush does it: every acknowledged frame is flushed already. */
+/** Flushes a file. Without room for that, the flush may wait for the next one: every acknowledged frame is flushed. */
 async function flushUnlessFull(file: OpenFile): Promise<void> {
   try {
     await file.syncData();

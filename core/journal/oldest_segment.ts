@@ -1,4 +1,4 @@
-/** The mark of the oldest and newest segment: without it no start would notice that one was removed by hand. */
+/** The mark of the oldest and the newest segment, by which a start knows old segments and notices missing ones. */
 import { join } from "@std/path";
 import { StorageFailedError } from "../errors.ts";
 import { flushFolder } from "../system/file_steps.ts";
@@ -10,17 +10,17 @@ import { type Files, refusedOr } from "../system/files.ts";
  */
 const NAME = /^oldest-(\d+)(?:-newest-(\d+)|(-clean))?$/;
 
-/** What the name of the file says. */
+/** The facts that the name of the file tells. */
 export interface OldestMark {
   /** Number of the oldest segment that is needed. */
   readonly number: number;
-  /** Number of the newest segment; `undefined` if that is not recorded. */
+  /** Number of the newest segment; `undefined` or less than `number` if no segment that is needed was begun yet. */
   readonly newest?: number | undefined;
   /** Whether the last server ended in order and left no segment. */
   readonly isClean: boolean;
 }
 
-/** Returns what a file name says; `undefined` if it is the name of another file. */
+/** Returns the mark with this file name; `undefined` if it is the name of another file. */
 export function oldestMark(name: string): OldestMark | undefined {
   const [, digits, newest, clean] = NAME.exec(name) ?? [];
   return digits === undefined ? undefined : {
@@ -31,14 +31,14 @@ export function oldestMark(name: string): OldestMark | undefined {
 }
 
 /**
- * Keeps the mark, which is the name of a file: a rename is one step. The mark is durable before a segment is removed.
- * So if a power cut undoes the removal, the mark says that the segment is old.
+ * Keeps the mark, which is the name of a file: a rename is one step. The mark is durable before a segment is dropped.
+ * So if a power cut brings the segment back, the mark says that the segment is not needed.
  */
 export class OldestSegment {
   readonly #folder: string;
   readonly #files: Files;
   #mark: OldestMark | undefined;
-  /** Whether the disk is sure to have the number of the oldest segment. */
+  /** Whether the number of the oldest segment is durable. */
   #isDurable: boolean;
   /** Resolves when no rename is under way. */
   #renaming: Promise<void> = Promise.resolve();
@@ -51,16 +51,18 @@ export class OldestSegment {
     this.#isDurable = mark !== undefined;
   }
 
-  /** Number of the oldest segment that is needed, or of the next one if there is none; 1 without a mark. */
+  /** Number of the oldest segment that is needed; if none is needed, of the next segment. 1 without a mark. */
   get number(): number {
     return this.#mark?.number ?? 1;
   }
 
   /**
-   * Records that no segment before `number` is needed; durable once resolved. If this rejects, it must be called again.
+   * Records that no segment before `number` is needed; durable once resolved. After a rejection the call has to be
+   * repeated.
    *
-   * @throws {StorageFailedError} If the disk failed.
+   * @throws {StorageFailedError} If the folder cannot be flushed.
    * @throws {StorageBusyError} If the folder cannot be opened for now.
+   * @throws {Error} As of `Files`, if the mark cannot be renamed or made.
    */
   async advance(number: number): Promise<void> {
     await this.#rename((mark) => ({ number, newest: mark?.newest, isClean: false }));
@@ -70,8 +72,8 @@ export class OldestSegment {
   }
 
   /**
-   * Records that no segment is left; durable once resolved. It does without that if files cannot be opened or the disk
-   * is full: the next start then only warns.
+   * Records that no segment is left; durable once resolved. Gives up if files cannot be opened or the disk is full: the
+   * next start then only warns.
    *
    * @throws {StorageFailedError} If the disk failed.
    */
@@ -90,8 +92,8 @@ export class OldestSegment {
   }
 
   /**
-   * Records which segment is the newest; durable with the next flush of the folder. Never rejects: without that number
-   * the next start only cannot notice that this segment was removed.
+   * Records the number of the newest segment; durable with the next flush of the folder. Never rejects: without that
+   * number the next start only cannot notice that this segment was removed.
    */
   async recordNewest(newest: number): Promise<void> {
     if (this.#mark === undefined || this.#mark.isClean) return;
@@ -100,7 +102,7 @@ export class OldestSegment {
       .catch(() => {});
   }
 
-  /** Renames the file once no other rename is under way, since each begins with the name that the last one gave. */
+  /** Renames the file when no other rename is under way: each rename begins with the name that the last one gave. */
   #rename(next: (mark: OldestMark | undefined) => OldestMark): Promise<void> {
     const done = this.#renaming.then(() => this.#renameTo(next(this.#mark)));
     this.#renaming = done.catch(() => {});
@@ -110,7 +112,7 @@ export class OldestSegment {
   async #renameTo(mark: OldestMark): Promise<void> {
     const old = this.#mark;
     if (old !== undefined && markName(old) === markName(mark)) return;
-    // A change of the newest segment leaves the record of the oldest one as durable as it was.
+    // If only the newest segment changes, the old name and the new one say the same of the oldest segment.
     if (old?.number !== mark.number || old.isClean !== mark.isClean) this.#isDurable = false;
     const to = join(this.#folder, markName(mark));
     try {
@@ -126,7 +128,7 @@ export class OldestSegment {
   }
 }
 
-/** Returns the name of the file that says so. */
+/** Returns the file name of a mark. */
 export function markName({ number, newest = 0, isClean }: OldestMark): string {
   if (isClean) return `oldest-${number}-clean`;
   return newest < number ? `oldest-${number}` : `oldest-${number}-newest-${newest}`;

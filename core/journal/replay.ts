@@ -1,4 +1,4 @@
-/** Reads the journal that a server has left behind, by a crash or at its time-out for the end. */
+/** Reads the journal that a server has left behind: it crashed, or had no time or no room to make key files of all. */
 import { join } from "@std/path";
 import { StorageFailedError } from "../errors.ts";
 import type { Log } from "../log.ts";
@@ -8,18 +8,19 @@ import { decodeHeader, SEGMENT_HEADER_BYTES } from "./format.ts";
 import { findFrame, frameEnd, type JournalRecord, recordsOf, tornBytes } from "./frame_reader.ts";
 import { segmentName } from "./segment.ts";
 
-/** Where {@link replayJournal} reads. */
+/** The journal that {@link replayJournal} reads, and the log for its warnings. */
 export interface ReplayOptions {
   readonly folder: string;
   readonly files: Files;
   readonly log: Log;
-  /** Number of the oldest segment that is needed; by default of the first one found. */
+  /** Number of the oldest segment that is needed; by default the first of `numbers`. */
   readonly oldest?: number | undefined;
 }
 
 /**
  * Calls `visit` for each record of the segments `numbers` (ascending), oldest first. Returns where the frames of each
- * segment end. A torn tail is cut off, durably. A last segment with a torn header holds nothing and is removed.
+ * segment end. The torn tail of the last segment is cut off, durably. A last segment with a torn header holds nothing,
+ * and is removed.
  *
  * @throws {StorageFailedError} If something that was acknowledged is damaged or missing; names file and offset.
  */
@@ -40,7 +41,7 @@ export async function replayJournal(
       const bytes = await readAll(file);
       const header = decodeHeader(bytes);
       if (header === undefined) {
-        // The header is flushed before the first frame is written.
+        // The header is flushed before the first frame is written, so a torn header has no frames behind it.
         if (!isLast || bytes.length > SEGMENT_HEADER_BYTES) throw damaged(path, 0);
         if (bytes.length > 0) logTorn(log, path, bytes.length);
         await files.remove(path);
@@ -49,7 +50,7 @@ export async function replayJournal(
       }
       const previousEnd = ends.get(number - 1);
       if (previousEnd !== undefined && previousEnd !== header.previousEnd) {
-        // No frame behind the last one of a sealed segment tells that this one is damaged. The next header does.
+        // Damage to the last frame of a sealed segment looks like a torn tail. Only the next header tells them apart.
         throw damaged(join(folder, segmentName(number - 1)), previousEnd);
       }
       const { end, count } = visitFrames(bytes, header.salt, path, (record) => {
@@ -94,8 +95,8 @@ function visitFrames(
 }
 
 /**
- * Removes all bytes behind the last sound frame. Makes this frame durable, since the server may have been killed
- * between writing and flushing it.
+ * Removes all bytes behind the last sound frame, and makes this frame durable: the server may have been killed before
+ * the flush of the frame.
  */
 async function cutTail(
   file: OpenFile,

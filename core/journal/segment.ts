@@ -31,12 +31,12 @@ export function segmentName(number: number): string {
 export interface ActiveSegment {
   readonly number: number;
   readonly file: OpenFile;
-  /** The same file, opened for durable writes; `undefined` if the system has none. */
+  /** The same file, opened for durable writes; `undefined` if the system has no such writes. */
   readonly durable: DurableFile | undefined;
   readonly salt: number;
-  /** Bytes of the spare file that the segment was begun in; 0 in a new file. */
+  /** Where the old bytes of the spare file end (bytes); 0 if none are left, or in a new file. */
   oldBytes: number;
-  /** Whether the first frame is being written, or was. */
+  /** Whether a frame is being written or ever was, even a frame that was refused. */
   isUsed: boolean;
   /** Where the next frame goes (bytes). */
   end: number;
@@ -44,7 +44,7 @@ export interface ActiveSegment {
   sequence: number;
 }
 
-/** Where segments are begun. */
+/** The folder in which segments are begun, with its spare files and its mark. */
 export interface SegmentFolder {
   readonly folder: string;
   readonly files: Files;
@@ -52,7 +52,7 @@ export interface SegmentFolder {
   readonly oldest: OldestSegment;
 }
 
-/** What a new segment needs to know of the one before it. */
+/** The place of a new segment in the journal. */
 export interface SegmentPosition {
   readonly number: number;
   /** Where the frames of the segment before end (bytes); 0 if this is the first segment. */
@@ -76,7 +76,7 @@ export async function beginSegment(
       const segment = await beginIn(spare, place, position);
       if (segment !== undefined) return segment;
     } catch (error) {
-      // Some file systems need room to write over a file, too. Now the room of this spare file is free.
+      // Some file systems need room to write over a file, too. `beginIn` has removed the spare file: that made room.
       if (spare === undefined || !(error instanceof StorageFullError)) throw error;
     }
   }
@@ -119,7 +119,7 @@ async function beginIn(
     const refusal = refusedOr(what, error);
     if (!(refusal instanceof StorageFailedError)) {
       await oldest.recordNewest(number - 1);
-      // The file holds no frame that was acknowledged, but would be in the way of the next attempt.
+      // The file holds no frame of this segment. It would be in the way of the next attempt.
       await discard(files, currentPath);
     }
     throw refusal;
@@ -136,7 +136,7 @@ async function beginIn(
   };
 }
 
-/** Closes the files of a segment. */
+/** Closes both open files of a segment. */
 export function closeFiles({ file, durable }: ActiveSegment): void {
   durable?.close();
   file.close();

@@ -1,6 +1,6 @@
 /**
- * The checkpoint turns the journal into plain key files, in the background. It seals the segment that is being
- * filled, has the newest value of each of its keys written to the key's file, and drops the segment.
+ * The checkpoint turns the journal into plain key files, in the background. It seals the active segment, has the newest
+ * value of each of its keys written to the key's file, and drops the segment.
  */
 import {
   messageOf,
@@ -24,7 +24,7 @@ import type { Reserve } from "./reserve.ts";
 // How long there may be no files to write before the thread for many files is given back (milliseconds).
 const REST_MS = 3000;
 
-/** What the checkpoint works on. */
+/** The parts that the checkpoint works on. */
 export interface CheckpointParts extends KeyFileWriterParts {
   readonly journal: Journal;
   readonly budget: JournalBudget;
@@ -33,7 +33,7 @@ export interface CheckpointParts extends KeyFileWriterParts {
   readonly failed: (error: StorageFailedError) => void;
 }
 
-/** How far a {@link Checkpointer} came since it was made. */
+/** How far a {@link Checkpointer} came since the start. */
 export interface Progress {
   /** Segments that became files. */
   readonly done: number;
@@ -43,20 +43,21 @@ export interface Progress {
   readonly lastMs: number | undefined;
 }
 
-/** Thrown if folders are in the way of the files of so many keys that the journal cannot hold them all. */
+/** Thrown if folders are in the way of so many key files that the journal has no room to keep their writes. */
 class BlockedError extends Error {}
 
 /**
  * Works on sealed segments, oldest first, and drops each when all of it is durable in key files. A crash at any
- * point leaves the segment, whose replay repeats all of it. {@link CheckpointPace} decides when that happens.
+ * point leaves the segment, whose replay repeats all of it. {@link CheckpointPace} decides when a checkpoint begins.
  */
 export class Checkpointer implements CheckpointLoad {
   readonly #parts: CheckpointParts;
   readonly #queue: CommitQueue;
   readonly #pace: CheckpointPace;
   readonly #writer: KeyFileWriter;
-  /** Until the next look at the pace. */
+  /** Runs until the next look at the pace. */
   #timer: ReturnType<typeof setTimeout> | undefined;
+  /** Runs until the thread for many files is given back. */
   #restTimer: ReturnType<typeof setTimeout> | undefined;
   #running: Promise<void> | undefined;
   /** Keys whose files a folder is in the way of. */
@@ -81,7 +82,7 @@ export class Checkpointer implements CheckpointLoad {
     });
   }
 
-  /** How far it came. */
+  /** How far the checkpoints came. */
   get progress(): Progress {
     return { done: this.#done, failures: this.#failures, lastMs: this.#lastMs };
   }
@@ -119,7 +120,7 @@ export class Checkpointer implements CheckpointLoad {
     }
   }
 
-  /** Begins at once, unless it has to wait after a failure. */
+  /** Begins a checkpoint at once, unless one is under way or has to wait after a failure. */
   hurry(): void {
     if (this.#pace.isRetrying || this.#isClosing) return;
     this.#disarm();
@@ -127,8 +128,8 @@ export class Checkpointer implements CheckpointLoad {
   }
 
   /**
-   * Writes all there is, as far as that is possible within `limitMs` (milliseconds). What is left stays in the
-   * journal, for the next start. Nothing may be committed meanwhile.
+   * Makes key files of the whole journal, as far as that is possible within `limitMs` (milliseconds). The rest stays in
+   * the journal, for the next start. No write may be submitted meanwhile.
    */
   async finish(limitMs: number): Promise<void> {
     this.#isClosing = true;
@@ -188,8 +189,8 @@ export class Checkpointer implements CheckpointLoad {
   }
 
   async #sealAndRun(): Promise<void> {
-    // Sealed segments are enough to make room for writers that are about to wait. And a disk that fails must not
-    // cut the journal into ever more segments.
+    // Sealed segments are enough to make room for writers that wait or are about to. And repeated failures must not cut
+    // the journal into ever more segments.
     const isEnough = this.#parts.journal.oldestSealed !== undefined &&
       (this.isPressed || this.#pace.isRetrying);
     if (!isEnough) {
@@ -200,12 +201,12 @@ export class Checkpointer implements CheckpointLoad {
     await this.#run();
   }
 
-  /** Begins the next segment ahead, since that takes two flushes that a save would wait for. */
+  /** Begins the next segment ahead: a save would have to wait for the two flushes. */
   #prepare(): void {
     if (this.#isClosing) return;
     this.#parts.journal.prepare().catch((error) => {
       const failure = refusedOr("Cannot begin a journal segment", error);
-      // Without room the next save tries it again, and is refused if there is still none.
+      // Otherwise there was no room or no open file. The next save tries the same, and is refused if that fails.
       if (failure instanceof StorageFailedError) this.#parts.failed(failure);
     });
   }
@@ -223,10 +224,10 @@ export class Checkpointer implements CheckpointLoad {
         await journal.drop(segment);
         overlay.forget(segment);
         await reserve.restore();
-        // There may be a spare file now.
+        // There may be no active segment any more, and there may be a spare file now.
         this.#prepare();
         this.#succeeded();
-        // Writers that still wait need the room of the segment that is being filled.
+        // Writers that still wait need the room of the active segment.
         if (this.#queue.hasWaiting && journal.oldestSealed === undefined) await this.#queue.seal();
       }
     } catch (error) {
@@ -244,7 +245,7 @@ export class Checkpointer implements CheckpointLoad {
     await reserve.restore();
   }
 
-  /** Makes room if `error` says that the disk is full. Resolves to the failure that is left, if there is no room now. */
+  /** Makes room if `error` says that the disk is full. Resolves to `undefined` if that helped, else to an error. */
   async #makeRoomAfter(error: unknown): Promise<unknown> {
     const isFull = error instanceof StorageFullError ||
       !(error instanceof StorageFailedError) && isDiskFull(error);
@@ -258,8 +259,8 @@ export class Checkpointer implements CheckpointLoad {
   }
 
   /**
-   * Writes entries whose files are blocked once more, into the segment that is being filled: one such key must not
-   * hold up the segment, and with it all other keys.
+   * Writes entries whose files are blocked once more, into the active segment: one such key must not hold up the sealed
+   * segment, and with the segment all other keys.
    */
   async #carryOver(entries: readonly OverlayEntry[]): Promise<void> {
     const { keyFiles, log, budget } = this.#parts;

@@ -1,14 +1,14 @@
 /**
- * Decides when a checkpoint begins, and how hard it works. It has no clock and no timer: each call is told the time, in
- * milliseconds of a clock that never goes back, and the caller waits.
+ * Decides when a checkpoint begins, and how hard it works. The pace has no clock and no timer. Each call is told the
+ * time, in milliseconds of a clock that never goes back, and the caller waits.
  */
 
 // How long a save may wait to become a file, so that `ls` shows it soon.
 const DELAY_MS = 200;
 // The same for a save that comes alone: a person may look at once.
 const ALONE_MS = 20;
-// To make a file costs several times what the save did, and of the saves of one key only the last needs a file.
-// So if more saves than this come in within the delay, a burst, the files wait until no burst was seen for a while.
+// To make a file costs more than the save did, and of the saves of one key only the last needs a file. More saves than
+// this within the delay are a burst. Then the files wait until no burst was seen for a while.
 const MANY_SAVES = 50;
 const QUIET_MS = 1000;
 const LONGEST_DELAY_MS = 60_000;
@@ -18,14 +18,14 @@ const LONGEST_RETRY_MS = 4000;
 // Files written at the same time: few while writers need the disk more.
 const GENTLE_CONCURRENCY = 2;
 const FULL_CONCURRENCY = 8;
-// How many times as long as the files took the disk is left to the writers then.
+// While writers need the disk more, it is left to them for so many times as long as the files took.
 const GENTLE_PAUSES = 6;
 
-/** What the pace is decided by. It may change at any time. */
+/** The load that decides the pace. It may change at any time. */
 export interface CheckpointLoad {
   /** How many writes have become visible since the start. */
   readonly writes: number;
-  /** How many keys the checkpoint would make files of, at least. */
+  /** Of how many keys the next checkpoint would make files, at most; `Infinity` if that was not counted. */
   readonly keys: number;
   /** Whether writes are under way or wait. */
   readonly isBusy: boolean;
@@ -33,20 +33,21 @@ export interface CheckpointLoad {
   readonly isPressed: boolean;
 }
 
-/** Decides when the next checkpoint begins. */
+/** Decides when the next checkpoint begins. A look at the load says: now, or look again later. */
 export class CheckpointPace {
   readonly #load: CheckpointLoad;
   /** When the last checkpoint ended. */
   #endedMs = -Infinity;
-  /** When the oldest write became visible that no checkpoint has taken up. */
+  /** When the oldest of the writes became visible that no checkpoint has taken up; `undefined` if there are none. */
   #oldestMs: number | undefined;
   /** When a burst was last seen. */
   #burstMs = -Infinity;
-  /** When the number of writes was last looked at, and the number then. */
+  /** When writes were last counted, and how many there had been by then. */
   #lookedMs: number;
   #lookedWrites: number;
-  /** Whether the next look comes so early that it can only find a save that came alone. */
+  /** Whether the next look is an early one: it begins a checkpoint only for a save that came alone. */
   #isEarlyLook = false;
+  /** How long to wait after a failure; 0 if the last checkpoint did not fail. */
   #retryMs = 0;
 
   constructor(load: CheckpointLoad, nowMs: number) {
@@ -76,11 +77,11 @@ export class CheckpointPace {
     this.#oldestMs ??= nowMs;
   }
 
-  /** Returns how long to wait before the first look, after a write that found no look due. */
+  /** Returns how long to wait before the first look, after a write that came while no look was planned. */
   firstLookMs(nowMs: number): number {
-    // The rate of writes counts from here, since the time before had none.
+    // The rate of writes is counted from here, since no write came before.
     this.#lookedMs = nowMs;
-    // If a checkpoint has just ended there is no early look: saves that come one by one then share a checkpoint.
+    // There is no early look if a checkpoint has just ended: saves that come one by one then share a checkpoint.
     this.#isEarlyLook = nowMs - this.#endedMs >= DELAY_MS;
     return this.#isEarlyLook ? ALONE_MS : DELAY_MS;
   }
@@ -124,7 +125,7 @@ export class CheckpointPace {
    * To be called when a checkpoint has ended; returns how long to wait before the next look, `undefined` to
    * wait for a write.
    *
-   * @param rest What the journal still holds: nothing, writes, or writes of keys whose files are blocked.
+   * @param rest Content of the journal now: nothing, writes, or writes of keys whose files are blocked.
    */
   ended(nowMs: number, rest: "nothing" | "writes" | "blocked"): number | undefined {
     this.#endedMs = nowMs;
@@ -138,7 +139,7 @@ export class CheckpointPace {
     return rest === "blocked" ? LONGEST_RETRY_MS : DELAY_MS;
   }
 
-  /** Whether writers need the disk more. */
+  /** Whether writers need the disk more than the checkpoint does. */
   get #isGentle(): boolean {
     return this.#load.isBusy && !this.#load.isPressed;
   }

@@ -3,11 +3,11 @@ import { FrameBuffer } from "../journal/frame_buffer.ts";
 import { entryBytes, LargeValueFile } from "./overlay.ts";
 import { PendingCarry, type PendingWrite } from "./pending_write.ts";
 
-/** A batch of writes. Its frame's memory is used again after `clear`. */
+/** A commit batch. After `clear` the memory of its frame is used again. */
 export class CommitBatch {
   readonly frame = new FrameBuffer();
   writes: PendingWrite[] = [];
-  /** Whether it has to be decided which of the writes take place. */
+  /** Whether `decideConditions` has to say which of the writes take place. */
   hasConditions = false;
   /** Bytes that the writes will take in the overlay: more than their records take in the journal. */
   bytes = 0;
@@ -28,7 +28,7 @@ export class CommitBatch {
     return this.frame.putLarge(key, contentType, { fileName, size, hash });
   }
 
-  /** Takes the records of writes that do not take place out of the frame; returns whether others are left. */
+  /** Voids the records of writes that do not take place; returns whether other writes are left. */
   voidFailed(): boolean {
     let isAny = false;
     for (const write of this.writes) {
@@ -47,8 +47,8 @@ export class CommitBatch {
   }
 
   /**
-   * Rejects all writes with `failure`. That includes writes whose condition did not hold: the reason may have been
-   * another write of the batch, which does not take place either.
+   * Rejects all writes with `failure`, also writes whose condition did not hold. The reason may have been another write
+   * of the batch, which does not take place either.
    */
   fail(failure: Error): void {
     for (const write of this.writes) write.fail(failure);

@@ -5,8 +5,9 @@
  *     submit -> filling -> conditions decided -> written and flushed -> visible -> answered
  *          \-> waiting, while the journal is full
  *
- * One batch is written at a time. When it is durable the next batch is handed to the disk first, and then
- * the durable one becomes visible and is answered: the disk does not wait for the event loop.
+ * One batch is written at a time. When it is durable, the next batch is handed to the disk first, and then the durable
+ * one becomes visible and is answered: the disk does not wait for the event loop. A batch with conditions waits until
+ * the one before is visible, and so does a batch for which the segment has to be sealed.
  */
 import {
   type ShuttingDownError,
@@ -22,22 +23,22 @@ import type { PendingCarry, PendingWrite } from "./pending_write.ts";
 import type { Reserve } from "./reserve.ts";
 import { decideConditions, type DurableState } from "./write_conditions.ts";
 
-/** What a {@link CommitQueue} works on. */
+/** The parts that a {@link CommitQueue} works on. */
 export interface CommitQueueParts {
   readonly journal: Journal;
   readonly budget: Pick<JournalBudget, "allowance" | "hasRoomForDeletes" | "isSegmentFull">;
   readonly reserve: Pick<Reserve, "giveUp">;
-  /** What conditions are compared with. */
+  /** The state that conditions are compared with. */
   readonly durable: DurableState;
 }
 
-/** Whom the queue tells of its work. Of the queue these may call `release`, `seal`, `refuse` and `fail`. */
+/** The listener of the queue. Its methods may call `release`, `seal`, `refuse` and `fail` of the queue. */
 export interface CommitHost {
   /** Makes a durable write visible; returns whether the key existed before. */
   apply(write: PendingWrite, segment: number): boolean;
   /** Called when a batch has become visible. */
   committed(): void;
-  /** Called when a write has to wait for the checkpoint, or was refused. */
+  /** Called when a write has to wait for the checkpoint, or a batch was refused. */
   full(): void;
   /** Called when the disk failed. */
   failed(error: StorageFailedError): void;
@@ -47,24 +48,26 @@ export interface CommitHost {
 export class CommitQueue {
   readonly #parts: CommitQueueParts;
   readonly #host: CommitHost;
-  /** The batch that takes the writes of now. */
+  /** The batch to which new writes are added. */
   #filling = new CommitBatch();
-  /** The batch that is being written. */
+  /** The batch that is decided or written now. */
   #writing: CommitBatch | undefined;
-  /** Batches that are empty, to be used again. */
+  /** Empty batches, to be used again. */
   readonly #free: CommitBatch[] = [];
   /** Bytes that `#filling` may grow to. */
   #allowance = 0;
   /** Writes that wait until the journal has room for them, in order. */
   readonly #waiting: PendingWrite[] = [];
+  /** Whether a batch is under way, or about to begin. */
   #isRunning = false;
+  /** The error for writes that would have to wait; `undefined` if they may wait. */
   #refusal: WriteRefusedError | undefined;
   #failure: StorageFailedError | undefined;
-  /** Why no write is taken any more. */
+  /** Why no write is taken any more; only `carry` goes on after a {@link ShuttingDownError}. */
   #end: StorageFailedError | ShuttingDownError | undefined;
   /** Resolved when the journal's segment is sealed. */
   #sealing: PromiseWithResolvers<void> | undefined;
-  /** Resolved when fewer writes wait, and when none is under way. */
+  /** Resolved when fewer writes wait, or when none is under way any more. */
   #change: PromiseWithResolvers<void> | undefined;
 
   constructor(parts: CommitQueueParts, host: CommitHost) {
@@ -89,13 +92,13 @@ export class CommitQueue {
     else this.#submitSlowly(write);
   }
 
-  /** Takes a write that makes room for others: it never waits. */
+  /** Takes a write that lets a segment be dropped, which makes room. The write never waits for room itself. */
   carry(write: PendingCarry): void {
     if (this.#failure !== undefined) write.fail(this.#failure);
     else this.#add(write);
   }
 
-  /** Lets in waiting writes as far as there is room. To be called whenever there is more. */
+  /** Lets in waiting writes as far as there is room. To be called whenever there is more room. */
   release(): void {
     this.#allowance = this.#parts.budget.allowance - (this.#writing?.bytes ?? 0);
     let count = 0;
@@ -104,15 +107,15 @@ export class CommitQueue {
       this.#filling.add(write);
       count++;
     }
-    // Together: each removal at the front moves the rest.
+    // All in one step: each removal at the front moves the rest.
     if (count > 0) this.#waiting.splice(0, count);
     if (this.#filling.writes.length > 0) this.#wake();
     this.#changed();
   }
 
   /**
-   * Rejects with `refusal`, until called with `undefined`, all writes that would have to wait. Deletes are let in
-   * even so, since nothing else may make room. For a full journal whose files cannot be made.
+   * Rejects all writes that would have to wait with `refusal`, until the next call with `undefined`. Deletes are let in
+   * all the same, since only deletes can make room then. For a full journal of which no key files can be made.
    */
   refuse(refusal: WriteRefusedError | undefined): void {
     this.#refusal = refusal;
@@ -120,10 +123,10 @@ export class CommitQueue {
     for (const write of this.#takeWaiting()) this.submit(write);
   }
 
-  /** Seals the journal's segment as soon as no batch is being written; resolves when that is done. */
+  /** Seals the journal's segment as soon as no batch is under way; resolves when the segment is sealed. */
   async seal(): Promise<void> {
     if (!this.#isRunning) {
-      // Not after each batch: clients that all wait for one batch come back with the next.
+      // Not after each batch: clients that wait for the same batch send the next writes together, too.
       for (const { frame } of [this.#filling, ...this.#free]) frame.trim();
       return this.#parts.journal.seal();
     }
@@ -139,13 +142,13 @@ export class CommitQueue {
     }
   }
 
-  /** Rejects waiting writes and all that come from now on; writes that have room go on. */
+  /** Rejects waiting writes, and all that are submitted from now on; writes that have room go on. */
   end(reason: ShuttingDownError): void {
     this.#end ??= reason;
     for (const write of this.#takeWaiting()) write.fail(this.#end);
   }
 
-  /** Rejects everything from now on. */
+  /** Rejects all writes from now on; a batch under way is settled by its outcome. */
   fail(error: StorageFailedError): void {
     if (this.#failure !== undefined) return;
     this.#failure = error;
@@ -189,14 +192,14 @@ export class CommitQueue {
     this.#change = undefined;
   }
 
-  /** Begins if nothing is under way. A moment later, so that all writes of this turn of the event loop take part. */
+  /** Begins a batch soon, if none is under way: in a microtask, so that writes submitted together share the batch. */
   #wake(): void {
     if (this.#isRunning) return;
     this.#isRunning = true;
     queueMicrotask(() => this.#next());
   }
 
-  /** Begins the next batch or comes to rest; nothing is being written. */
+  /** Begins the next batch or comes to rest. To be called when no batch is under way. */
   #next(): void {
     if (this.#filling.writes.length > 0) return this.#begin();
     this.#isRunning = false;
@@ -214,7 +217,7 @@ export class CommitQueue {
     else this.#append(batch);
   }
 
-  /** Decides the conditions of a batch, and writes the writes that take place. */
+  /** Decides the conditions of a batch, and appends the writes that take place. */
   async #decide(batch: CommitBatch): Promise<void> {
     try {
       await decideConditions(batch.writes, this.#parts.durable);
@@ -236,7 +239,7 @@ export class CommitQueue {
     try {
       this.#done(batch);
     } catch (error) {
-      // The journal is sound, but memory and journal differ now, so the process has to end as after a failure.
+      // Memory and journal differ now, so the process has to end as after a failure of the disk.
       const failure = failedError("Cannot take in what was written", error);
       batch.fail(failure);
       this.#host.failed(failure);
@@ -244,7 +247,7 @@ export class CommitQueue {
     }
   }
 
-  /** Begins the next batch, and makes this one, which is durable, visible. */
+  /** Begins the next batch, then makes the durable `batch` visible and answers its writes. */
   #done(batch: CommitBatch): void {
     const isNextUnderWay = this.#mayOverlap;
     if (isNextUnderWay) this.#begin();
@@ -325,7 +328,7 @@ export class CommitQueue {
     this.#free.push(batch);
   }
 
-  /** Seals the segment if that was asked for or it is full; nothing is being written. */
+  /** Seals the segment if `seal` waits for that or the segment is full. To be called when no batch is under way. */
   #sealIfDue(): void {
     if (this.#sealing === undefined && !this.#parts.budget.isSegmentFull) return;
     this.#parts.journal.seal();

@@ -1,4 +1,4 @@
-/** Opens the store of a shard: lists the keys, replays the journal, removes files that are left over. */
+/** Opens the store of a shard: lists the keys, replays the journal, and removes files that are left over. */
 import { join } from "@std/path";
 import { messageOf, StartError, StorageFailedError } from "../errors.ts";
 import { type FoundSegments, Journal } from "../journal/journal.ts";
@@ -45,8 +45,8 @@ export interface JournalStoreOptions {
 
 const MEBIBYTE = 1024 * 1024;
 
-// A power cut brings back so many dropped segments at most. The mark is renamed before a segment is removed, and the
-// flush of that rename covers the removal before.
+// So many segments below the mark are left by a power cut at most: the segment that was being dropped, and the one that
+// was dropped before. The mark is flushed before each removal, which covers all earlier removals.
 const MOST_BROUGHT_BACK = 2;
 
 /**
@@ -117,8 +117,8 @@ export async function openJournalStore(
 }
 
 /**
- * Makes the hidden folder, and makes it and its content durable: a server before may have been killed before that.
- * Otherwise a segment that it removed could come back beside the first segment of this server.
+ * Makes the hidden folder, and flushes it: an earlier server may have been killed before its last flush. Without the
+ * flush, a segment which that server removed could come back beside the first segment of this one.
  */
 async function makeHidden(files: Files, path: string, hiddenFolder: string): Promise<void> {
   await files.makeFolder(hiddenFolder);
@@ -143,7 +143,7 @@ interface HiddenFiles {
   readonly segments: readonly number[];
   /** Names of the files of large values. */
   readonly large: ReadonlySet<string>;
-  /** What the disk says of the oldest segment that is needed; `undefined` in a folder without that record. */
+  /** The mark of the oldest segment; `undefined` in a folder without a mark. */
   readonly mark: OldestMark | undefined;
   /** Number of the oldest segment that has to be there; `undefined` if that is not known. */
   readonly oldest: number | undefined;
@@ -151,7 +151,7 @@ interface HiddenFiles {
   readonly leftOver: readonly string[];
 }
 
-/** @throws {StorageFailedError} If a segment below the mark is there that no power cut explains. */
+/** Lists the hidden folder. @throws {StorageFailedError} If no power cut explains a segment below the mark. */
 async function listHidden(files: Files, hiddenFolder: string): Promise<HiddenFiles> {
   const segments: number[] = [];
   const marks: OldestMark[] = [];
@@ -171,7 +171,8 @@ async function listHidden(files: Files, hiddenFolder: string): Promise<HiddenFil
   marks.sort((a, b) => a.number - b.number || Number(a.isClean) - Number(b.isClean));
   const [mark, ...others] = marks;
   leftOver.push(...others.map(markName));
-  // An orderly end leaves no segment. A segment beside its mark was written later, by a version that knows no marks.
+  // An orderly end leaves no segment. A segment beside a clean mark was written later, by a version that knows no marks.
+  // Or the segment has no frames, and could not be removed at the end.
   if (mark === undefined || mark.isClean) {
     return { segments, large, mark, oldest: segments[0], leftOver };
   }
@@ -195,7 +196,7 @@ function tooOld(folder: string, segment: string, mark: string): StorageFailedErr
   );
 }
 
-/** Records that a server runs; warns if a server was killed and the newest segment of its journal is not there. */
+/** Records that a server runs. Warns if the last one did not end in order, and its newest segment is not there. */
 async function openOldest(
   { mark, segments }: HiddenFiles,
   found: FoundSegments,
@@ -221,7 +222,7 @@ async function openOldest(
     await oldest.advance(first);
     await oldest.recordNewest([...found.keys()].at(-1) ?? 0);
   } catch (error) {
-    // Without the record the next start only cannot notice that the first segment was removed.
+    // Without the mark the next start only cannot notice that the first segment was removed.
     if (!isDiskFull(error)) throw error;
   }
   return oldest;

@@ -5,7 +5,7 @@
 import { Value } from "../value.ts";
 import { memoryOf, type ValueCache } from "./value_cache.ts";
 
-/** What is known of a large value without reading it. */
+/** The facts of a large value. */
 export interface LargeFacts {
   readonly size: number;
   readonly contentType: string;
@@ -16,9 +16,9 @@ export interface LargeFacts {
 
 /** A large value in a file of its own, on its way to the key's file. */
 export class LargeValueFile {
-  /** Where it is now; changes once, when it is renamed to the key's file. */
+  /** The path of the file now; changes once, when the file is renamed to the key's file. */
   path: string;
-  /** Whether the rename has begun: from then on the file is the key's. */
+  /** Whether the rename has begun and not failed: then the file is the key's, and nobody else removes it. */
   isPlaced = false;
   readonly size: number;
   readonly contentType: string;
@@ -35,7 +35,7 @@ export class LargeValueFile {
   }
 }
 
-/** What a key holds; `undefined` if it was deleted. */
+/** The state of a key; `undefined` if the key was deleted. */
 export type KeyState = Value | LargeValueFile | undefined;
 
 /** The newest durable write of a key. */
@@ -44,15 +44,15 @@ export interface OverlayEntry {
   state: KeyState;
   /** Number of the journal segment that holds the write. */
   readonly segment: number;
-  /** Whether it is still the newest write of its key, and not in the key's file. */
+  /** Whether the write is still the newest of its key, and not in the key's file. */
   isPending: boolean;
-  /** About how many bytes of memory it takes with its value, as counted when it was put. */
+  /** About how many bytes of memory the entry takes with its value, as counted when it was put. */
   bytes: number;
 }
 
-// About the memory of an entry (bytes), with its places in the map and in the list of its segment.
+// About the memory of an entry without key and value (bytes), with its places in the map and in the list.
 const ENTRY_BYTES = 200;
-// The part of it that stays until the segment is dropped, after the entry became a file or was replaced.
+// The part of that memory which stays until the segment is dropped, after the entry became a file or was replaced.
 const REST_BYTES = 80;
 
 /** About how many bytes of memory the overlay takes for this write. */
@@ -62,8 +62,8 @@ export function entryBytes(key: string, state: KeyState): number {
 
 /**
  * One entry a key, and for each segment a list of the entries that it brought. An entry ends in one of two ways: the
- * key's file is made (`placed`), and the value moves to the cache; or a newer write of the key replaces it. After
- * that it stays in the list of its segment, without its value, until the segment is dropped (`forget`). The entry of
+ * key's file is made (`placed`), and the value moves to the cache; or a newer write of the key replaces the entry. Then
+ * the entry stays in the list of its segment, without its value, until the segment is dropped (`forget`). The entry of
  * a key is always newer than the value of that key in the cache or in its file.
  */
 export class Overlay {
@@ -73,7 +73,7 @@ export class Overlay {
   readonly #bySegment = new Map<number, OverlayEntry[]>();
   #bytes = 0;
   #puts = 0;
-  /** The segment that is put to now: its number, its entries and their bytes. */
+  /** The segment of the newest writes, -1 if it was dropped: its number, its entries and their bytes. */
   #currentSegment = -1;
   #current: OverlayEntry[] = [];
   #currentBytes = 0;
@@ -82,17 +82,17 @@ export class Overlay {
     this.#cache = cache;
   }
 
-  /** About how many bytes of memory it takes. */
+  /** About how many bytes of memory the overlay takes. */
   get bytes(): number {
     return this.#bytes;
   }
 
-  /** How many writes were put since it was made. */
+  /** How many writes were put since the start. */
   get puts(): number {
     return this.#puts;
   }
 
-  /** About how many bytes of memory the entries of `segment` take; 0 if a later segment has begun. */
+  /** About how many bytes of memory the entries of `segment` took when put; 0 unless it has the newest writes. */
   segmentBytes(segment: number): number {
     return segment === this.#currentSegment ? this.#currentBytes : 0;
   }
@@ -146,8 +146,8 @@ export class Overlay {
   }
 
   /**
-   * Records that the key's file holds what `entry` does. Readers find it in the cache or the file from now on, so
-   * the entry's memory is free before the whole segment is dropped.
+   * Records that the key's file holds the state of `entry`. From now on readers look into the cache and the file.
+   * So the memory of the entry is free before the whole segment is dropped.
    */
   placed(entry: OverlayEntry): void {
     if (!entry.isPending) return;

@@ -1,4 +1,4 @@
-/** Brings the writes that a killed server left in the journal back into overlay and index. */
+/** Brings the writes that a server left in the journal back into overlay and index. */
 import { join } from "@std/path";
 import { StorageFailedError } from "../errors.ts";
 import { startHash } from "../etag.ts";
@@ -27,7 +27,7 @@ export class Recovery {
   readonly #largeNames: ReadonlySet<string>;
   readonly #index: KeyIndex;
   readonly #overlay: Overlay;
-  /** By key, its newest write if that is a large value. */
+  /** The newest writes of keys that are large values, by key. */
   readonly #large = new Map<string, NamedLarge>();
 
   /** @param largeNames Names of the files of large values in the hidden folder. */
@@ -67,10 +67,10 @@ export class Recovery {
   }
 
   /**
-   * Finds the files of large values, when all records were visited. A file that is not in the hidden folder was
-   * renamed to the key's file: it is removed only if a newer write of its key is durable in the journal.
+   * Finds the files of large values; to be called when all records were visited. No server removes a file that the
+   * newest record of its key names. So a file that is not in the hidden folder was renamed to the key's file.
    *
-   * @throws {StorageFailedError} If a file was cut short, or another value is in its place.
+   * @throws {StorageFailedError} If a file was cut short, or another value is in the key's file.
    */
   async finish(files: Files, keyFiles: KeyFiles, log: Log): Promise<void> {
     for (const [key, named] of this.#large) {
@@ -97,7 +97,7 @@ export class Recovery {
     }
   }
 
-  /** Returns the names of files whose large values are not the newest of any key. */
+  /** Returns the names of files that hold the newest value of no key. */
   leftOver(): string[] {
     const named = new Set(Array.from(this.#large.values(), ({ fileName }) => fileName));
     return [...this.#largeNames].filter((name) => !named.has(name));

@@ -16,12 +16,12 @@ import { writeAll } from "../system/file_steps.ts";
 /** On-disk name in the hidden folder. */
 const FILE_NAME = "reserve";
 
-// Enough for thousands of deletes (bytes), and soon they make room themselves.
+// Enough for many deletes (bytes), which soon make room themselves.
 const MOST_BYTES = 1024 * 1024;
-// Not more than this part of the disk.
+// At most one byte in so many bytes of the disk.
 const DISK_PART = 32;
 
-// Random bytes are written so many at a time. For others a file system that compresses would keep no room.
+// So many random bytes are written at a time. For other bytes a file system that compresses would keep no room.
 const CHUNK_BYTES = 64 * 1024;
 
 // The least time between two attempts to make the reserve (milliseconds).
@@ -33,15 +33,15 @@ export function reserveBytesOf(diskBytes: number): number {
 }
 
 /**
- * A file that takes room. It is removed when a delete finds the disk full. Until it could be made again all saves are
- * refused, so that the room is for deletes alone.
+ * A file that takes room. The file is removed when a delete finds the disk full. Until the file is made again all saves
+ * are refused, so that the room is for deletes alone.
  */
 export class Reserve {
   readonly #path: string;
   readonly #files: Files;
   #bytes: number;
   #isGivenUp = false;
-  /** Why the last attempt to make the file failed; `undefined` if there was none since the file was given up. */
+  /** Why the last attempt to make the file failed; `undefined` if none has failed since the file was given up. */
   #failure: unknown;
   #making: Promise<boolean> | undefined;
   #triedMs = -Infinity;
@@ -52,7 +52,7 @@ export class Reserve {
     this.#bytes = bytes;
   }
 
-  /** Makes the file in `folder`, of `bytes` bytes, unless it is there; with 0 bytes there is no reserve. */
+  /** Makes the file in `folder`, of `bytes` bytes, unless the file is there; with 0 bytes no reserve is made. */
   static async open(folder: string, files: Files, bytes: number): Promise<Reserve> {
     const reserve = new Reserve(folder, files, bytes);
     if (await reserve.#size() >= Math.max(bytes, 1)) return reserve;
@@ -74,16 +74,16 @@ export class Reserve {
    */
   checkSave(): void {
     if (!this.#isGivenUp) return;
-    // While all saves are refused, nothing else may look for room for a long time.
+    // While all saves are refused, no checkpoint may run for a long time, so a save has to look for room.
     if (performance.now() - this.#triedMs >= RETRY_MS) void this.restore();
     if (isExhausted(this.#failure)) throw busyError(this.#failure);
     throw new StorageFullError("Disk full: nothing was changed, the old value stands");
   }
 
-  /** Gives the room up for deletes; resolves to whether there may be more now. */
+  /** Gives the room up for deletes; resolves to whether there may be more room now. */
   async giveUp(): Promise<boolean> {
     if (this.#bytes === 0) return false;
-    // A file that is being made takes room as well.
+    // A file that is being made takes room as well, until the attempt fails.
     const isMaking = this.#making !== undefined;
     await this.#making;
     if (this.#isGivenUp) return isMaking;
@@ -92,7 +92,7 @@ export class Reserve {
     return await this.#remove();
   }
 
-  /** Makes the file again if it was given up and there is room; never rejects. */
+  /** Makes the file again if the room was given up and there is room for the file; never rejects. */
   async restore(): Promise<void> {
     if (!this.#isGivenUp) return;
     this.#triedMs = performance.now();

@@ -13,7 +13,7 @@ import { Value } from "../value.ts";
 import type { ValueCache } from "./value_cache.ts";
 import type { DurableState } from "./write_conditions.ts";
 
-/** Where a {@link ValueReader} looks. */
+/** The places in which a {@link ValueReader} looks. */
 export interface ValueSources {
   readonly files: Files;
   readonly index: KeyIndex;
@@ -23,19 +23,19 @@ export interface ValueSources {
   readonly contentTypes: ContentTypes;
 }
 
-// How often a read is tried: a file that is not there was removed by hand, or is just being renamed.
+// How often a read is tried. A file that is not there was removed by hand, or is just being renamed.
 const MOST_ATTEMPTS = 5;
 
-/** The reads of one key's file that are under way. */
+/** The reads of one key's file that are under way, and began after the last write of the key. */
 interface ActiveReads {
   readers: number;
-  /** Whether a write of the key has become visible since they began. */
+  /** Whether a write of the key has become visible since these reads began. */
   isChanged: boolean;
 }
 
 /**
- * Reads values, and never waits for a write. A value whose key was written while its file was read is read again, so
- * a read never returns an older value than an earlier read did.
+ * Reads values, and never waits for a write. A value whose key was written while its file was read is read again, a few
+ * times at most. So a read never returns an older value than an earlier read did.
  */
 export class ValueReader implements DurableState {
   readonly #sources: ValueSources;
@@ -46,7 +46,7 @@ export class ValueReader implements DurableState {
     this.#sources = sources;
   }
 
-  /** Returns the value of `key` if it is in memory. */
+  /** Returns the value of `key` if the value is in memory. */
   inMemory(key: string): Value | undefined {
     const { cache, overlay } = this.#sources;
     const entry = overlay.get(key);
@@ -70,7 +70,7 @@ export class ValueReader implements DurableState {
     return this.#read(key);
   }
 
-  /** Reads the file of a key that the overlay does not have, if that can be done without waiting. */
+  /** Reads the file of a key that the overlay does not have; `undefined` if that would mean to wait. */
   #readAtOnce(key: string): Value | undefined {
     const { files, keyFiles, contentTypes } = this.#sources;
     const bytes = files.readAtOnce(keyFiles.pathToRead(key), LARGE_VALUE_BYTES);
@@ -93,7 +93,7 @@ export class ValueReader implements DurableState {
     return this.#sources.index.has(key);
   }
 
-  /** Returns the ETag of the value of `key`; `undefined` if it has none. */
+  /** Returns the ETag of the value of `key`; `undefined` if the key has no value. */
   async etagOf(key: string): Promise<string | undefined> {
     const value = this.inMemory(key) ?? await this.get(key);
     if (value !== undefined && !(value instanceof Value)) value.discard();
@@ -121,7 +121,7 @@ export class ValueReader implements DurableState {
       try {
         let value = await this.#load(path, contentType);
         if (value === undefined && state?.isPlaced) {
-          // It has been renamed just now, and the checkpoint does not know yet.
+          // The file has been renamed just now, and `path` of the large value is not changed yet.
           value = await this.#load(keyFiles.pathToWrite(key), contentType);
         }
         const isLast = attempt === MOST_ATTEMPTS;
@@ -131,7 +131,7 @@ export class ValueReader implements DurableState {
           if (value instanceof Value && !watch.isChanged) this.#keep(key, value);
           return value;
         } else if (!(value instanceof Value)) {
-          // The content type could be that of another value by now.
+          // The content type could be that of another value by now, so the open file is of no use.
           value.discard();
         }
       } finally {
@@ -155,7 +155,7 @@ export class ValueReader implements DurableState {
     if (watch.readers === 0 && this.#activeReads.get(key) === watch) this.#activeReads.delete(key);
   }
 
-  /** Reads a file, `undefined` if there is none. */
+  /** Reads a small file, or opens a large one; `undefined` if no plain file is there. */
   async #load(path: string, contentType: string): Promise<Value | LargeValue | undefined> {
     let file: OpenFile | undefined;
     try {
