@@ -1,6 +1,7 @@
 /** HTTP requests to one server, over fetch. */
 import { type Access, OPEN_ACCESS } from "../access.ts";
 import { RemoteError } from "../errors.ts";
+import { SHUTTING_DOWN } from "../protocol.ts";
 import { distrustOf } from "./distrust.ts";
 import { detailOf } from "./json.ts";
 import { parseRetryAfter } from "./retry.ts";
@@ -105,7 +106,8 @@ export class Transport {
   /** The error that an answer stands for. */
   failure({ status, headers, bytes }: RemoteAnswer): RemoteError {
     const { name } = this.server;
-    const why = status === 503 ? "it is shutting down or starting" : detailOf(bytes);
+    const isAway = status === 503 && new TextDecoder().decode(bytes) === SHUTTING_DOWN;
+    const why = isAway ? "it is shutting down or starting" : detailOf(bytes);
     const retryAfterMs = parseRetryAfter(headers.get("retry-after"), Date.now());
     return new RemoteError(name, status, `${name} answered ${status}: ${why}`, { retryAfterMs });
   }

@@ -196,8 +196,8 @@ export class NativeEndpoint implements Endpoint {
       : this.#failure({ status: 200, detail: "its answer to a batch is none" });
   }
 
-  #failure({ status, detail = "it failed" }: Result): RemoteError {
-    const why = status === 503 ? "it is shutting down or starting" : detail;
+  #failure({ status, detail }: Result): RemoteError {
+    const why = detail ?? (status === 503 ? "it is shutting down or starting" : "it failed");
     return new RemoteError(this.name, status, `${this.name} answered ${status}: ${why}`);
   }
 }

@@ -41,6 +41,20 @@ function server(...fates: (() => Fate)[]): FlakyServer {
   return new FlakyServer((_, index) => (fates[index] ?? fates.at(-1) ?? ok)());
 }
 
+Deno.test("Kvs says why a server answers 503, unless it is shutting down", async () => {
+  const tell = async (body: string) => {
+    await using flaky = server(() => new Response(body, { status: 503 }));
+    const store = await Kvs.open(flaky.address, { patienceMs: 0 });
+    const { message } = await assertRejects(() => store.get("k"), RemoteError);
+    return message.replace(/^\S+ answered 503: | \(tried.*/g, "");
+  };
+  assertEquals(await tell("_shutting_down_"), "it is shutting down or starting");
+  assertEquals(
+    await tell('{"error":"x","detail":"Busy: no file is free"}'),
+    "Busy: no file is free",
+  );
+});
+
 Deno.test("Kvs.get() tries again after 503, a cut connection, a cut answer, and silence", async () => {
   const fates: [() => Fate, number][] = [
     [busy, 1100],
