@@ -9,7 +9,7 @@
 import { join } from "@std/path";
 import { messageOf } from "../errors.ts";
 import { Histogram } from "../histogram.ts";
-import { removeIfThere, writeAll } from "../system/file_steps.ts";
+import { removeIfThere, renameIfThere, writeAll } from "../system/file_steps.ts";
 import { failedError, type Files, isDiskFull, type OpenFile, refusedOr } from "../system/files.ts";
 import { SEGMENT_HEADER_BYTES } from "./format.ts";
 import { type FrameBuffer } from "./frame_buffer.ts";
@@ -216,13 +216,9 @@ export class Journal {
     await this.#oldest.advance(number + 1);
     const path = join(this.#folder, segmentName(number));
     const spare = this.#spareFor(number);
-    if (spare === undefined) {
-      // Somebody may have removed the file by hand.
-      await removeIfThere(this.#files, path);
-    } else {
-      await this.#files.rename(path, spare.path);
-      this.#spares.put(spare);
-    }
+    // Somebody may have removed the file by hand.
+    if (spare === undefined) await removeIfThere(this.#files, path);
+    else if (await renameIfThere(this.#files, path, spare.path)) this.#spares.put(spare);
     this.#written.delete(number);
     this.#sealedBytes -= this.#sealed.get(number) ?? 0;
     this.#sealed.delete(number);

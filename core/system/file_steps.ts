@@ -25,6 +25,17 @@ export async function removeIfThere(files: Files, path: string): Promise<void> {
   }
 }
 
+/** Renames a file as {@link Files.rename}; resolves to `false` if the file is not there. */
+export async function renameIfThere(files: Files, path: string, to: string): Promise<boolean> {
+  try {
+    await files.rename(path, to);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
 /**
  * Reads from the position of `file` to its end.
  *

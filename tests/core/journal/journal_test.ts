@@ -207,6 +207,20 @@ Deno.test("Journal refuses what finds no room without spare files either, and go
   await journal.close();
 });
 
+Deno.test("Journal drops a segment that somebody removed, also if it was to become a spare file", async () => {
+  const disk = new SimulatedDisk(new Random(8));
+  const spares = { leastBytes: 1, mostBytes: 1e9 };
+  const journal = new Journal("/h", { files: disk, found: new Map(), spares });
+  await journal.append(frame("a"));
+  journal.seal();
+  await disk.remove("/h/journal-00000001");
+  await journal.drop(1);
+  assertEquals([journal.oldestSealed, sparesOn(disk)], [undefined, []]);
+  await journal.append(frame("b"));
+  assertEquals(await keysFound(disk, [2]), ["b"]);
+  await journal.close();
+});
+
 Deno.test("Journal does without spare files that somebody removed", async () => {
   const disk = new SimulatedDisk(new Random(6));
   const journal = await withDropped(disk, 3, 1e6);
