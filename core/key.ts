@@ -16,8 +16,8 @@ const PLAIN_KEY = /^[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,254}$/;
 // C1) would garble `ls`.
 const SPECIAL_IN_FILE_NAME = /^\.|[\/%\p{Cc}]/gu;
 
-/** Control characters, and two others that end a line for some programs. */
-const UNPRINTABLE = /[\p{Cc}\u2028\u2029]/gu;
+/** Control characters, two others that end a line for some programs, and those that turn the direction of text. */
+const UNPRINTABLE = /[\p{Cc}\u2028-\u202e\u2066-\u2069]/gu;
 
 const NOT_UNRESERVED = /[^A-Za-z0-9._~-]/gu;
 

@@ -82,10 +82,11 @@ export class Shard {
    */
   static async start(options: ShardOptions): Promise<Shard> {
     const { log, dataDir: path } = options;
+    // First, since a token that cannot be read leaves no folder behind.
+    const guard = options.tokens === undefined ? undefined : await Guard.open(options.tokens, log);
     const dataDir = await DataDir.open(path);
     const lifecycle = new Lifecycle(path);
     const lastMove = await LastMove.open(dataDir.hiddenPath, denoFiles, log);
-    const guard = options.tokens === undefined ? undefined : await Guard.open(options.tokens, log);
     let store: JournalStore | undefined = undefined;
     const requests = new RequestMetrics();
     const room = () => diskRoom(path);

@@ -121,7 +121,7 @@ export class ShardPort {
 }
 
 function isLoopback({ hostname }: Deno.NetAddr): boolean {
-  return hostname.startsWith("127.") || hostname === "::1";
+  return /^(::ffff:)?127\./.test(hostname) || hostname === "::1";
 }
 
 function formatAddress({ hostname, port }: Deno.NetAddr): string {

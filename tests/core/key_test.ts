@@ -116,6 +116,7 @@ Deno.test("compareKeys() is the order of the UTF-8 bytes", () => {
 Deno.test("displayKey() and displayJson() tell a terminal nothing and keep to one line", () => {
   assertEquals(displayKey("a b=%é😀"), "a b=%é😀");
   assertEquals(displayKey("a\nb\r\0\x85\u2028"), "a%0Ab%0D%00%C2%85%E2%80%A8");
+  assertEquals(displayKey("a\u202eb\u2066c"), "a%E2%80%AEb%E2%81%A6c");
   assertEquals(displayKey("\x1b[2J\x9b2J\x7f"), "%1B[2J%C2%9B2J%7F");
   const odd = { key: "a\n\x1b[2J\x9b2J\x7f\u2028é😀" };
   const shown = displayJson(odd);

@@ -1,3 +1,4 @@
+import { exists } from "@std/fs/exists";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { Access } from "../../core/access.ts";
 import { Authority, type KeyPair } from "../certificates.ts";
@@ -144,6 +145,8 @@ Deno.test("a server does not start with a token or a certificate that is none", 
       /^.*\n$/,
     );
     assert(!stderr.includes("secret"));
+    // The rows with a token come first: such a server does not begin to make its folder.
+    if (args[0] === "--token-file") assertEquals(await exists(dir.join("data")), false);
   }
 });
 

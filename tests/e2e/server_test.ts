@@ -377,6 +377,14 @@ Deno.test("on loopback no name of another site leads to the data, and no page of
   assertEquals((await server.ask("/load/a")).body, "1");
 });
 
+Deno.test("on loopback in the form of IPv6 for IPv4, too, no name of another site leads to the data", async () => {
+  await using dir = new TempDir();
+  await using server = new Running(["server", "0", dir.join("a"), "--host", "::ffff:127.0.0.1"]);
+  const [, port] = await server.line(/listening.*address=\S+:([0-9]+)/);
+  assertEquals(await statusFor(Number(port), "/allKeys", "localhost"), 200);
+  assertEquals(await statusFor(Number(port), "/allKeys", "evil.example"), 403);
+});
+
 Deno.test("on all addresses any name leads to the data, unless names are given", async () => {
   await using dir = new TempDir();
   for (
