@@ -157,7 +157,9 @@ export class KnownKeys {
 
   /** A save that must not be carried out, since a part of what it says would be ignored. */
   #refused(url: string): Piece {
-    const [framing, body] = framed("refused", this.#dice);
+    const body = "refused";
+    // Not in chunks: an answer that comes before all of them are read has to close the connection.
+    const framing = `Content-Length: ${body.length}`;
     const put = `PUT /v1/keys/${url}`;
     return this.#dice.of([
       this.#plain(`${put}?ttl-of=1`, 400, [framing], body),
