@@ -10,7 +10,7 @@
  *     frame:  "kvsF" (4), CRC-32 of the rest of the frame, which starts from the salt (4), bytes of all records (4),
  *             number of the frame in its segment (4), records
  *     record: kind (1), bytes of the key (1), bytes of the content type (2), bytes of the value (4), key, content
- *             type, value; instead of a large value its size (8), its XXH64 (8) and the name of its file
+ *             type, value; instead of a large value its size (8), its XXH64 (8) and the name of its file.
  *
  * The salt is random, so neither a stored value nor the old bytes of a spare file look like a sound frame. The old
  * salt is 0 in a new file. In a spare file it is the salt of the segment that the file was before, with the top bit set.

@@ -10,7 +10,7 @@ const SURROGATE_OR_ABOVE = /[\ud800-\uffff]/;
 
 /**
  * A set of keys that lists them in the order of `compareKeys`. Sorted chunks of a bounded number of keys keep the
- * order, so to add or delete a key is a short search and a short move, however many keys there are.
+ * order. So each new or deleted key costs a short search and a short move, however many keys there are.
  */
 export class KeyIndex {
   #keys: Set<string>;

@@ -157,15 +157,15 @@ export class KnownKeys {
 
   /** A save that must not be carried out, since a part of what it says would be ignored. */
   #refused(url: string): Piece {
-    const body = "refused";
-    // Not in chunks: an answer that comes before all of them are read has to close the connection.
-    const framing = `Content-Length: ${body.length}`;
+    const [framing, body] = framed("refused", this.#dice);
     const put = `PUT /v1/keys/${url}`;
-    return this.#dice.of([
+    const piece = this.#dice.of([
       this.#plain(`${put}?ttl-of=1`, 400, [framing], body),
       this.#plain(put, 400, [framing, "Content-Range: bytes 1-7/8"], body),
       this.#plain(put, 415, [framing, "Content-Encoding: gzip"], body),
     ]);
+    // An answer that comes before the last chunk closes the connection, an answer behind it does not.
+    return framing.startsWith("Transfer") ? { ...piece, outcome: "either" } : piece;
   }
 
   /** A request of a page of another site, which must come to nothing. */

@@ -10,8 +10,8 @@ const CUTS = ["FIN", "RST"] as const;
 const CUT_KEY = "cut";
 
 /**
- * Keeps its connections and answers, but cuts the connection of a request for {@link CUT_KEY}, or of a batch,
- * when all of it is here, as often as it is told to.
+ * Keeps its connections and answers. The connection of a request for {@link CUT_KEY}, or of a batch, is cut when
+ * the whole request is here, as often as the test says.
  */
 class CuttingServer implements AsyncDisposable {
   /** Requests that may not be sent twice, as often as they came. */
