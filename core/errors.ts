@@ -60,6 +60,9 @@ export class AnotherMoveError extends KvsError {}
 /** Thrown when a client tells of a move in another form than `PUT /v1/move` takes. */
 export class InvalidMoveError extends KvsError {}
 
+/** Thrown when a layout, or what goes with one, is not of the form that docs/scaling.md gives it. */
+export class InvalidLayoutError extends KvsError {}
+
 /** Base of errors after which nothing has changed: the write was not carried out, and the old value stands. */
 export class WriteRefusedError extends KvsError {}
 

@@ -24,6 +24,24 @@ export const V1_STATS = "/v1/stats";
 /** Path of the native route that a move of keys tells its steps. */
 export const V1_MOVE = "/v1/move";
 
+/** Path of the native route that tells and takes the layout of the cluster. */
+export const V1_LAYOUT = "/v1/layout";
+
+/** Path of the native route by which a source fences the next range of its keys and tells them. */
+export const V1_HANDOVER = "/v1/handover";
+
+/** Path of the native route by which a target takes a range of keys. */
+export const V1_TAKE = "/v1/handover/take";
+
+/** Path of the native route by which a source learns that all targets have taken a range. */
+export const V1_DONE = "/v1/handover/done";
+
+/** Header of a request: the layout by which the client asks, as `CLUSTER:EPOCH` or `CLUSTER:EPOCH;moved`. */
+export const LAYOUT_HEADER = "kvs-layout";
+
+/** Header of a GET: the number of the fence under which the mover reads a large value. */
+export const FENCE_HEADER = "kvs-fence";
+
 /** A run of `kvs rebalance`, as one server knows it. */
 export interface MoveRun {
   /** The name of the move; the same in each run from one list to the same other list. */
