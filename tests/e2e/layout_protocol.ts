@@ -158,9 +158,9 @@ export class Shard implements AsyncDisposable {
   }
 
   /** Starts it on its folder; one that runs is killed first. */
-  async restart(): Promise<void> {
+  async restart(args: readonly string[] = this.args): Promise<void> {
     await this.kill();
-    this.#server = await Server.start(this.dir, this.args);
+    this.#server = await Server.start(this.dir, args);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
