@@ -14,6 +14,7 @@ import {
 } from "../../../core/layout/layout.ts";
 import {
   type FencedRange,
+  isInRange,
   isListed,
   Place,
   type Standing,
@@ -113,17 +114,25 @@ const standings: fc.Arbitrary<Standing> = fc.record({
   fence: fences,
 });
 
+const someKeys = fc.array(keys, { minLength: 12, maxLength: 12 });
+
 Deno.test("verdictOf() is the table of the protocol", () => {
-  const seen = new Set<Verdict>();
+  const seen = new Map<Verdict, number>();
   fc.assert(
-    fc.property(standings, keys, fc.boolean(), claims, (one, key, isWrite, claim) => {
-      const verdict = verdictOf(one, key, isWrite, claim);
-      assertEquals(verdict, tableOf(one, key, isWrite, claim));
-      seen.add(verdict);
+    fc.property(standings, someKeys, claims, (one, keys, claim) => {
+      for (const key of keys) {
+        for (const isWrite of [false, true]) {
+          const verdict = verdictOf(one, key, isWrite, claim);
+          assertEquals(verdict, tableOf(one, key, isWrite, claim));
+          seen.set(verdict, (seen.get(verdict) ?? 0) + 1);
+        }
+      }
     }),
-    { numRuns: 5000 },
+    { numRuns: 3000 },
   );
-  assertEquals(seen.size, 4);
+  for (const verdict of ["serve", "wait", "misdirected", "unavailable"] as const) {
+    assert((seen.get(verdict) ?? 0) > 20, `${verdict} was seen ${seen.get(verdict)} times`);
+  }
 });
 
 /** The servers of a cluster, each with its own layout, mark and fence. */
@@ -234,19 +243,33 @@ Deno.test("never two servers serve a key, while servers learn of a move one by o
   assert(served > 2500, `${served}`);
 });
 
+Deno.test("a range begins behind one key and ends with another, in the order of UTF-8", () => {
+  fc.assert(
+    fc.property(fences, keys, (range, key) => {
+      for (const one of [range, { after: key, upto: undefined }, { after: undefined, upto: key }]) {
+        const expected = one !== undefined &&
+          (one.after === undefined || isGreater(key, one.after)) &&
+          (one.upto === undefined || !isGreater(key, one.upto));
+        assertEquals(isInRange(one, key), expected);
+      }
+    }),
+    { numRuns: 1000 },
+  );
+});
+
 Deno.test("a write waits only in the fence, and only for a key that leaves", () => {
   fc.assert(
-    fc.property(standings, keys, claims, (one, key, claim) => {
-      const read = verdictOf(one, key, false, claim);
-      const write = verdictOf(one, key, true, claim);
-      assert(read !== "wait");
-      const isHeld = read === "serve" && one.place?.isMoving === true && one.place.leaves(key) &&
-        one.fence !== undefined &&
-        (one.fence.after === undefined || isGreater(key, one.fence.after)) &&
-        (one.fence.upto === undefined || !isGreater(key, one.fence.upto));
-      assertEquals(write, isHeld ? "wait" : read);
+    fc.property(standings, someKeys, claims, (one, keys, claim) => {
+      for (const key of keys) {
+        const read = verdictOf(one, key, false, claim);
+        const write = verdictOf(one, key, true, claim);
+        assert(read !== "wait");
+        const isHeld = read === "serve" && one.place?.isMoving === true && one.place.leaves(key) &&
+          isInRange(one.fence, key);
+        assertEquals(write, isHeld ? "wait" : read);
+      }
     }),
-    { numRuns: 3000 },
+    { numRuns: 1000 },
   );
 });
 
