@@ -1,0 +1,36 @@
+/** Deletes many keys without holding up the event loop. */
+import { type Admit, type ListOptions, type Store } from "../store.ts";
+
+/** Keys that are looked at in one turn of the event loop. */
+const PAGE = 1000;
+
+/** Yields the keys of a store in pages, with a turn of the event loop between them. */
+export async function* pagesOf(
+  store: Store,
+  options: ListOptions = {},
+): AsyncGenerator<readonly string[]> {
+  let { after } = options;
+  while (true) {
+    const page = store.list({ ...options, ...(after === undefined ? {} : { after }), limit: PAGE });
+    if (page.length > 0) yield page;
+    if (page.length < PAGE) return;
+    after = page.at(-1);
+    await new Promise((resolve) => setTimeout(resolve, 0));
+  }
+}
+
+/** Deletes the keys that `isMeant` chooses; resolves to their number when that is durable. */
+export async function deleteKeys(
+  store: Store,
+  options: ListOptions,
+  isMeant: (key: string) => boolean,
+  admit?: Admit,
+): Promise<number> {
+  let count = 0;
+  for await (const page of pagesOf(store, options)) {
+    const keys = page.filter(isMeant);
+    count += keys.length;
+    await Promise.all(keys.map((key) => store.delete(key, undefined, admit)));
+  }
+  return count;
+}
