@@ -20,13 +20,14 @@ import {
   sameMove,
   storeOf,
 } from "../layout/layout.ts";
-import { isKnown, Place, type Standing, verdictOf } from "../layout/ownership.ts";
+import { type FencedRange, isKnown, Place, type Standing, verdictOf } from "../layout/ownership.ts";
 import { type Offer, succeed } from "../layout/succession.ts";
 import { type Log } from "../log.ts";
 import { type Admit, type Store } from "../store.ts";
 import { type ClusterState, type ClusterStateFile } from "./cluster_state.ts";
 import { deleteKeys } from "./delete_keys.ts";
 import { Fence, type LeaseClock } from "./fence.ts";
+import { type LayoutNumbers } from "./metrics_page.ts";
 
 /** What a {@link Membership} works with. */
 export interface MembershipOptions {
@@ -45,7 +46,7 @@ export interface LayoutTold {
 }
 
 /** The place of one server in its cluster. */
-export class Membership implements Standing {
+export class Membership implements Standing, LayoutNumbers {
   readonly isMember = false;
   place: Place | undefined;
   /** Whether a layout was refused, which began with another disk of this server. */
@@ -73,6 +74,16 @@ export class Membership implements Standing {
 
   get mark(): Mark {
     return this.state.mark;
+  }
+
+  /** The number of the layout; `undefined` without one. */
+  get epoch(): number | undefined {
+    return this.state.layout?.epoch;
+  }
+
+  /** Whether keys move by the layout. */
+  get isMoving(): boolean {
+    return this.place?.isMoving === true;
   }
 
   /** Why the server answers for no key; `undefined` if it may. */
@@ -189,17 +200,15 @@ export class Membership implements Standing {
   /**
    * Makes a fence with the next number; durable once resolved.
    *
-   * @throws {LayoutConflictError} If the move is not that of `epoch` any more.
+   * @throws {LayoutConflictError} If another layout has come since `layout`, or the lease has ended.
    */
-  async raise(
-    range: { after: string | undefined; upto: string | undefined },
-    leaseMs: number,
-  ): Promise<Fence> {
+  async raise(layout: Layout, range: FencedRange, leaseMs: number): Promise<Fence> {
     let fence: Fence | undefined;
-    const { epoch } = this.moving();
     const { clock } = this.options;
     await this.#change((state) => {
-      if (this.moving().epoch !== epoch) throw new LayoutConflictError("Another layout has come");
+      if (this.moving().layout !== layout) {
+        throw new LayoutConflictError("Another layout has come");
+      }
       const number = state.fence + 1;
       fence = new Fence(number, range, { clock, ms: leaseMs, expired: () => this.lift(fence) });
       this.fence = fence;
@@ -212,6 +221,13 @@ export class Membership implements Standing {
       throw new LayoutConflictError("The lease of the fence ran out");
     }
     return fence;
+  }
+
+  /** The fence of this number. @throws {LayoutConflictError} If it does not stand. */
+  checkFence(number: number): Fence {
+    const { fence } = this;
+    if (fence?.number === number && !fence.isEnding) return fence;
+    throw new LayoutConflictError(`Fence ${number} does not stand`);
   }
 
   /** Ends a fence, if that one stands: the writes that wait look again. */
@@ -227,10 +243,7 @@ export class Membership implements Standing {
    * @throws {LayoutConflictError} If that fence does not stand.
    */
   async handOver(number: number, epoch: number): Promise<Fence> {
-    const { fence } = this;
-    if (fence === undefined || fence.number !== number || fence.isEnding) {
-      throw new LayoutConflictError(`Fence ${number} does not stand`);
-    }
+    const fence = this.checkFence(number);
     // From here on only the outcome of the write ends the fence: the mark must not come after a write of the range.
     fence.isEnding = true;
     const mark = { key: fence.upto ?? this.mark.key, end: fence.upto === undefined };
@@ -268,21 +281,27 @@ export class Membership implements Standing {
     });
   }
 
-  /** The layout, which is moving. @throws {LayoutConflictError} If it is not, or the server is out. */
-  moving(): Layout {
+  /** The place in the move that is under way. @throws {LayoutConflictError} If there is none, or the server is out. */
+  moving(): Place {
     const { place } = this;
     if (place === undefined || !place.isMoving || this.isOut) {
       throw new LayoutConflictError(
         place === undefined ? "This server has no layout" : this.whyOut ?? "No move is under way",
       );
     }
-    return place.layout;
+    return place;
   }
 
-  /** Whether a source has handed this key over, as a server that starts again finds out. */
-  isLeftOver(key: string): boolean {
+  /** Goes on after a start: keys that were to be deleted when the server ended. */
+  async resume(store: Store): Promise<void> {
+    if (this.state.emptying) await this.empty(store);
     const { place, mark } = this;
-    return place !== undefined && place.isMoving && place.leaves(key) && isHandedOver(mark, key);
+    if (place === undefined || !place.isMoving || mark === NO_MARK) return;
+    // If another layout has come, the keys may be new ones.
+    const isSame = (key: string) => this.place === place && isHandedOver(mark, key);
+    await deleteKeys(store, {}, (key) => isSame(key) && place.leaves(key), {
+      upto: mark.end ? undefined : mark.key,
+    });
   }
 
   /** From now on no write waits: the server ends. */
