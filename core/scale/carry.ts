@@ -2,6 +2,7 @@
 import { delay } from "@std/async/delay";
 import { type MovingLayout } from "../layout/layout.ts";
 import { type Pace } from "../rebalance/pace.ts";
+import { ScaleError } from "../errors.ts";
 import { OvertakenError } from "./errors.ts";
 import { giveTo } from "./give.ts";
 import { type Member, type Refused } from "./member.ts";
@@ -26,7 +27,7 @@ export interface Carriage {
   /** An abort stops between ranges. */
   readonly signal: AbortSignal;
   /** Told each range that is handed over. */
-  readonly onRange: (source: string, range: Range, parcels: Parcels) => void;
+  readonly onRange: (source: string, keys: number, bytes: number, upto: string | null) => void;
 }
 
 /**
@@ -58,7 +59,7 @@ export async function carry(source: Member, carriage: Carriage): Promise<boolean
     if (!taken.every((isTaken) => isTaken)) continue;
     const done = await source.done({ cluster, epoch, fence: range.fence });
     if (done === undefined) {
-      onRange(source.name, range, parcels);
+      onRange(source.name, parcels.keys, parcels.bytes, range.upto);
       await pace.take(parcels.keys);
     } else if (!await mendLayout(source, done, layout)) {
       leaseMs = Math.min(2 * leaseMs, LONGEST_LEASE_MS);
@@ -78,18 +79,24 @@ interface Delivery {
 async function deliver(target: Member, delivery: Delivery): Promise<boolean> {
   const { source, range: { fence, after, upto }, parcels, layout } = delivery;
   const { cluster, epoch, since } = layout;
-  const head = { cluster, epoch, since, source: source.name, fence, after, upto };
+  let attempt = 0;
   const { large } = parcels;
-  const openLarge = large?.target === target.name
-    ? { large, open: () => source.largeValue(large.key, fence) }
-    : undefined;
-  const lines = parcels.lines.get(target.name) ?? "";
-  for (let attempt = 1;;) {
-    const taken = await target.take({ ...head, lines, openLarge, nextAttempt: () => attempt++ });
+  const request = {
+    head: { cluster, epoch, since, source: source.name, fence, after, upto },
+    lines: parcels.lines.get(target.name) ?? "",
+    large: large?.target === target.name
+      ? { ...large, open: () => source.largeValue(large.key, fence) }
+      : undefined,
+    nextAttempt: () => ++attempt,
+  };
+  while (true) {
+    const taken = await target.take(request);
     if (taken === undefined) return true;
-    // The fence that the large value is read under has ended, or a higher one was taken.
-    if (taken.reason === "old" || taken.reason === "fence") return false;
-    if (taken.reason === "behind") await mendLayout(target, taken, layout);
+    if (taken.reason === "old") return false;
+    if (taken.reason === "repeated") continue;
+    if (!await mendLayout(target, taken, layout)) {
+      throw new ScaleError(`${target.name} does not take keys: ${taken.detail}`);
+    }
   }
 }
 
