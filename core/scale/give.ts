@@ -27,18 +27,25 @@ export async function giveTo(member: Member, layout: Layout, replace = false): P
   );
 }
 
-/** Gives a layout that this run makes, or goes on with: to the anchor first, and to targets last. */
-export async function giveNew(run: ScaleRun, layout: Layout): Promise<void> {
+/**
+ * Gives a layout that this run makes, or goes on with: to the anchor first, and to targets last. The server
+ * that is called `replace` drops what it has.
+ */
+export async function giveNew(run: ScaleRun, layout: Layout, replace?: string): Promise<void> {
   run.hasChanged = true;
   const [anchor = [], ...others] = run.groupsOf(layout);
-  await giveAll(anchor, layout);
+  await giveAll(anchor, layout, replace);
   run.summary.layout = layout;
   run.options.onEvent({ kind: "layout", layout });
-  for (const group of others) await giveAll(group, layout);
+  for (const group of others) await giveAll(group, layout, replace);
 }
 
-async function giveAll(members: readonly Member[], layout: Layout): Promise<void> {
-  await Promise.all(members.map((member) => giveTo(member, layout)));
+async function giveAll(
+  members: readonly Member[],
+  layout: Layout,
+  replace: string | undefined,
+): Promise<void> {
+  await Promise.all(members.map((member) => giveTo(member, layout, member.name === replace)));
 }
 
 /** The error of a server that has another disk than the one that a move began with. */

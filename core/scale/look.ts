@@ -52,31 +52,48 @@ export function checkDistinct(members: readonly Member[]): void {
  * Brings all servers of `layout`, and one that is to be replaced, to the newest layout; resolves to that. It is a newer
  * one if servers have new disks.
  *
+ * @param isOvertaken Whether this is not the first look of the run.
  * @throws {ScaleError} If a disk was lost in a move and nobody accepted the loss, or a server does not take the layout.
  */
-export async function bringUp(run: ScaleRun, layout: Layout): Promise<Layout> {
-  const accepted = await acceptLoss(run, layout);
+export async function bringUp(
+  run: ScaleRun,
+  layout: Layout,
+  isOvertaken: boolean,
+): Promise<Layout> {
+  const accepted = isOvertaken ? layout : await acceptLoss(run, layout);
   const members = run.members(membersOf(accepted));
   const strangers = members.filter(({ name, seen }) => seen.store !== accepted.stores[name]);
   const [stranger] = strangers;
   if (isMoving(accepted) && stranger !== undefined) throw lostDisk(stranger.name);
   const { replace, dryRun } = run.options;
-  if (replace !== undefined) await replaceServer(run, accepted, replace);
-  for (const member of members) {
-    if (member.name === replace) continue;
-    checkTakes(member, accepted);
-    if (dryRun || isUpToDate(member, accepted)) continue;
+  for (const member of strangers) checkEmpty(member, replace);
+  const isStranger = strangers.some(({ name }) => name === replace);
+  if (replace !== undefined && !isStranger) await replaceServer(run, accepted, replace);
+  const others = members.filter(({ name }) => name !== replace);
+  for (const member of others) checkTakes(member, accepted);
+  if (dryRun) return accepted;
+  for (const member of others) {
+    if (isUpToDate(member, accepted)) continue;
     run.hasChanged = true;
     await giveTo(member, accepted);
   }
-  if (strangers.length === 0 || dryRun) return accepted;
+  if (strangers.length === 0) return accepted;
   for (const { name } of strangers) {
     run.note(`${name} has another disk than the layout names: the keys of the old one are lost`);
   }
   const stores = strangers.map(({ name, seen }) => [name, seen.store] as const);
   const renewed = withStores(accepted, Object.fromEntries(stores));
-  await giveNew(run, renewed);
+  await giveNew(run, renewed, replace);
   return renewed;
+}
+
+/** @throws {ScaleError} If a disk that the layout does not name holds keys, and is not to be emptied. */
+function checkEmpty({ name, seen }: Member, replace: string | undefined): void {
+  if (seen.keys === 0 || name === replace) return;
+  throw new ScaleError(
+    `${name} has another disk than the layout names, and it holds ${seen.keys} keys. ` +
+      `kvs scale --replace ${name} deletes them`,
+  );
 }
 
 function isUpToDate({ seen }: Member, layout: Layout): boolean {
@@ -109,19 +126,22 @@ async function replaceServer(run: ScaleRun, layout: Layout, name: string): Promi
 
 /** The layout with the loss that a person accepted, which the anchor has taken. */
 async function acceptLoss(run: ScaleRun, layout: Layout): Promise<Layout> {
-  const { acceptLoss: name, dryRun } = run.options;
+  const { acceptLoss: name, replace, dryRun } = run.options;
   if (name === undefined) return layout;
-  if (!isMoving(layout)) throw new ScaleError(`No loss to accept: no move is under way`);
+  if (!isMoving(layout)) throw new ScaleError("No loss to accept: no move is under way");
   if (!membersOf(layout).includes(name)) {
     throw new ScaleError(`No loss to accept: ${name} is not in the move`);
   }
-  const { store } = await run.member(name).look();
+  if (layout.lost.includes(name)) return layout;
+  const member = run.member(name);
+  const { store } = await member.look();
   if (store === layout.stores[name]) {
     throw new ScaleError(`No loss to accept: ${name} has the disk that the move began with`);
   }
   const accepted = withLoss(layout, name, store);
+  checkEmpty(member, replace);
   if (dryRun) return accepted;
-  await giveNew(run, accepted);
+  await giveNew(run, accepted, replace);
   await Promise.all(run.members(membersOf(accepted)).map((member) => member.look()));
   return accepted;
 }

@@ -67,7 +67,8 @@ async function goOn(run: ScaleRun): Promise<void> {
  */
 async function reachGoal(run: ScaleRun, isOvertaken: boolean): Promise<void> {
   const { summary, options: { signal, dryRun } } = run;
-  let layout = await bringUp(run, await newestLayout(run) ?? await makeFirst(run));
+  const found = await newestLayout(run) ?? await makeFirst(run);
+  let layout = await bringUp(run, found, isOvertaken);
   summary.layout = layout;
   const goal = goalOf(run, layout);
   const isOther = isMoving(layout) || isOvertaken;

@@ -198,6 +198,19 @@ Deno.test("a server with a new disk in steady state is named anew, and told", as
   assertStringIncludes(cluster.notes.join(), "has another disk");
 });
 
+Deno.test("a disk that is not named and holds keys is emptied only if somebody says so", async () => {
+  await using cluster = new FakeCluster(3, 3, KEYS);
+  await cluster.scale(3, 3);
+  const stranger = cluster.at(1);
+  stranger.loseDisk();
+  stranger.keys.set("stranger", { value: "1", type: "text/plain" });
+  await assertRejects(() => cluster.scale(1, 3), ScaleError, `--replace ${stranger.name}`);
+  assertEquals(cluster.at(0).layout?.epoch, 1);
+  await cluster.scale(1, 3, { replace: stranger.name });
+  assertEquals(stranger.keys.size, 0);
+  assertEquals(stranger.layout?.stores[stranger.name], stranger.store);
+});
+
 Deno.test("an anchor with a new disk in steady state takes the layout of the others", async () => {
   await using cluster = new FakeCluster(3, 3, KEYS);
   await cluster.scale(3, 3);
