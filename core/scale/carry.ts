@@ -42,16 +42,17 @@ export async function carry(source: Member, carriage: Carriage): Promise<boolean
   const { layout, pace, signal, targets, onRange } = carriage;
   const { cluster, epoch } = layout;
   const takers = targets.filter((target) => target !== source);
+  const fences = new FenceWait(source, signal);
   let leaseMs = FIRST_LEASE_MS;
   while (!signal.aborted) {
     const keys = Math.min(RANGE_KEYS, pace.mostAtOnce);
     const range = await source.handover({ cluster, epoch, keys, bytes: RANGE_BYTES, leaseMs });
     if (range === "end") return true;
     if (isRefused(range)) {
-      // Of the same layout: the fence of another mover stands, or that of a request whose answer was lost.
-      if (!await mendLayout(source, range, layout)) await pause(signal);
+      if (!await mendLayout(source, range, layout)) await fences.wait(range);
       continue;
     }
+    fences.passed();
     const parcels = partRange(range, layout);
     const taken = await Promise.all(
       takers.map((target) => deliver(target, { source, range, parcels, layout })),
@@ -123,6 +124,36 @@ function isRefused(answer: Range | Refused): answer is Refused {
   return "detail" in answer;
 }
 
-async function pause(signal: AbortSignal): Promise<void> {
-  await delay(FENCE_POLL_MS, { signal }).catch(() => {});
+/** Waits for a fence that is not ours: one of another mover, or of a request whose answer was lost. */
+class FenceWait {
+  readonly #source: Member;
+  readonly #signal: AbortSignal;
+  #since: number | undefined;
+  #mark: string | undefined;
+
+  constructor(source: Member, signal: AbortSignal) {
+    this.#source = source;
+    this.#signal = signal;
+  }
+
+  /** No fence stands any more. */
+  passed(): void {
+    this.#since = undefined;
+  }
+
+  /** @throws {ScaleError} If the source refused for longer than any lease, and nobody moved its mark meanwhile. */
+  async wait({ detail }: Refused): Promise<void> {
+    const now = performance.now();
+    if (this.#since === undefined) {
+      this.#since = now;
+    } else if (now - this.#since > 2 * LONGEST_LEASE_MS) {
+      const { mark: { key } } = await this.#source.look();
+      if (key === this.#mark) {
+        throw new ScaleError(`${this.#source.name} hands no keys over: ${detail}`);
+      }
+      this.#mark = key;
+      this.#since = now;
+    }
+    await delay(FENCE_POLL_MS, { signal: this.#signal }).catch(() => {});
+  }
 }

@@ -105,9 +105,11 @@ export function checkTakes({ name, seen }: Member, layout: Layout, replace = fal
   const { store, mark, keys } = seen;
   const held = { layout: seen.layout, self: seen.self, store, mark, hasKeys: keys > 0 };
   const answer = succeed(held, { layout, self: name, store, replace });
-  if (answer.result !== "refused") return;
+  const isStuck = answer.result === "same" && seen.stopped;
+  if (answer.result !== "refused" && !isStuck) return;
+  const detail = answer.result === "refused" ? answer.detail : "it has stopped";
   throw new ScaleError(
-    `${name} would not take the layout: ${answer.detail}. ` +
+    `${name} would not take the layout: ${detail}. ` +
       `kvs scale --replace ${name} empties it and lets it join`,
   );
 }
