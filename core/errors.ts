@@ -161,6 +161,9 @@ export class OutputError extends KvsError {}
 /** Thrown when a rebalance stops; the message says what was done so far. */
 export class RebalanceError extends KvsError {}
 
+/** Thrown when `kvs scale` stops; the message says what was done so far. */
+export class ScaleError extends KvsError {}
+
 // Deno's words for a file that it opens only for programs with every permission, and for other permissions.
 const SPECIAL_PATH = /^Requires all access to (".*?")/;
 const REFUSED_ACCESS = /^Requires (.+? access(?: to ".*?")?)/;
