@@ -296,7 +296,7 @@ export function findRoute(path: string): Route | undefined {
 }
 
 /** The column in which the words begin in the text of `GET /` (characters). */
-const WORDS_AT = 27;
+const WORDS_AT = 23;
 
 /** The text of `GET /`. */
 export const ROUTES_TEXT = [
@@ -310,5 +310,5 @@ export const ROUTES_TEXT = [
 function lineOf({ methods: [first], pattern, words }: Row, withMethod: boolean): string {
   const path = pattern.replaceAll(/\{(\w+)\}/g, (_, name: string) => name.toUpperCase());
   const head = `  ${withMethod ? `${first} ` : ""}${path}`;
-  return `${head.padEnd(WORDS_AT)}${words.replaceAll("\n", `\n${" ".repeat(WORDS_AT)}`)}\n`;
+  return `${head.padEnd(WORDS_AT - 2)}  ${words.replaceAll("\n", `\n${" ".repeat(WORDS_AT)}`)}\n`;
 }
