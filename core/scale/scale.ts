@@ -1,6 +1,6 @@
 /**
  * The mover: brings a cluster to other servers or another placement while clients write. This file has the order of a
- * run. It keeps no state: what it finds on the servers tells what is left to do. docs/scaling.md tells the protocol.
+ * run. It keeps no state: what it finds on the servers tells what is left to do. docs/layouts.md tells the protocol.
  */
 import {
   KvsError,
