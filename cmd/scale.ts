@@ -9,7 +9,7 @@ import { type Goal } from "../core/scale/goal.ts";
 import { type ScaleOptions, ScaleRun } from "../core/scale/run.ts";
 import { scale as runScale } from "../core/scale/scale.ts";
 import { statusOf } from "../core/scale/status.ts";
-import { ACCESS_OPTIONS, accessOf, schemeOf } from "./access.ts";
+import { ACCESS_OPTIONS, accessOf } from "./access.ts";
 import {
   type Args,
   choiceOption,
@@ -90,10 +90,10 @@ export const scale: Command = {
     await giveUp("run", "read", "write", "env", "sys");
     const stop = new AbortController();
     const report = new ScaleReport(outputOf(args));
-    const scheme = schemeOf(args);
+    const known = [...servers, ...(typeof goal === "object" ? goal : [])];
     const options: ScaleOptions = {
       ...{ servers, goal, access, signal: stop.signal },
-      addressOf: (name) => addressOf(name, scheme),
+      addressOf: (name) => addressOf(name, known),
       placement: args.get(PLACEMENT),
       toPlacement: args.get(TO_PLACEMENT),
       dryRun: args.get(DRY_RUN),
@@ -174,8 +174,11 @@ async function readGoal(text: string, args: Args): Promise<Goal> {
   return await readServers(text, "the list", args);
 }
 
-/** The address of a server that a layout names. */
-function addressOf(name: string, scheme: "http" | "https"): ServerAddress {
+/** The address of a server that a layout names: as it is known, or spoken to like the first known one. */
+function addressOf(name: string, known: readonly ServerAddress[]): ServerAddress {
+  const given = known.find((server) => server.name === name);
+  if (given !== undefined) return given;
+  const scheme = known[0]?.origin.startsWith("https:") ? "https" : "http";
   const [server] = parseServerList(name, "the layout", scheme);
   if (server === undefined) throw new ScaleError(`The layout names no server: ${name}`);
   return server;

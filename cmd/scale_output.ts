@@ -6,7 +6,7 @@ import { type ClusterStatus, type ServerStatus } from "../core/scale/status.ts";
 import { createProgress, LogLines, type Outlet, PROCESS, type Progress } from "./progress.ts";
 import { type OutputForm } from "./rebalance_output.ts";
 import { Printer } from "./rebalance_text.ts";
-import { planLine } from "./rebalance_words.ts";
+import { counted, planLine } from "./rebalance_words.ts";
 
 /** Time from one JSON object that tells the progress to the next (milliseconds). */
 const JSON_INTERVAL_MS = 1000;
@@ -37,7 +37,11 @@ export class ScaleReport {
     else if (event.kind === "layout") this.#print(`${layoutLine(event.layout)}\n`);
     else if (this.#form === "lines") {
       const upto = event.upto === null ? "the end" : displayKey(event.upto);
-      this.#print(`${event.source}: ${event.keys} keys, ${event.bytes} bytes, up to ${upto}\n`);
+      this.#print(
+        `${event.source}: ${counted(event.keys, "key")}, ${
+          counted(event.bytes, "byte")
+        }, up to ${upto}\n`,
+      );
     }
   }
 
@@ -90,10 +94,12 @@ export class ScaleReport {
 /** A layout in a line. */
 function layoutLine(layout: Layout): string {
   const { epoch, servers, placement } = layout;
-  const now = `${servers.length} servers (${placement})`;
+  const now = `${counted(servers.length, "server")} (${placement})`;
   if (!isMoving(layout)) return `Epoch ${epoch}: ${now}: ${servers.join(",")}`;
   const next = nextOf(layout);
-  return `Epoch ${epoch}: moving from ${now} to ${next.servers.length} servers (${next.placement}): ` +
+  return `Epoch ${epoch}: moving from ${now} to ${
+    counted(next.servers.length, "server")
+  } (${next.placement}): ` +
     next.servers.join(",");
 }
 
@@ -131,7 +137,7 @@ const ROLES: Readonly<Record<ServerStatus["role"], string>> = {
 };
 
 function serverLine({ name, role, keys, mark, differs }: ServerStatus): string {
-  const parts = [keys === undefined ? "" : `${keys} keys`, ROLES[role]];
+  const parts = [keys === undefined ? "" : counted(keys, "key"), ROLES[role]];
   if (mark?.end === true) parts.push("all handed over");
   else if (mark?.key !== undefined) parts.push(`handed over up to ${displayKey(mark.key)}`);
   else if (mark !== undefined) parts.push("nothing handed over yet");

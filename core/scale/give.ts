@@ -1,6 +1,6 @@
 /** Gives servers a layout. */
 import { ScaleError } from "../errors.ts";
-import { isMoving, type Layout } from "../layout/layout.ts";
+import { isMoving, type Layout, storeOf } from "../layout/layout.ts";
 import { OvertakenError } from "./errors.ts";
 import { type Member } from "./member.ts";
 import { type ScaleRun } from "./run.ts";
@@ -20,7 +20,7 @@ export async function giveTo(member: Member, layout: Layout, replace = false): P
     throw new OvertakenError(had.epoch);
   }
   const { store } = await member.look();
-  if (isMoving(layout) && store !== layout.stores[member.name]) throw lostDisk(member.name);
+  if (isMoving(layout) && store !== storeOf(layout, member.name)) throw lostDisk(member.name);
   throw new ScaleError(
     `${member.name} does not take the layout of epoch ${layout.epoch}: ${detail}. ` +
       `kvs scale --replace ${member.name} empties it and lets it join`,

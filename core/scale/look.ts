@@ -1,6 +1,6 @@
 /** The look at all servers with which a run begins, and what it finds wrong with them. */
 import { ScaleError } from "../errors.ts";
-import { isMoving, type Layout, membersOf, sameLayout } from "../layout/layout.ts";
+import { isMoving, type Layout, membersOf, sameLayout, storeOf } from "../layout/layout.ts";
 import { succeed } from "../layout/succession.ts";
 import { giveNew, giveTo, lostDisk } from "./give.ts";
 import { type Member } from "./member.ts";
@@ -19,12 +19,18 @@ export async function newestLayout(run: ScaleRun): Promise<Layout | undefined> {
   const asked = new Set<string>();
   let wanted = servers.map(({ name }) => name);
   let newest: Layout | undefined;
+  // What a server says that is to be replaced only leads to the others.
+  let replaced: Layout | undefined;
   while (wanted.length > 0) {
     const members = run.members(wanted);
     for (const name of wanted) asked.add(name);
     await Promise.all(members.map((member) => member.look()));
     for (const { name, seen: { layout } } of members) {
-      if (layout === undefined || name === replace) continue;
+      if (layout === undefined) continue;
+      if (name === replace) {
+        replaced = layout;
+        continue;
+      }
       if (newest !== undefined && layout.cluster !== newest.cluster) {
         throw new ScaleError(
           `${name} belongs to another cluster. kvs scale --replace ${name} empties it and lets it join`,
@@ -32,10 +38,11 @@ export async function newestLayout(run: ScaleRun): Promise<Layout | undefined> {
       }
       if (newest === undefined || layout.epoch > newest.epoch) newest = layout;
     }
-    wanted = newest === undefined ? [] : membersOf(newest).filter((name) => !asked.has(name));
+    const known = newest ?? replaced;
+    wanted = known === undefined ? [] : membersOf(known).filter((name) => !asked.has(name));
   }
   checkDistinct(run.members([...asked]));
-  return newest;
+  return newest ?? replaced;
 }
 
 /** @throws {ScaleError} If two names are one server. */
@@ -62,13 +69,14 @@ export async function bringUp(
 ): Promise<Layout> {
   const accepted = isOvertaken ? layout : await acceptLoss(run, layout);
   const members = run.members(membersOf(accepted));
-  const strangers = members.filter(({ name, seen }) => seen.store !== accepted.stores[name]);
+  const strangers = members.filter(({ name, seen }) => seen.store !== storeOf(accepted, name));
   const [stranger] = strangers;
   if (isMoving(accepted) && stranger !== undefined) throw lostDisk(stranger.name);
   const { replace, dryRun } = run.options;
   for (const member of strangers) checkEmpty(member, replace);
-  const isStranger = strangers.some(({ name }) => name === replace);
-  if (replace !== undefined && !isStranger) await replaceServer(run, accepted, replace);
+  // A member gets the next layout to be replaced by, since it may have this one.
+  const isRenewed = !isMoving(accepted) && accepted.servers.includes(replace ?? "") && !isOvertaken;
+  if (replace !== undefined && !isRenewed) await replaceServer(run, accepted, replace);
   const others = members.filter(({ name }) => name !== replace);
   for (const member of others) checkTakes(member, accepted);
   if (dryRun) return accepted;
@@ -77,13 +85,14 @@ export async function bringUp(
     run.hasChanged = true;
     await giveTo(member, accepted);
   }
-  if (strangers.length === 0) return accepted;
+  if (strangers.length === 0 && !isRenewed) return accepted;
   for (const { name } of strangers) {
     run.note(`${name} has another disk than the layout names: the keys of the old one are lost`);
   }
   const stores = strangers.map(({ name, seen }) => [name, seen.store] as const);
   const renewed = withStores(accepted, Object.fromEntries(stores));
   await giveNew(run, renewed, replace);
+  if (isRenewed) run.note(`${replace} was emptied`);
   return renewed;
 }
 
@@ -117,7 +126,13 @@ export function checkTakes({ name, seen }: Member, layout: Layout, replace = fal
 /** Empties a server, so that it knows the layout and has no keys. */
 async function replaceServer(run: ScaleRun, layout: Layout, name: string): Promise<void> {
   const member = run.member(name);
-  await member.look();
+  const seen = await member.look();
+  if (seen.layout !== undefined && sameLayout(seen.layout, layout)) {
+    if (seen.keys === 0 || run.summary.layout !== undefined) return;
+    throw new ScaleError(
+      `${name} has a part in the move under way, which has to be completed first`,
+    );
+  }
   checkTakes(member, layout, true);
   if (run.options.dryRun) return;
   run.hasChanged = true;
@@ -137,7 +152,7 @@ async function acceptLoss(run: ScaleRun, layout: Layout): Promise<Layout> {
   if (layout.lost.includes(name)) return layout;
   const member = run.member(name);
   const { store } = await member.look();
-  if (store === layout.stores[name]) {
+  if (store === storeOf(layout, name)) {
     throw new ScaleError(`No loss to accept: ${name} has the disk that the move began with`);
   }
   const accepted = withLoss(layout, name, store);

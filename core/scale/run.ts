@@ -77,7 +77,7 @@ export class ScaleRun {
   ended(cause: KvsError): ScaleError {
     const { keys } = this.summary;
     const end = this.hasChanged
-      ? `${keys} keys were moved, nothing is lost: run it again to complete it`
+      ? `${keys} keys were moved so far, and running it again goes on`
       : "nothing was changed";
     return new ScaleError(`${cause.message}; ${end}`, { cause });
   }

@@ -1,8 +1,15 @@
 /**
  * The mover: brings a cluster to other servers or another placement while clients write. This file has the order of a
- * run. It keeps no state: what it finds on the servers tells what is left to do. docs/scaling.md tells the protocol.
+ * run. It keeps no state: what it finds on the servers tells what is left to do. docs/layouts.md tells the protocol.
  */
-import { KvsError, OutputError, RemoteError, ScaleError, StoppedError } from "../errors.ts";
+import {
+  KvsError,
+  OutputError,
+  RemoteError,
+  ScaleError,
+  StoppedError,
+  UsageError,
+} from "../errors.ts";
 import {
   type Arrangement,
   isMoving,
@@ -68,9 +75,10 @@ async function goOn(run: ScaleRun): Promise<void> {
 async function reachGoal(run: ScaleRun, isOvertaken: boolean): Promise<void> {
   const { summary, options: { signal, dryRun } } = run;
   const found = await newestLayout(run) ?? await makeFirst(run);
+  const goal = goalOf(run, found);
+  checkReplaced(run, found, goal);
   let layout = await bringUp(run, found, isOvertaken);
   summary.layout = layout;
-  const goal = goalOf(run, layout);
   const isOther = isMoving(layout) || isOvertaken;
   if (isMoving(layout)) {
     if (dryRun) return await tellPlan(run, layout);
@@ -110,6 +118,16 @@ function goalOf({ options }: ScaleRun, layout: Layout): Arrangement {
     servers: goal === undefined ? now.servers : namesOf(goal, now.servers.map(addressOf)),
     placement: toPlacement ?? now.placement,
   };
+}
+
+/** @throws {UsageError} If a server is to be emptied that has nothing to do with the cluster. */
+function checkReplaced(
+  { options: { replace } }: ScaleRun,
+  layout: Layout,
+  goal: Arrangement,
+): void {
+  if (replace === undefined || [...membersOf(layout), ...goal.servers].includes(replace)) return;
+  throw new UsageError(`Nothing to replace: ${replace} is neither in the layout nor wanted`);
 }
 
 /**
@@ -197,6 +215,7 @@ async function tellPlan(run: ScaleRun, move: MovingLayout): Promise<void> {
     summary.bytes += flow.bytes;
   }
   for (const lack of lacks) run.note(lack);
+  if (lacks.length === 0 && !signal.aborted) run.note("There is room for all of it");
 }
 
 function storesOf(members: readonly Member[]): Record<string, string> {

@@ -1,6 +1,13 @@
 /** How a cluster with a layout stands: the newest layout, and what each server says. */
 import { KvsError, ScaleError } from "../errors.ts";
-import { isMoving, type Layout, type Mark, membersOf, sameLayout } from "../layout/layout.ts";
+import {
+  isMoving,
+  type Layout,
+  type Mark,
+  membersOf,
+  sameLayout,
+  storeOf,
+} from "../layout/layout.ts";
 import { type ScaleRun } from "./run.ts";
 
 /** One server of the layout. */
@@ -78,7 +85,7 @@ function serverStatus(
   const differs: string[] = [];
   if (seen.layout === undefined) differs.push("has no layout");
   else if (!sameLayout(seen.layout, layout)) differs.push(`has epoch ${seen.layout.epoch}`);
-  if (seen.store !== layout.stores[name]) differs.push("has another disk than the layout names");
+  if (seen.store !== storeOf(layout, name)) differs.push("has another disk than the layout names");
   if (seen.self !== undefined && seen.self !== name) differs.push(`says that it is ${seen.self}`);
   if (seen.stopped) differs.push("has stopped, since the cluster went on without it");
   if (layout.lost?.includes(name)) differs.push("lost its disk in this move");

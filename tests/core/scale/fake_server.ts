@@ -7,6 +7,7 @@ import {
   type Mark,
   NO_MARK,
   parseLayout,
+  storeOf,
 } from "../../../core/layout/layout.ts";
 import { isInRange, Place } from "../../../core/layout/ownership.ts";
 import { succeed } from "../../../core/layout/succession.ts";
@@ -153,7 +154,7 @@ export class FakeServer implements AsyncDisposable {
     const { layout, self } = this;
     if (layout === undefined || self === undefined || this.stopped) return undefined;
     if (layout.cluster !== cluster || layout.epoch !== epoch) return undefined;
-    return layout.stores[self] === this.store ? new Place(layout, self) : undefined;
+    return storeOf(layout, self) === this.store ? new Place(layout, self) : undefined;
   }
 
   #handover(body: { cluster: string; epoch: number; keys: number; leaseMs: number }): Response {

@@ -211,6 +211,18 @@ Deno.test("a disk that is not named and holds keys is emptied only if somebody s
   assertEquals(stranger.layout?.stores[stranger.name], stranger.store);
 });
 
+Deno.test("a member that is to be replaced is emptied, also if it has the newest layout", async () => {
+  await using cluster = new FakeCluster(3, 3, KEYS);
+  await cluster.scale(3, 3);
+  for (const index of [2, 0]) {
+    const { name, keys } = cluster.at(index);
+    assert(keys.size > 0);
+    await cluster.scale(1, 3, { replace: name });
+    assertEquals(keys.size, 0);
+  }
+  assertEquals(cluster.servers.map(({ layout }) => layout?.epoch), [3, 3, 3]);
+});
+
 Deno.test("an anchor with a new disk in steady state takes the layout of the others", async () => {
   await using cluster = new FakeCluster(3, 3, KEYS);
   await cluster.scale(3, 3);
