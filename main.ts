@@ -8,6 +8,7 @@ import { keys } from "./cmd/keys.ts";
 import { lifecycle } from "./cmd/lifecycle.ts";
 import { put } from "./cmd/put.ts";
 import { rebalance } from "./cmd/rebalance.ts";
+import { scale } from "./cmd/scale.ts";
 import { printLast, writeLine } from "./cmd/screen.ts";
 import { server } from "./cmd/server.ts";
 import { endedAsInit } from "./cmd/signals.ts";
@@ -19,6 +20,7 @@ const COMMANDS: readonly Command[] = [
   server,
   client,
   rebalance,
+  scale,
   lifecycle,
   cluster,
   get,

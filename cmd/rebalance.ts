@@ -8,27 +8,12 @@ import { isAtRest, type Summary } from "../core/rebalance/events.ts";
 import { openEndpoints } from "../core/rebalance/open.ts";
 import { placeOf, type ServerAddress } from "../core/client/server_list.ts";
 import { ACCESS_OPTIONS, accessOf } from "./access.ts";
-import {
-  type Args,
-  choiceOption,
-  type Command,
-  countOption,
-  DNS,
-  PLACEMENT,
-  secondsOption,
-  switchOption,
-} from "./args.ts";
-import { EXIT_CODES, onStopSignal, type StopSignal } from "./signals.ts";
-import { createReport, type OutputForm, type Report } from "./rebalance_output.ts";
+import { type Args, type Command, DNS, PLACEMENT, switchOption } from "./args.ts";
+import { EXIT_CODES, onFirstSignal } from "./signals.ts";
+import { OUTPUT, outputOf, PATIENCE, RATE, TIMEOUT } from "./move_options.ts";
+import { createReport, type Report } from "./rebalance_output.ts";
 import { readServers } from "./servers.ts";
 
-const OUTPUT = choiceOption<OutputForm, undefined>(
-  "output",
-  ["lines", "progress", "json"],
-  undefined,
-  "What to print: a line for each key, a progress bar with a summary, or a JSON object for each event",
-  "progress on a terminal, else lines",
-);
 const DRY_RUN = switchOption(
   "dry-run",
   "Print how much would move between which servers, and change nothing",
@@ -37,17 +22,6 @@ const PRUNE = switchOption(
   "prune",
   "At the end delete the copies on servers that will not own them, if the new owners hold the same values",
 );
-const PATIENCE = secondsOption(
-  "patience",
-  60,
-  "How long to try again when a server goes away during the run; at the start nothing is tried again",
-);
-const RATE = countOption<number | undefined>(
-  "rate",
-  undefined,
-  [1, 1_000_000_000],
-  "The most keys to copy in a second; reading, comparing and deleting are not held back",
-);
 const FORCE = switchOption(
   "force",
   "Go on even if most keys are not on the server that owns them by this placement",
@@ -55,11 +29,6 @@ const FORCE = switchOption(
 const OVERWRITE = switchOption(
   "overwrite",
   "Go on even if this move is complete or another one is not: the old owners' values replace the new owners'",
-);
-const TIMEOUT = secondsOption(
-  "timeout",
-  10,
-  "How long a server may be silent within one request",
 );
 
 /** The most batches of keys under way at once, enough to keep a few servers and their disks busy. */
@@ -93,7 +62,7 @@ export const rebalance: Command = {
     if (toBeText === undefined) throw new UsageError("Missing argument: TO_BE");
     if (rest.length > 0) throw new UsageError(`Unexpected argument: ${rest[0]}`);
     const { servers, asIs, toBe } = await readLists(asIsText, toBeText, args);
-    const output = args.get(OUTPUT) ?? (Deno.stdout.isTerminal() ? "progress" : "lines");
+    const output = outputOf(args);
     const dryRun = args.get(DRY_RUN);
 
     const access = await accessOf(args);
@@ -195,20 +164,4 @@ async function readLists(asIsText: string, toBeText: string, args: Args): Promis
     throw new UsageError("Nothing to do: AS_IS and TO_BE are the same list");
   }
   return lists;
-}
-
-/** Calls `stop` at the first signal; a second one ends the process at once. */
-function onFirstSignal(stop: (signal: StopSignal) => void): () => void {
-  let listening = true;
-  const removeListeners = onStopSignal((signal) => {
-    // Without a listener, the next signal ends the process.
-    unlisten();
-    stop(signal);
-  });
-  function unlisten() {
-    if (!listening) return;
-    listening = false;
-    removeListeners();
-  }
-  return unlisten;
 }

@@ -1,34 +1,27 @@
 /** What `kvs rebalance` prints: lines, a progress bar, or JSON. */
 import { bytesToSegment, displayJson, displayKey, toSegment } from "../core/key.ts";
-import { type RebalanceEvent, type Summary } from "../core/rebalance/events.ts";
-import { Bar, LogLines } from "./rebalance_bar.ts";
-import { displayValue, Printer, pythonRepr, type Sink } from "./rebalance_text.ts";
+import { type RebalanceEvent, type RunPhase, type Summary } from "../core/rebalance/events.ts";
+import { createProgress, LogLines, type Outlet, PROCESS, type Progress } from "./progress.ts";
+import { displayValue, Printer, pythonRepr } from "./rebalance_text.ts";
 import { type Asked, keysPerSecond, Notes, planLine, summaryLines } from "./rebalance_words.ts";
-import { tell, writeLine } from "./screen.ts";
 
 /** The values of `--output`. */
 export type OutputForm = "lines" | "progress" | "json";
+
+const PHASE_WORDS: Readonly<Record<RunPhase, string>> = {
+  survey: "Listing",
+  read: "Reading",
+  room: "Sizing",
+  move: "Moving",
+  check: "Checking",
+  prune: "Pruning",
+};
 
 /** What a report depends on. */
 export interface ReportOptions extends Asked {
   /** The names of the servers that are asked over TLS. */
   readonly secure: ReadonlySet<string>;
 }
-
-/** Where a report is printed, and its clock. */
-export interface Outlet {
-  readonly stdout: Sink & { isTerminal(): boolean };
-  /** Prints a line on stderr. */
-  readonly printError: (line: string) => void;
-  /** Milliseconds. */
-  readonly now: () => number;
-}
-
-const PROCESS: Outlet = {
-  stdout: Deno.stdout,
-  printError: tell,
-  now: () => performance.now(),
-};
 
 /** Prints a run. */
 export interface Report {
@@ -105,7 +98,7 @@ class LinesReport implements Report {
         out.print(planLine(event));
         break;
       case "progress":
-        this.#progress.update(event.phase, event.done, event.total);
+        this.#progress.update(PHASE_WORDS[event.phase], { done: event.done, total: event.total });
         break;
       default:
         this.#notes.event(event);
@@ -131,16 +124,14 @@ class ProgressReport implements Report {
   readonly #options: ReportOptions;
   readonly #outlet: Outlet;
   readonly #out: Printer;
-  readonly #progress: Bar | LogLines;
+  readonly #progress: Progress;
   readonly #notes = new Notes((line) => this.note(line));
 
   constructor(options: ReportOptions, outlet: Outlet) {
     this.#options = options;
     this.#outlet = outlet;
     this.#out = new Printer(outlet.stdout);
-    this.#progress = outlet.stdout.isTerminal()
-      ? new Bar()
-      : new LogLines((line) => writeLine(outlet.stdout, line), outlet.now);
+    this.#progress = createProgress(outlet);
   }
 
   note(line: string): void {
@@ -150,7 +141,7 @@ class ProgressReport implements Report {
 
   event(event: RebalanceEvent): void {
     if (event.kind === "progress") {
-      this.#progress.update(event.phase, event.done, event.total);
+      this.#progress.update(PHASE_WORDS[event.phase], { done: event.done, total: event.total });
     } else if (event.kind === "plan") {
       this.#progress.clear();
       this.#out.print(planLine(event));

@@ -83,7 +83,8 @@ export function planLine(plan: { from: string; to: string; keys: number; bytes: 
   return `${from} -> ${to}: ${counted(keys, "key")}, ${counted(bytes, "byte")}\n`;
 }
 
-function counted(count: number, noun: string): string {
+/** A number with its noun. */
+export function counted(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }
 

@@ -28,6 +28,22 @@ export function onStopSignal(listener: (signal: StopSignal) => void): () => void
   };
 }
 
+/** Calls `stop` at the first signal; a second one ends the process at once. */
+export function onFirstSignal(stop: (signal: StopSignal) => void): () => void {
+  let listening = true;
+  const removeListeners = onStopSignal((signal) => {
+    // Without a listener, the next signal ends the process.
+    unlisten();
+    stop(signal);
+  });
+  function unlisten() {
+    if (!listening) return;
+    listening = false;
+    removeListeners();
+  }
+  return unlisten;
+}
+
 /**
  * Resolves to the exit code of a signal to stop that nobody listens to, if this is process 1 of a
  * container: there the system drops such a signal. In another process the signal ends the process, and

@@ -63,6 +63,23 @@ export class InvalidMoveError extends KvsError {}
 /** Thrown when a layout, or what goes with one, is not of the form that docs/scaling.md gives it. */
 export class InvalidLayoutError extends KvsError {}
 
+/** Thrown when another server answers for a key; the answer tells the layout. */
+export class MisdirectedKeyError extends KvsError {}
+
+/** Thrown when a server answers for no key, since its cluster has gone on without its disk. */
+export class OutOfClusterError extends KvsError {}
+
+/** Thrown when a layout, or a step of a hand-over, does not follow what the server has. */
+export class LayoutConflictError extends KvsError {
+  /** Why a target did not take a range. */
+  readonly reason: "behind" | "old" | "repeated" | undefined;
+
+  constructor(message: string, reason?: "behind" | "old" | "repeated") {
+    super(message);
+    this.reason = reason;
+  }
+}
+
 /** Base of errors after which nothing has changed: the write was not carried out, and the old value stands. */
 export class WriteRefusedError extends KvsError {}
 
@@ -143,6 +160,9 @@ export class OutputError extends KvsError {}
 
 /** Thrown when a rebalance stops; the message says what was done so far. */
 export class RebalanceError extends KvsError {}
+
+/** Thrown when `kvs scale` stops; the message says what was done so far. */
+export class ScaleError extends KvsError {}
 
 // Deno's words for a file that it opens only for programs with every permission, and for other permissions.
 const SPECIAL_PATH = /^Requires all access to (".*?")/;

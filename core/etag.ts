@@ -1,7 +1,5 @@
-/** XXH64, by a library: the hash in the ETags of values, and of the content of large values. */
-import xxhash from "xxhash-wasm";
-
-const { h64, h64Raw, create64 } = await xxhash();
+/** The hash in the ETags of values, and of the content of large values: XXH64. */
+import { create64, h64, h64Raw } from "./xxh64.ts";
 
 /** Begins a hash of bytes that come in chunks: `update` with each chunk, then `digest`. */
 export function startHash(): { update(bytes: Uint8Array): unknown; digest(): bigint } {
@@ -14,7 +12,6 @@ export function startHash(): { update(bytes: Uint8Array): unknown; digest(): big
  * the same hash.
  *
  * @param contentType Empty for the default one.
- * @see https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md
  */
 export function hashValue(content: Uint8Array | string, contentType: string): string {
   const seed = contentType === "" ? 0n : h64(contentType);

@@ -4,7 +4,7 @@
  *
  *     a b c d   on 3 servers: 1 2 0 1      on 2 servers: 1 0 1 0      (modulo)
  */
-import { createHash } from "node:crypto";
+import { h64 } from "./xxh64.ts";
 
 /** Returns the index, from 0 to `servers` - 1, of the server that owns `key`. */
 export type Placement = (key: string, servers: number) => number;
@@ -35,35 +35,42 @@ export function modulo(key: string, servers: number): number {
 }
 
 /**
- * Jump consistent hash. When a list of N servers grows by one, 1/(N + 1) of the keys move, all to the new server.
+ * Jump consistent hash over XXH64 of the key's UTF-8. When a list of N servers grows by one, 1/(N + 1) of the keys move,
+ * all to the new server.
  * Source: Lamping and Veach, "A Fast, Minimal Memory, Consistent Hash Algorithm", 2014.
  */
 export function jump(key: string, servers: number): number {
-  // A rebalance asks twice for each key, for both lists, and the hash costs most.
+  // While keys move, each key is asked for twice, for both lists, and the hash costs most.
   if (key !== lastKey) {
-    lastHash = hash64(key);
+    lastHash.setBigUint64(0, h64(key));
     lastKey = key;
   }
-  return jumpHash(lastHash, servers);
+  return jumpHash(lastHash.getUint32(0), lastHash.getUint32(4), servers);
 }
 
 let lastKey: string | undefined;
-let lastHash = 0n;
+const lastHash = new DataView(new ArrayBuffer(8));
 
-/** The 64-bit hash of {@link jump}: the first 8 bytes of SHA-256 over the UTF-8, big endian. */
-export function hash64(key: string): bigint {
-  return createHash("sha256").update(key).digest().readBigUInt64BE(0);
-}
-
-/** The function of the paper: maps a 64-bit number to a bucket from 0 to `buckets` - 1. */
-export function jumpHash(hash: bigint, buckets: number): number {
-  let key = hash;
+/**
+ * The function of the paper: maps a 64-bit number to a bucket from 0 to `buckets` - 1. The number comes in two halves,
+ * unsigned, since arithmetic with a BigInt allocates at each step.
+ */
+export function jumpHash(high: number, low: number, buckets: number): number {
   let bucket = 0;
   let next = 0;
   while (next < buckets) {
     bucket = next;
-    key = BigInt.asUintN(64, key * 2862933555777941757n + 1n);
-    next = Math.floor((bucket + 1) * (2 ** 31 / (Number(key >> 33n) + 1)));
+    // number = number * 2862933555777941757 + 1, modulo 2 ** 64. Sums of 48 bits are exact.
+    const upper = (low >>> 16) * FACTOR_LOW;
+    const lower = (low & 0xffff) * FACTOR_LOW + (upper % 0x10000) * 0x10000 + 1;
+    const carry = Math.floor(upper / 0x10000) + Math.floor(lower / 2 ** 32);
+    high = (Math.imul(high, FACTOR_LOW) + Math.imul(low, FACTOR_HIGH) + carry) >>> 0;
+    low = lower >>> 0;
+    next = Math.floor((bucket + 1) * (2 ** 31 / ((high >>> 1) + 1)));
   }
   return bucket;
 }
+
+/** The halves of 2862933555777941757. */
+const FACTOR_HIGH = 0x27bb2ee6;
+const FACTOR_LOW = 0x87b0b0fd;

@@ -31,6 +31,12 @@ export interface IncomingValue {
  */
 export type Condition = { readonly etags: readonly string[] } | "present" | "absent";
 
+/**
+ * Asked in the same step in which a write is put in line: whether the write may take effect. A promise means that the
+ * write has to wait for it, and is asked for again then. It throws why the write may not take effect.
+ */
+export type Admit = () => Promise<void> | undefined;
+
 /** The result of a save. */
 export interface SetResult {
   /** Whether the key was absent before. */
@@ -77,16 +83,25 @@ export interface Store {
    * @throws {PreconditionFailedError} If `condition` does not hold.
    * @throws {StorageFullError} If the disk is full.
    * @throws {StorageBusyError} If the system has no open files or no memory to spare for a moment.
-   * @throws Whatever the incoming chunks throw, such as ValueTooLargeError.
+   * @throws Whatever the incoming chunks throw, such as ValueTooLargeError; whatever `admit` throws.
    */
-  set(key: string, value: Value | IncomingValue, condition?: Condition): Promise<SetResult>;
+  set(
+    key: string,
+    value: Value | IncomingValue,
+    condition?: Condition,
+    admit?: Admit,
+  ): Promise<SetResult>;
 
   /**
    * Deletes `key`. Resolves to whether it was there. Durable once resolved.
    *
    * @throws {PreconditionFailedError} If `condition` does not hold.
+   * @throws Whatever `admit` throws.
    */
-  delete(key: string, condition?: Condition): Promise<boolean>;
+  delete(key: string, condition?: Condition, admit?: Admit): Promise<boolean>;
+
+  /** Resolves when all writes that were put in line before are durable and visible, or have failed. */
+  settled(): Promise<void>;
 
   /** Returns keys in the order of `compareKeys`: at most `limit`, by default all of them. */
   list(options?: ListOptions): string[];

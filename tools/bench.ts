@@ -22,6 +22,7 @@ import {
 import { measureMillion } from "./bench/million.ts";
 import { measureRebalance } from "./bench/rebalance.ts";
 import { formatOutcomes, formatWorkload } from "./bench/report.ts";
+import { measureScale } from "./bench/scale.ts";
 import { closeStage } from "./bench/stage.ts";
 import type { Outcome } from "./bench/types.ts";
 import { WORKLOADS } from "./bench/workloads.ts";
@@ -32,6 +33,7 @@ const SPECIAL: Readonly<Record<string, (effort: Effort) => Promise<[string, Outc
   "write-load": measureWriteLoad,
   "million": measureMillion,
   "rebalance": measureRebalance,
+  "scale": measureScale,
 };
 
 const NAMES = [...WORKLOADS.map(({ name }) => name), ...Object.keys(SPECIAL)];

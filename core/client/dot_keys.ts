@@ -35,10 +35,13 @@ export async function toBatchLine(
 
 /** The answer that the path of the key would have given; `undefined` if `line` is no result of a batch. */
 export function fromBatchLine(line: Bytes): RemoteAnswer | undefined {
-  const result = parseJson(new TextDecoder().decode(line));
+  // A server that goes by another layout adds a line that tells the layout.
+  const [first = "", layout = ""] = new TextDecoder().decode(line).split("\n");
+  const result = parseJson(first);
   if (!isObject(result) || typeof result.status !== "number") return undefined;
   const { status, etag, type, value, base64 } = result;
   const headers = new Headers();
+  if (status === 421) return { status, headers, bytes: new TextEncoder().encode(layout) };
   if (typeof etag === "string") headers.set("etag", etag);
   if (typeof type === "string") headers.set("content-type", type);
   const bytes = typeof value === "string"

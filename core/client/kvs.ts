@@ -44,7 +44,7 @@ import {
 import { mergeListings } from "./merge_listings.ts";
 import { type CallOptions, equalBytes, type PutResult, type Remote } from "./remote.ts";
 import { parseServerList, type Scheme, type ServerAddress } from "./server_list.ts";
-import { ServerSet } from "./server_set.ts";
+import { type KeyAttempt, ServerSet } from "./server_set.ts";
 
 export { Access, type AccessOptions } from "../access.ts";
 export { DiscoveryError, InvalidKeyError, UsageError } from "../errors.ts";
@@ -113,12 +113,20 @@ export class Kvs {
     return new Kvs(parseServerList(explicit, what, options.scheme), options);
   }
 
-  /** The servers, in the order that placement goes by. */
+  /**
+   * Asks the servers for the layout of the cluster, unless that was done before. Then {@link servers} and
+   * {@link ownerOf} go by the layout. Requests do this by themselves.
+   */
+  async discover({ signal }: CallOptions = {}): Promise<void> {
+    await this.#servers.discover(signal);
+  }
+
+  /** The servers, in the order that placement goes by; in a move also those that will hold keys. */
   get servers(): readonly ServerAddress[] {
     return this.#servers.servers;
   }
 
-  /** The server that `key` belongs to, whether there is such a key or not. Asks no server. */
+  /** The server that `key` belongs to, whether there is such a key or not, as far as is known. Asks no server. */
   ownerOf(key: string): Owner {
     const index = this.#servers.ownerOf(key);
     const server = this.servers[index];
@@ -132,7 +140,9 @@ export class Kvs {
    * @throws {InvalidKeyError} If there can be no such key.
    */
   async get(key: string, options: CallOptions = {}): Promise<StoredValue | undefined> {
-    const found = await this.#ask(key, options, (remote) => remote.get(key, options));
+    const found = await this.#ask(key, options, (remote, { claim }) => {
+      return remote.get(key, { ...options, claim });
+    });
     if (found === undefined) return undefined;
     const { bytes, contentType = DEFAULT_CONTENT_TYPE, etag = "" } = found;
     return new StoredValue(bytes, contentType, etag);
@@ -149,7 +159,7 @@ export class Kvs {
     const found = await this.#ask(
       key,
       options,
-      (remote) => remote.getStream(key, WHOLE_BYTES, options),
+      (remote, { claim }) => remote.getStream(key, WHOLE_BYTES, { ...options, claim }),
     );
     if (found === undefined) return undefined;
     const { body, size, contentType = DEFAULT_CONTENT_TYPE, etag = "" } = found;
@@ -168,14 +178,18 @@ export class Kvs {
     const { contentType = DEFAULT_CONTENT_TYPE, ifMatch, ifAbsent, unique, signal } = options;
     const whole = typeof content === "string" ? encoder.encode(content) : content;
     const repeatable = !(whole instanceof ReadableStream);
-    return await this.#ask(key, { signal, repeatable }, async (remote, uncertain) => {
+    // While keys move, a look finds the server, so that a stream is rarely refused.
+    if (!repeatable && await this.#isMoving(signal)) {
+      await this.#ask(key, { signal }, (remote, { claim }) => remote.head(key, { signal, claim }));
+    }
+    return await this.#ask(key, { signal, repeatable }, async (remote, { uncertain, claim }) => {
       const bytes = typeof whole === "function" ? await whole() : whole;
       try {
-        return await remote.put(key, { bytes, contentType }, { ifMatch, ifAbsent, signal });
+        return await remote.put(key, { bytes, contentType }, { ifMatch, ifAbsent, signal, claim });
       } catch (error) {
         if (!isPreconditionFailed(error)) throw error;
         if (uncertain && unique === true && whole instanceof Uint8Array) {
-          const there = await remote.get(key, { signal });
+          const there = await remote.get(key, { signal, claim });
           if (there !== undefined && equalBytes(there.bytes, whole)) {
             return { created: ifAbsent === true, etag: there.etag };
           }
@@ -197,9 +211,9 @@ export class Kvs {
     key: string,
     { ifMatch, signal }: CallOptions & { readonly ifMatch?: string | undefined } = {},
   ): Promise<boolean> {
-    return await this.#ask(key, { signal }, async (remote, uncertain) => {
+    return await this.#ask(key, { signal }, async (remote, { uncertain, claim }) => {
       try {
-        return await remote.delete(key, { ifMatch, signal }) || uncertain;
+        return await remote.delete(key, { ifMatch, signal, claim }) || uncertain;
       } catch (error) {
         throw isPreconditionFailed(error) ? brokenCondition(key, uncertain) : error;
       }
@@ -219,8 +233,35 @@ export class Kvs {
       readonly after?: string | undefined;
     } = {},
   ): AsyncGenerator<string> {
-    const listings = this.servers.map((_, index) => this.#owned(index, prefix, after, signal));
-    for await (const merged of mergeListings(listings)) for (const { key } of merged) yield key;
+    await this.#servers.discover(signal);
+    let from = after;
+    if (this.#servers.layout === undefined) {
+      try {
+        const listings = this.servers.map((_, index) => this.#owned(index, prefix, after, signal));
+        for await (const merged of mergeListings(listings)) {
+          for (const { key } of merged) {
+            yield key;
+            from = key;
+          }
+        }
+        return;
+      } catch (error) {
+        // The cluster has got its first layout meanwhile: the rest is listed by that.
+        if (!(error instanceof LayoutFound)) throw error;
+      }
+    }
+    while (true) {
+      const { keys, upto } = await this.#servers.stretch(from, prefix, signal);
+      yield* keys;
+      if (upto === undefined) return;
+      from = upto;
+    }
+  }
+
+  /** Whether keys are moving, as far as is known. */
+  async #isMoving(signal: AbortSignal | undefined): Promise<boolean> {
+    await this.#servers.discover(signal);
+    return this.#servers.layout?.next !== undefined;
   }
 
   /** The keys that a server holds and owns, in pages. */
@@ -233,11 +274,15 @@ export class Kvs {
     let from = after;
     do {
       const behind = from;
-      const page = await this.#servers.ask(
+      const page = await this.#servers.askServer(
         index,
         (remote) => remote.page(behind, PAGE_KEYS, { prefix, signal }),
         { signal },
       );
+      if (page.epoch !== undefined) {
+        await this.#servers.find(index, signal);
+        throw new LayoutFound();
+      }
       yield page.keys.filter((key) => this.#servers.ownerOf(key) === index);
       from = page.next;
     } while (from !== undefined);
@@ -246,16 +291,14 @@ export class Kvs {
   async #ask<T>(
     key: string,
     options: CallOptions & { readonly repeatable?: boolean },
-    send: (remote: Remote, uncertain: boolean) => Promise<T>,
+    send: (remote: Remote, attempt: KeyAttempt) => Promise<T>,
   ): Promise<T> {
-    const index = this.#servers.ownerOf(checkKey(key));
-    return await this.#servers.ask(
-      index,
-      (remote, { uncertain }) => send(remote, uncertain),
-      options,
-    );
+    return await this.#servers.askKey(checkKey(key), send, options);
   }
 }
+
+/** Thrown when a listing of a cluster without a layout meets a server with one. */
+class LayoutFound extends Error {}
 
 function isPreconditionFailed(error: unknown): boolean {
   return error instanceof RemoteError && error.status === 412;

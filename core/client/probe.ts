@@ -65,12 +65,13 @@ export class Prober {
   /** Probes all letters at the same time, so that a dead server costs one timeout. Never throws. */
   async round(): Promise<Row> {
     const time = new Date();
-    const started = this.#options.servers.map(() => 0);
+    await this.#servers.discover();
+    const started = this.#servers.servers.map(() => 0);
     const probes = LETTERS.map((letter) => {
       const owner = this.ownerOf(letter);
       const before = started[owner] ?? 0;
       started[owner] = before + 1;
-      return this.#probe(letter, owner, before * STAGGER_MS);
+      return this.#probe(letter, before * STAGGER_MS);
     });
     const statuses = (await Promise.all(probes)).join("");
     return { time, statuses, hits: statuses.replaceAll(/[^h]/g, "").length };
@@ -86,14 +87,18 @@ export class Prober {
     return { signal: AbortSignal.timeout(this.#options.timeoutMs) };
   }
 
-  async #probe(letter: string, owner: number, delayMs: number): Promise<string> {
+  async #probe(letter: string, delayMs: number): Promise<string> {
     if (delayMs > 0) await delay(delayMs);
     const word = encoder.encode(letter);
     try {
-      const found = await this.#servers.ask(owner, (remote) => remote.load(letter, this.#limit()));
+      const found = await this.#servers.askKey(letter, (remote, { claim }) => {
+        return remote.load(letter, { ...this.#limit(), claim });
+      });
       if (found !== undefined) return equalBytes(found, word) ? "h" : "x";
       if (this.#options.readonly) return "m";
-      await this.#servers.ask(owner, (remote) => remote.save(letter, word, this.#limit()));
+      await this.#servers.askKey(letter, (remote, { claim }) => {
+        return remote.save(letter, word, { ...this.#limit(), claim });
+      });
       return "w";
     } catch (error) {
       if (error instanceof RemoteError) return statusLetter(error.status);

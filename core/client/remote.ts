@@ -3,6 +3,7 @@ import { RemoteError } from "../errors.ts";
 import { bytesToSegment, toSegment } from "../key.ts";
 import {
   DEFAULT_CONTENT_TYPE,
+  isObject,
   KEY_NOT_FOUND,
   KEY_SEPARATOR,
   MOVE_QUERY,
@@ -10,11 +11,14 @@ import {
   type MoveStep,
   V1_BATCH,
   V1_KEYS,
+  V1_LAYOUT,
   V1_MOVE,
   V1_STATS,
 } from "../protocol.ts";
+import { type Layout, type Mark, storeOf } from "../layout/layout.ts";
 import { checkSegments, fromBatchLine, isDotSegment, toBatchLine } from "./dot_keys.ts";
 import { parseJson } from "./json.ts";
+import { type LayoutTold, parseMark, parseTold } from "./layout_told.ts";
 import { type ServerAddress } from "./server_list.ts";
 import {
   type Bytes,
@@ -47,6 +51,12 @@ export interface CallOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** How a request is sent to one server of a cluster. */
+export interface ServerCallOptions extends CallOptions {
+  /** The layout by which the server is asked: the text of the header. */
+  readonly claim?: string | undefined;
+}
+
 /** A write's condition (RFC 9110, 13.1). */
 export interface WriteCondition {
   /** Only if the value has this ETag, quotes and all. */
@@ -56,7 +66,7 @@ export interface WriteCondition {
 }
 
 /** How {@link Remote.put} puts. */
-export interface PutRequest extends CallOptions, WriteCondition {
+export interface PutRequest extends ServerCallOptions, WriteCondition {
   /** The run of a move that it is part of. */
   readonly run?: string | undefined;
 }
@@ -74,6 +84,10 @@ export interface KeyPage {
   readonly keys: readonly string[];
   /** What the next page comes after; `undefined` for the last page. */
   readonly next: string | undefined;
+  /** The number of the server's layout; `undefined` if the server has none. */
+  readonly epoch: number | undefined;
+  /** Up to which key the server has handed its keys over. */
+  readonly mark: Mark;
 }
 
 const encoder = new TextEncoder();
@@ -99,7 +113,7 @@ export class Remote {
    *
    * @throws {InvalidKeyError} If the key is `.` or `..`, which no path can hold.
    */
-  async load(key: string, options: CallOptions = {}): Promise<Bytes | undefined> {
+  async load(key: string, options: ServerCallOptions = {}): Promise<Bytes | undefined> {
     checkSegments(key);
     const bytes = await this.#transport.bytes(`/load/${toSegment(key)}`, options);
     return equalBytes(bytes, KEY_NOT_FOUND_BYTES) ? undefined : bytes;
@@ -110,7 +124,7 @@ export class Remote {
    *
    * @throws {InvalidKeyError} If the key or the word is `.` or `..`, which no path can hold.
    */
-  async save(key: string, word: Uint8Array, options: CallOptions = {}): Promise<string> {
+  async save(key: string, word: Uint8Array, options: ServerCallOptions = {}): Promise<string> {
     const segment = bytesToSegment(word);
     checkSegments(key, segment);
     const path = `/save/${toSegment(key)}/${segment}`;
@@ -130,18 +144,18 @@ export class Remote {
   async page(
     after: string | undefined,
     limit: number,
-    { prefix = "", signal }: CallOptions & { readonly prefix?: string } = {},
+    { prefix = "", signal, claim }: ServerCallOptions & { readonly prefix?: string } = {},
   ): Promise<KeyPage> {
     const query = `limit=${limit}` + (prefix === "" ? "" : `&prefix=${toSegment(prefix)}`) +
       (after === undefined ? "" : `&after=${toSegment(after)}`);
-    const bytes = await this.#transport.bytes(`${V1_KEYS}?${query}`, { signal });
+    const bytes = await this.#transport.bytes(`${V1_KEYS}?${query}`, { signal, claim });
     const page = parseKeyPage(decoder.decode(bytes));
     if (page !== undefined && (page.next === undefined || page.keys.length > 0)) return page;
     return this.#fail("a listing that is none");
   }
 
   /** Gets over the native route, or resolves to `undefined` if the key is absent. */
-  async get(key: string, options: CallOptions = {}): Promise<Copy | undefined> {
+  async get(key: string, options: ServerCallOptions = {}): Promise<Copy | undefined> {
     const answer = await this.#get(key, options);
     return answer && { bytes: answer.bytes, ...factsOf(answer) };
   }
@@ -153,9 +167,9 @@ export class Remote {
   async getStream(
     key: string,
     wholeBytes: number,
-    { signal }: CallOptions = {},
+    { signal, claim }: ServerCallOptions = {},
   ): Promise<CopyStream | undefined> {
-    const answer = await this.#get(key, { signal, wholeBytes });
+    const answer = await this.#get(key, { signal, claim, wholeBytes });
     if (answer === undefined) return undefined;
     const length = answer.headers.get("content-length");
     return {
@@ -180,13 +194,14 @@ export class Remote {
       readonly bytes: Bytes | ReadableStream<Bytes>;
       readonly contentType?: string | undefined;
     },
-    { run, signal, ...condition }: PutRequest = {},
+    { run, signal, claim, ...condition }: PutRequest = {},
   ): Promise<PutResult> {
     const answer = await this.#askKey(key, {
       method: "PUT",
       headers: { "content-type": contentType, ...conditionHeaders(condition) },
       body: bytes,
       signal,
+      claim,
     }, run);
     if (answer.status !== 201 && answer.status !== 204) throw this.#transport.failure(answer);
     return { created: answer.status === 201, etag: factsOf(answer).etag };
@@ -198,10 +213,10 @@ export class Remote {
    */
   async delete(
     key: string,
-    { signal, ...condition }: CallOptions & WriteCondition = {},
+    { signal, claim, ...condition }: ServerCallOptions & WriteCondition = {},
   ): Promise<boolean> {
     const headers = conditionHeaders(condition);
-    const answer = await this.#askKey(key, { method: "DELETE", headers, signal });
+    const answer = await this.#askKey(key, { method: "DELETE", headers, signal, claim });
     if (answer.status === 204) return true;
     if (answer.status === 404) return false;
     throw this.#transport.failure(answer);
@@ -223,6 +238,27 @@ export class Remote {
     if (answer.status === 404 || answer.status === 405) return false;
     if (answer.status !== 200) throw this.#transport.failure(answer);
     return true;
+  }
+
+  /** Asks whether the server would answer for `key`; the value is not sent. */
+  async head(key: string, { signal, claim }: ServerCallOptions = {}): Promise<void> {
+    const answer = await this.#askKey(key, { method: "HEAD", signal, claim });
+    if (answer.status !== 200 && answer.status !== 404) throw this.#transport.failure(answer);
+  }
+
+  /** The layout of the server; `undefined` if it knows no layouts. */
+  async layout(options: CallOptions = {}): Promise<LayoutTold | undefined> {
+    const answer = await this.#transport.answer(V1_LAYOUT, options);
+    if (answer.status === 404 || answer.status === 405) return undefined;
+    if (answer.status !== 200) throw this.#transport.failure(answer);
+    return parseTold(parseJson(decoder.decode(answer.bytes)));
+  }
+
+  /** Gives the server a layout in which it is `self`. Status 409: it does not take the layout. */
+  async putLayout(layout: Layout, self: string, { signal }: CallOptions = {}): Promise<void> {
+    const body = encoder.encode(JSON.stringify({ layout, self, store: storeOf(layout, self) }));
+    const answer = await this.#transport.answer(V1_LAYOUT, { method: "PUT", body, signal });
+    if (answer.status !== 204) throw this.#transport.failure(answer);
   }
 
   /** What `GET /v1/stats` tells; `undefined` if there is no such route. */
@@ -254,8 +290,8 @@ export class Remote {
       );
     }
     const body = encoder.encode(await toBatchLine(key, request));
-    const { signal } = request;
-    const batch = { method: "POST", body, signal } as const;
+    const { signal, claim } = request;
+    const batch = { method: "POST", body, signal, claim } as const;
     const bytes = await this.#transport.bytes(V1_BATCH + runQuery(run), batch);
     return fromBatchLine(bytes) ?? this.#fail("no result of a batch");
   }
@@ -287,14 +323,15 @@ function runQuery(run: string | undefined): string {
 /** The page in `text`, or `undefined` if it is not one. */
 function parseKeyPage(text: string): KeyPage | undefined {
   const json = parseJson(text);
-  if (json === undefined || !("keys" in json) || !Array.isArray(json.keys)) return undefined;
+  if (!isObject(json) || !Array.isArray(json.keys)) return undefined;
   const keys: string[] = [];
   for (const key of json.keys) {
     if (typeof key !== "string") return undefined;
     keys.push(key);
   }
-  const next = "next" in json && typeof json.next === "string" ? json.next : undefined;
-  return { keys, next };
+  const next = typeof json.next === "string" ? json.next : undefined;
+  const epoch = typeof json.epoch === "number" ? json.epoch : undefined;
+  return { keys, next, epoch, mark: parseMark(json) };
 }
 
 /** An item of `/allKeys`; a server of another make may list keys as they are. */

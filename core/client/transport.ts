@@ -1,9 +1,10 @@
 /** HTTP requests to one server, over fetch. */
 import { type Access, OPEN_ACCESS } from "../access.ts";
 import { RemoteError } from "../errors.ts";
-import { SHUTTING_DOWN } from "../protocol.ts";
+import { LAYOUT_HEADER, SHUTTING_DOWN } from "../protocol.ts";
 import { distrustOf } from "./distrust.ts";
-import { detailOf } from "./json.ts";
+import { detailOf, parseJson } from "./json.ts";
+import { MisdirectedError, parseTold } from "./layout_told.ts";
 import { parseRetryAfter } from "./retry.ts";
 import { type ServerAddress } from "./server_list.ts";
 import { SilenceTimer } from "./silence_timer.ts";
@@ -19,13 +20,17 @@ export interface RemoteOptions {
   readonly access?: Access;
   /** Carries the requests; by default the client of `access` does. */
   readonly client?: Deno.HttpClient;
+  /** Sends the requests; by default the runtime's `fetch` does. */
+  readonly fetch?: typeof fetch;
 }
 
 /** A request. */
 export interface RemoteRequest {
-  readonly method?: "GET" | "PUT" | "POST" | "DELETE";
+  readonly method?: "GET" | "HEAD" | "PUT" | "POST" | "DELETE";
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: Bytes | ReadableStream<Bytes>;
+  /** The layout by which the server is asked: the text of the header. */
+  readonly claim?: string | undefined;
   /** Gives the request up. */
   readonly signal?: AbortSignal | undefined;
   /** The largest body (bytes) of an answer of 200 that is read whole; by default every body is. */
@@ -106,6 +111,10 @@ export class Transport {
   /** The error that an answer stands for. */
   failure({ status, headers, bytes }: RemoteAnswer): RemoteError {
     const { name } = this.server;
+    if (status === 421) {
+      const told = parseTold(parseJson(new TextDecoder().decode(bytes)));
+      return new MisdirectedError(name, `${name} answered 421: ${detailOf(bytes)}`, told);
+    }
     const isAway = status === 503 && new TextDecoder().decode(bytes) === SHUTTING_DOWN;
     const why = isAway ? "it is shutting down or starting" : detailOf(bytes);
     const retryAfterMs = parseRetryAfter(headers.get("retry-after"), Date.now());
@@ -114,17 +123,19 @@ export class Transport {
 
   async #send(
     path: string,
-    { method = "GET", headers, body = EMPTY }: RemoteRequest,
+    { method = "GET", headers = {}, body = EMPTY, claim }: RemoteRequest,
     timer: SilenceTimer,
     source: Source,
   ): Promise<Response> {
-    const { access = OPEN_ACCESS, client = access.client } = this.#options;
-    const allHeaders = access.authorize(headers);
+    const { access = OPEN_ACCESS, client = access.client, fetch: send = fetch } = this.#options;
+    const allHeaders = access.authorize(
+      claim === undefined ? headers : { ...headers, [LAYOUT_HEADER]: claim },
+    );
     try {
-      return await fetch(this.server.origin + path, {
+      return await send(this.server.origin + path, {
         method,
         ...(allHeaders === undefined ? {} : { headers: allHeaders }),
-        ...(method === "GET" ? {} : { body: sentOnce(body, timer, source) }),
+        ...(method === "GET" || method === "HEAD" ? {} : { body: sentOnce(body, timer, source) }),
         redirect: "manual",
         signal: timer.signal,
         ...(client === undefined ? {} : { client }),

@@ -1,5 +1,6 @@
 /** The header `Kvs-Layout`: what a client says of the layout by which it asks. */
 import { InvalidLayoutError } from "../errors.ts";
+import { isUuid } from "./layout.ts";
 
 /** What a client says of its layout. */
 export interface Claim {
@@ -9,12 +10,12 @@ export interface Claim {
   readonly moved: boolean;
 }
 
-const CLAIM = /^([0-9a-f-]{36}):([1-9]\d{0,15})(;moved)?$/;
+const CLAIM = /^([^:]+):([1-9]\d{0,15})(;moved)?$/;
 
 /** @throws {InvalidLayoutError} If the header is none. */
 export function parseClaim(header: string): Claim {
   const [, cluster = "", epoch, moved] = CLAIM.exec(header) ?? [];
-  if (epoch === undefined) {
+  if (epoch === undefined || !isUuid(cluster)) {
     throw new InvalidLayoutError(
       "Invalid Kvs-Layout: expected CLUSTER:EPOCH, or CLUSTER:EPOCH;moved",
     );

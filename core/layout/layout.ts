@@ -3,7 +3,7 @@
  * the newest one that it was given. docs/scaling.md tells the protocol.
  */
 import { InvalidLayoutError } from "../errors.ts";
-import { compareKeys } from "../key.ts";
+import { compareKeys, displayKey } from "../key.ts";
 import { type PlacementName, PLACEMENTS } from "../placement.ts";
 import { isObject } from "../protocol.ts";
 
@@ -25,7 +25,10 @@ export interface Layout extends Arrangement {
   /** The servers that will hold the keys; the anchor is the first here, too. */
   readonly next?: readonly string[];
   readonly nextPlacement?: PlacementName;
-  /** The sources whose disks were lost in this move: their keys count as handed over to the end. */
+  /**
+   * The servers whose disks were lost in this move. What such a source had not handed over is lost, so its keys count as
+   * handed over to the end.
+   */
   readonly lost?: readonly string[];
   /** The id of the store of each server of both lists, by the server's name. */
   readonly stores: Readonly<Record<string, string>>;
@@ -84,6 +87,11 @@ export function membersOf(layout: Layout): string[] {
   return [...new Set([...layout.servers, ...layout.next ?? []])];
 }
 
+/** The id of the store of the server `name`, if the layout names one. */
+export function storeOf(layout: Layout, name: string): string | undefined {
+  return Object.hasOwn(layout.stores, name) ? layout.stores[name] : undefined;
+}
+
 /** The name of the owner of `key` in an arrangement. */
 export function ownerIn({ servers, placement }: Arrangement, key: string): string {
   return servers[PLACEMENTS[placement](key, servers.length)] ?? "";
@@ -102,7 +110,12 @@ export function formatLayout(layout: Layout): string {
 }
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
-const NAME = /^[!-~]{1,253}$/;
+
+/** An item of a server list. */
+const NAME = /^(https?:\/\/)?([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[1-9]\d{0,4})?$/;
+
+/** The longest name: that of a host of 253 characters, with scheme and port. */
+const MOST_NAME_CHARACTERS = 267;
 
 /** The most servers of a list. */
 const MOST_SERVERS = 10_000;
@@ -113,56 +126,60 @@ const MOST_SERVERS = 10_000;
  * @throws {InvalidLayoutError} If it is none; the message says which field is wrong.
  */
 export function parseLayout(json: unknown): Layout {
-  if (!isObject(json)) throw invalid("expected an object");
+  if (!isObject(json) || Array.isArray(json)) throw invalid("expected an object");
   const { cluster, epoch, since, placement, servers, next, nextPlacement, lost, stores, ...rest } =
     json;
   const [unknown] = Object.keys(rest);
-  if (unknown !== undefined) throw invalid(`unknown field "${unknown}"`);
+  if (unknown !== undefined) throw invalid(`unknown field "${shorten(unknown)}"`);
   if (!isUuid(cluster)) throw invalid('"cluster" is no UUID');
   if (!isEpoch(epoch)) throw invalid('"epoch" is no positive whole number');
-  if (!isSince(since, epoch, next !== undefined)) {
-    throw invalid('"since" is no epoch up to "epoch"');
-  }
   if (!isPlacementName(placement)) throw invalid('"placement" is none');
   if (!isServerNames(servers)) throw invalid('"servers" is no list of different names');
-  // Only a move has a beginning. So two steady layouts that say the same are the same text.
-  const steady = {
-    cluster,
-    epoch,
-    since: next === undefined ? epoch : since ?? epoch,
-    placement,
-    servers,
-  };
   const ids = readStores(stores);
+  if (since !== undefined && (!isEpoch(since) || since > epoch)) {
+    throw invalid('"since" is no epoch up to "epoch"');
+  }
   if (next === undefined) {
     if (nextPlacement !== undefined || lost !== undefined) throw invalid('"next" is missing');
-    return checkStores({ ...steady, stores: ids });
+    // Only a move has a beginning. So two steady layouts that say the same are the same text.
+    return checkStores({ cluster, epoch, since: epoch, placement, servers, stores: ids });
   }
+  if (since === undefined) throw invalid('"since" is missing');
   if (!isServerNames(next)) throw invalid('"next" is no list of different names');
   if (next[0] !== servers[0]) throw invalid("the first server is the anchor and has to stay");
   const target = nextPlacement === undefined ? placement : nextPlacement;
   if (!isPlacementName(target)) throw invalid('"nextPlacement" is none');
-  const gone = lost === undefined ? [] : lost;
-  if (!isTexts(gone) || !gone.every((name) => servers.includes(name))) {
-    throw invalid('"lost" names a server that is not in "servers"');
-  }
-  return checkStores({ ...steady, next, nextPlacement: target, lost: gone, stores: ids });
+  const gone = readLost(lost, [...servers, ...next]);
+  const move = { next, nextPlacement: target, lost: gone };
+  return checkStores({ cluster, epoch, since, placement, servers, ...move, stores: ids });
 }
 
 function checkStores(layout: Layout): Layout {
-  const missing = membersOf(layout).find((name) => layout.stores[name] === undefined);
+  const missing = membersOf(layout).find((name) => storeOf(layout, name) === undefined);
   if (missing !== undefined) throw invalid(`"stores" does not name the store of ${missing}`);
   return layout;
 }
 
 function readStores(json: unknown): Record<string, string> {
   if (!isObject(json) || Array.isArray(json)) throw invalid('"stores" is no object');
-  const stores: Record<string, string> = {};
+  const stores: [string, string][] = [];
   for (const [name, id] of Object.entries(json)) {
-    if (!isUuid(id)) throw invalid(`the store of ${name} is no UUID`);
-    stores[name] = id;
+    if (!isUuid(id)) throw invalid(`the store of ${shorten(name)} is no UUID`);
+    stores.push([name, id]);
   }
-  return stores;
+  return Object.fromEntries(stores);
+}
+
+function readLost(json: unknown, members: readonly string[]): readonly string[] {
+  if (json === undefined) return [];
+  if (!isTexts(json) || new Set(json).size < json.length) {
+    throw invalid('"lost" is no list of different names');
+  }
+  const stranger = json.find((name) => !members.includes(name));
+  if (stranger !== undefined) {
+    throw invalid(`"lost" names ${shorten(stranger)}, which is in neither list`);
+  }
+  return json;
 }
 
 /** Whether `value` is a UUID in lower case. */
@@ -175,13 +192,9 @@ export function isEpoch(value: unknown): value is number {
   return typeof value === "number" && Number.isSafeInteger(value) && value > 0;
 }
 
-/** Whether `value` is the name of a server: 1 to 253 visible ASCII characters. */
+/** Whether `value` is the name of a server: its address, as a server list has it. */
 export function isServerName(value: unknown): value is string {
-  return typeof value === "string" && NAME.test(value);
-}
-
-function isSince(value: unknown, epoch: number, isNeeded: boolean): value is number | undefined {
-  return value === undefined ? !isNeeded : isEpoch(value) && value <= epoch;
+  return typeof value === "string" && value.length <= MOST_NAME_CHARACTERS && NAME.test(value);
 }
 
 function isPlacementName(value: unknown): value is PlacementName {
@@ -199,6 +212,11 @@ function isTexts(value: unknown): value is string[] {
 
 function sameNames(a: readonly string[], b: readonly string[]): boolean {
   return a.length === b.length && a.every((name, index) => name === b[index]);
+}
+
+/** A text of somebody else in a message of one line. */
+function shorten(text: string): string {
+  return displayKey(text.length > 60 ? `${text.slice(0, 60)}…` : text);
 }
 
 function invalid(why: string): InvalidLayoutError {

@@ -99,21 +99,30 @@ export function verdictOf(
   if (isOut) return "unavailable";
   if (place === undefined) {
     if (standing.isMember) return "unavailable";
-    return claim === undefined ? "serve" : "misdirected";
+    return isKnown(place, claim) ? "serve" : "misdirected";
   }
-  const { cluster, epoch } = place.layout;
-  if (claim !== undefined && (claim.cluster !== cluster || claim.epoch > epoch)) {
-    return "misdirected";
-  }
+  if (!isKnown(place, claim)) return "misdirected";
   const isSource = place.isSourceOf(key);
   if (!place.isMoving) return isSource ? "serve" : "misdirected";
   const isTarget = place.isTargetOf(key);
   if (!isSource) {
-    return isTarget && claim?.moved === true && claim.epoch === epoch ? "serve" : "misdirected";
+    return isTarget && claim?.moved === true && claim.epoch === place.layout.epoch
+      ? "serve"
+      : "misdirected";
   }
   if (isTarget) return "serve";
   if (place.isLost || isHandedOver(standing.mark, key)) return "misdirected";
   return isWrite && isInRange(standing.fence, key) ? "wait" : "serve";
+}
+
+/**
+ * Whether the server knows the layout by which a client asks: it is its own, or an older one of its cluster. If not, the
+ * server is the one that is behind.
+ */
+export function isKnown(place: Place | undefined, claim: Claim | undefined): boolean {
+  if (claim === undefined) return true;
+  return place !== undefined && claim.cluster === place.layout.cluster &&
+    claim.epoch <= place.layout.epoch;
 }
 
 /** Whether a listing of the server holds `key`: what it would serve, and what it is the target of. */

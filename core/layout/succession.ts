@@ -10,6 +10,7 @@ import {
   sameArrangement,
   sameLayout,
   sameMove,
+  storeOf,
 } from "./layout.ts";
 
 /** What a server has when a layout is offered. */
@@ -29,9 +30,9 @@ export interface Offer {
   readonly layout: Layout;
   /** The name of the server in the layout. */
   readonly self: string;
-  /** The id of the server's store, as the giver knows it. */
-  readonly store: string;
-  /** Whether the server may drop what it has: its keys, and a layout in which it does not serve. */
+  /** The id of the server's store, if the giver knows it. */
+  readonly store: string | undefined;
+  /** Whether the server is to drop what it has, which are its keys and its layout, as a person said. */
   readonly replace: boolean;
 }
 
@@ -54,88 +55,78 @@ export type Succession =
 
 /** Decides on an offer. */
 export function succeed(held: Held, offer: Offer): Succession {
-  const { layout, self, store } = offer;
+  const { layout, self } = offer;
+  const { layout: had } = held;
   if (held.self !== undefined && held.self !== self) {
     return refused(`this server is ${held.self}, not ${self}`);
   }
-  const named = layout.stores[self];
-  const isNamed = named === undefined || named === held.store;
-  if (offer.replace) return replaced(held, offer, isNamed);
-  if (held.layout === undefined) return first(held, offer, isNamed);
-  if (held.layout.cluster !== layout.cluster) return refused("it is a layout of another cluster");
-  if (layout.epoch < held.layout.epoch) {
-    return refused(`this server has epoch ${held.layout.epoch}`);
+  const isOwnCluster = had?.cluster === layout.cluster;
+  if (had !== undefined && isOwnCluster && layout.epoch <= had.epoch) {
+    if (sameLayout(layout, had)) return { result: "same" };
+    return refused(
+      layout.epoch < had.epoch
+        ? `this server has epoch ${had.epoch}`
+        : "another layout has this epoch",
+    );
   }
-  if (layout.epoch === held.layout.epoch) {
-    return sameLayout(layout, held.layout)
-      ? { result: "same" }
-      : refused("another layout has this epoch");
-  }
-  const why = whyNot(held.layout, held, { layout, self, store, isNamed });
+  if (had === undefined || offer.replace) return begin(held, offer);
+  if (!isOwnCluster) return refused("it is a layout of another cluster");
+  const why = whyNot(held, had, offer);
   if (why !== undefined) return { ...refused(why), stops: true };
-  return { result: "taken", empties: false, continues: sameMove(held.layout, layout) };
+  return { result: "taken", empties: false, continues: sameMove(had, layout) };
 }
 
-/** A server without a layout takes any that is meant for its store. */
-function first(held: Held, { layout, self, store }: Offer, isNamed: boolean): Succession {
+/** Decides for a server without a layout, or one that is to drop the layout that it has. */
+function begin(held: Held, { layout, self, store, replace }: Offer): Succession {
   if (store !== held.store) return refused("it is meant for another store");
-  if (!isNamed && isMoving(layout)) {
-    return { ...refused("the move began with another disk of this server"), bars: true };
+  if (isMoving(layout) && namesAnotherStore(layout, self, held)) {
+    const bars = held.layout === undefined;
+    return { ...refused("the move began with another disk of this server"), bars };
   }
   const isOnlyTarget = isMoving(layout) && layout.next.includes(self) &&
     !layout.servers.includes(self);
-  if (isOnlyTarget && held.hasKeys) {
+  if (isOnlyTarget && held.hasKeys && !replace) {
     return refused("this server holds keys, and would lose them as a target");
   }
-  return { result: "taken", empties: false, continues: false };
+  return { result: "taken", empties: replace, continues: false };
 }
 
-/** A server that does not serve may be emptied, so that it can join again. */
-function replaced(held: Held, { layout, self, store }: Offer, isNamed: boolean): Succession {
-  if (store !== held.store) return refused("it is meant for another store");
-  if (!isNamed && isMoving(layout)) {
-    return refused("the move began with another disk of this server");
-  }
-  const { layout: had } = held;
-  const serves = had !== undefined && had.stores[self] === held.store && held.hasKeys &&
-    had.cluster === layout.cluster && had.epoch >= layout.epoch;
-  if (serves) return refused("this server is part of the cluster, and serves");
-  return { result: "taken", empties: true, continues: false };
-}
-
-function whyNot(
-  had: Layout,
-  { store: own, mark }: Held,
-  { layout, self, isNamed }: {
-    readonly layout: Layout;
-    readonly self: string;
-    readonly store: string;
-    readonly isNamed: boolean;
-  },
-): string | undefined {
-  if (!isNamed) {
-    const wasNamed = had.stores[self] === undefined || had.stores[self] === own;
+/** Why a server does not take a newer layout of its cluster; `undefined` if it does. */
+function whyNot(held: Held, had: Layout, { layout, self }: Offer): string | undefined {
+  const wasNamed = !namesAnotherStore(had, self, held);
+  if (namesAnotherStore(layout, self, held)) {
+    // While no layout names its store the server waits for the one that does, and serves nothing.
     if (wasNamed || isMoving(layout)) return "it names another store for this server";
+  } else if (!wasNamed && held.hasKeys) {
+    return "this server holds keys from before it was a part of this cluster";
   }
   if (self === layout.servers[0] && layout.epoch !== had.epoch + 1) {
     return `the anchor has epoch ${had.epoch} and takes the next one only`;
   }
-  if (sameMove(had, layout)) {
-    const lost = new Set(layout.lost);
-    return had.lost?.every((name) => lost.has(name)) === false
-      ? "a server that was lost is not lost any more"
-      : undefined;
-  }
   const isSource = had.servers.includes(self);
+  const isNext = nextOf(had).servers.includes(self);
+  if (!isSource && !isNext) return undefined;
+  if (sameMove(had, layout)) {
+    const isFound = had.lost?.some((name) => layout.lost?.includes(name) === false);
+    return isFound ? "a server that was lost is not lost any more" : undefined;
+  }
+  if (isMoving(layout) && layout.since <= had.epoch) {
+    return "its move began before the layout that this server has";
+  }
   if (!isMoving(had)) {
-    return !isSource || sameArrangement(had, layout)
+    return sameArrangement(had, layout)
       ? undefined
       : "its servers are not those that this server has";
   }
-  const hasEnded = mark.end || had.lost.includes(self);
+  const hasEnded = held.mark.end || had.lost.includes(self);
   if (isSource && !hasEnded) return "this server has keys to hand over";
-  if (!had.next.includes(self) || sameArrangement(nextOf(had), layout)) return undefined;
+  if (!isNext || sameArrangement(nextOf(had), layout)) return undefined;
   return "its servers are not those of the move that this server knows";
+}
+
+function namesAnotherStore(layout: Layout, self: string, { store }: Held): boolean {
+  const named = storeOf(layout, self);
+  return named !== undefined && named !== store;
 }
 
 function refused(detail: string) {

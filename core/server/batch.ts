@@ -12,9 +12,9 @@ import { InvalidOperationError } from "../errors.ts";
 import { checkKey } from "../key.ts";
 import { type Log } from "../log.ts";
 import { LARGE_VALUE_BYTES, SHUTTING_DOWN } from "../protocol.ts";
-import { type Store } from "../store.ts";
 import { type AnswerShare } from "./answer_allowance.ts";
 import { splitLines } from "./batch_lines.ts";
+import { type OwnedStore } from "./owned_store.ts";
 import { type Operation, parseOperation } from "./parse_operation.ts";
 import { failure, type Result, runOperation } from "./run_operation.ts";
 
@@ -44,7 +44,9 @@ const PART = 64 * 1024;
 
 /** The options of one batch. */
 export interface BatchOptions {
-  readonly store: Store;
+  readonly store: OwnedStore;
+  /** What the last line says if a key was misdirected. */
+  readonly layout: () => object;
   /** The largest value that the server takes, in bytes; a batch takes none over {@link LARGE_VALUE_BYTES}. */
   readonly maxValueBytes: number;
   /** The memory for the answer. The batch lets it grow, and the caller releases it. */
@@ -83,7 +85,7 @@ export async function* runBatch(
       }
       yield batch.takeReady();
     }
-    yield await batch.takeAll();
+    yield await batch.takeAll() + batch.layoutLine();
   } catch (error) {
     // The operations so far were done, so the last line tells what stopped the rest.
     yield await batch.takeAll() + JSON.stringify(failure(error, options.log)) + "\n";
@@ -115,6 +117,7 @@ class BatchRun {
   #takenSize = 0;
   /** The number of values that are being read. */
   #reads = 0;
+  #isMisdirected = false;
 
   constructor(options: BatchOptions) {
     this.#options = options;
@@ -208,7 +211,13 @@ class BatchRun {
     return text;
   }
 
+  /** The last line, which tells the layout if a key was misdirected. */
+  layoutLine(): string {
+    return this.#isMisdirected ? JSON.stringify(this.#options.layout()) + "\n" : "";
+  }
+
   #lineOf(result: Result): string {
+    if (result.status === STATUS_CODE.MisdirectedRequest) this.#isMisdirected = true;
     const line = JSON.stringify(result) + "\n";
     this.#answerSize += line.length;
     return line;

@@ -8,9 +8,10 @@ import { TEXT_HEADERS, textAnswer } from "../http/answers.ts";
 import { type HttpResponse } from "../http/types.ts";
 import { decodeSegment, keyFromSegment, toSegment } from "../key.ts";
 import { KEY_NOT_FOUND, KEY_SEPARATOR } from "../protocol.ts";
-import { type LargeValue, type Store } from "../store.ts";
+import { type LargeValue } from "../store.ts";
 import { Value } from "../value.ts";
 import { streamPages } from "./listing.ts";
+import { type OwnedStore } from "./owned_store.ts";
 
 /** The beginnings of the paths that have parameters. Both have the same length. */
 const PREFIX_LENGTH = "/load/".length;
@@ -22,7 +23,7 @@ const NOT_FOUND = textAnswer(STATUS_CODE.OK, KEY_NOT_FOUND);
  *
  * @throws {InvalidKeyError} If the segment of the key is none.
  */
-export function load(store: Store, path: string): HttpResponse | Promise<HttpResponse> {
+export function load(store: OwnedStore, path: string): HttpResponse | Promise<HttpResponse> {
   const value = store.get(keyFromSegment(path.slice(PREFIX_LENGTH)));
   return value instanceof Promise ? value.then(answerValue) : answerValue(value);
 }
@@ -39,7 +40,7 @@ function answerValue(value: Value | LargeValue | undefined): HttpResponse {
  * @throws {InvalidKeyError} If the segment of the key is none.
  * @throws {ValueTooLargeError} If the word has over `maxBytes` bytes.
  */
-export function save(store: Store, path: string, maxBytes: number): Promise<HttpResponse> {
+export function save(store: OwnedStore, path: string, maxBytes: number): Promise<HttpResponse> {
   const slash = path.indexOf("/", PREFIX_LENGTH);
   const word = new Value(decodeSegment(path.slice(slash + 1)));
   if (word.size > maxBytes) throw new ValueTooLargeError(word.size, maxBytes);
@@ -48,7 +49,7 @@ export function save(store: Store, path: string, maxBytes: number): Promise<Http
 }
 
 /** `/allKeys`: all keys in order, each one escaped so that the list splits at commas. */
-export function allKeys(store: Store): HttpResponse {
+export function allKeys(store: OwnedStore): HttpResponse {
   let separator = "";
   const body = streamPages(store, {}, (keys) => {
     const text = separator + keys.map(toSegment).join(KEY_SEPARATOR);

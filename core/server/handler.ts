@@ -3,7 +3,15 @@
  * through its options. It answers without a promise if memory has the answer.
  */
 import { STATUS_CODE } from "@std/http/status";
-import { KvsError, messageOf, ShuttingDownError, StorageBusyError } from "../errors.ts";
+import {
+  KvsError,
+  LayoutConflictError,
+  messageOf,
+  MisdirectedKeyError,
+  OutOfClusterError,
+  ShuttingDownError,
+  StorageBusyError,
+} from "../errors.ts";
 import { jsonAnswer, textAnswer } from "../http/answers.ts";
 import { type BrowserGuard } from "../http/browser_guard.ts";
 import { type HttpHandler, type HttpRequest, type HttpResponse } from "../http/types.ts";
@@ -26,10 +34,21 @@ import { type Lifecycle } from "./lifecycle.ts";
 import { type RequestMetrics } from "./metrics.ts";
 import { type MetricsText } from "./metrics_page.ts";
 import { type LastMove } from "./last_move.ts";
+import {
+  checkFence,
+  claimOf,
+  getLayout,
+  postDone,
+  postHandover,
+  postTake,
+  putLayout,
+} from "./layout_routes.ts";
+import { type Membership } from "./membership.ts";
 import { putMove, writeCheck } from "./move_route.ts";
+import { OwnedStore } from "./owned_store.ts";
 import { refuseQuery } from "./query.ts";
 import { type DataRoute, findRoute, type OpenRoute, OTHER, ROUTES_TEXT } from "./routes.ts";
-import { statusOf } from "./statuses.ts";
+import { errorName, statusOf } from "./statuses.ts";
 import { deleteKey, getKey, keyOf, listKeys, putKey } from "./v1_routes.ts";
 
 /** The parts of a shard that a handler works with. */
@@ -37,6 +56,7 @@ export interface HandlerOptions {
   /** The store; `undefined` until it is open. */
   readonly store: () => Store | undefined;
   readonly lastMove: LastMove;
+  readonly membership: Membership;
   readonly lifecycle: Lifecycle;
   /** Admits requests to the data routes. Without a guard these are open to everyone. */
   readonly guard?: Guard | undefined;
@@ -65,33 +85,47 @@ type DataHandler = (store: Store, request: HttpRequest) => RouteResult;
 
 /** Makes the handler of a shard. */
 export function createHandler(options: HandlerOptions): HttpHandler {
-  const { lifecycle, guard, browserGuard, requests, lastMove, log, maxValueBytes } = options;
+  const { lifecycle, guard, browserGuard, requests, lastMove, membership, log, maxValueBytes } =
+    options;
   const answers = new AnswerAllowance(ANSWERS);
   /** Tells this start of the server from another start: numbers of writes compare only within one. */
   const start = crypto.randomUUID();
 
   /** The functions of the data routes; only `answerData` calls them. */
   const dataRoutes: Record<DataRoute, DataHandler> = {
-    save: (store, { path }) => save(store, path, maxValueBytes),
-    load: (store, { path }) => load(store, path),
-    allKeys,
-    v1_get: getKey,
+    save: (store, request) => save(owned(store, request), request.path, maxValueBytes),
+    load: (store, request) => load(owned(store, request), request.path),
+    allKeys: (store, request) => allKeys(owned(store, request)),
+    v1_get: (store, request) => {
+      checkFence(request, membership);
+      return getKey(owned(store, request), request);
+    },
     v1_put: (store, request) => {
       const key = keyOf(request);
-      return putKey(store, key, request, { maxValueBytes, check: writeCheck(request, lastMove) });
+      const check = writeCheck(request, lastMove);
+      return putKey(owned(store, request), key, request, { maxValueBytes, check });
     },
-    v1_delete: deleteKey,
-    v1_list: listKeys,
+    v1_delete: (store, request) => deleteKey(owned(store, request), request),
+    v1_list: (store, request) => listKeys(owned(store, request), request),
     v1_batch: batch,
     v1_stats: stats,
     v1_move: (_store, request) => putMove(lastMove, request),
+    v1_layout: (store, request) => getLayout(store, request, membership),
+    v1_layout_put: (store, request) => putLayout(store, request, membership),
+    v1_handover: (store, request) => postHandover(store, request, membership),
+    v1_take: (store, request) => postTake(store, request, membership),
+    v1_done: (store, request) => postDone(store, request, membership),
   };
 
   const openRoutes: Record<OpenRoute, (request: HttpRequest) => RouteResult> = {
-    health: (request) => health(request, lifecycle),
+    health: (request) => health(request, lifecycle, membership),
     metrics,
     index: () => textAnswer(STATUS_CODE.OK, ROUTES_TEXT),
   };
+
+  function owned(store: Store, request: HttpRequest): OwnedStore {
+    return new OwnedStore(store, membership, claimOf(request));
+  }
 
   /** Answers a data route, if the request is admitted and the shard is serving at `now`. */
   function answerData(name: DataRoute, request: HttpRequest, now: number): RouteResult {
@@ -105,7 +139,8 @@ export function createHandler(options: HandlerOptions): HttpHandler {
 
   function batch(store: Store, request: HttpRequest): RouteResult {
     return postBatch(request, answers, {
-      store,
+      store: owned(store, request),
+      layout: () => membership.told,
       maxValueBytes,
       check: writeCheck(request, lastMove),
       serving: () => lifecycle.phase === "serving",
@@ -134,9 +169,27 @@ export function createHandler(options: HandlerOptions): HttpHandler {
     if (error instanceof StorageBusyError) {
       return errorAnswer(path, status, error.message, { "retry-after": "1" });
     }
+    if (error instanceof OutOfClusterError) {
+      return errorAnswer(path, status, error.message, { "retry-after": "1" });
+    }
+    if (error instanceof MisdirectedKeyError || error instanceof LayoutConflictError) {
+      return layoutAnswer(error, path);
+    }
     if (error instanceof KvsError) return errorAnswer(path, status, error.message);
     log("error", "request failed", { path: path.slice(0, 200), error: messageOf(error) });
     return errorAnswer(path, status, "Internal error: the server's log tells more");
+  }
+
+  /** The answer to a request that goes by another layout; on native routes it tells the layout. */
+  function layoutAnswer(
+    error: MisdirectedKeyError | LayoutConflictError,
+    path: string,
+  ): HttpResponse {
+    const status = statusOf(error);
+    const { message: detail } = error;
+    if (!path.startsWith("/v1/")) return errorAnswer(path, status, detail);
+    const reason = error instanceof LayoutConflictError ? error.reason : undefined;
+    return jsonAnswer(status, { error: errorName(status), detail, reason, ...membership.told });
   }
 
   function counted(answer: HttpResponse, index: number, startedAt: number): HttpResponse {
@@ -181,7 +234,7 @@ export function createHandler(options: HandlerOptions): HttpHandler {
 }
 
 /** Makes the handler of a port that tells of health and has no data. */
-export function createHealthHandler(lifecycle: Lifecycle): HttpHandler {
+export function createHealthHandler(lifecycle: Lifecycle, membership: Membership): HttpHandler {
   return (request) => {
     const { method, path } = request;
     const route = findRoute(path);
@@ -194,14 +247,15 @@ export function createHealthHandler(lifecycle: Lifecycle): HttpHandler {
     }
     return route.operation(method) === undefined
       ? wrongMethod(path, route.allow)
-      : health(request, lifecycle);
+      : health(request, lifecycle, membership);
   };
 }
 
 /** `/healthz` and `/readyz`. */
-function health({ path }: HttpRequest, lifecycle: Lifecycle): HttpResponse {
+function health({ path }: HttpRequest, lifecycle: Lifecycle, membership: Membership): HttpResponse {
   if (path === "/healthz") return textAnswer(STATUS_CODE.OK, "ok\n");
-  return lifecycle.phase === "serving"
+  const why = lifecycle.phase === "serving" ? membership.whyOut : lifecycle.reason;
+  return why === undefined
     ? textAnswer(STATUS_CODE.OK, "ready\n")
-    : textAnswer(STATUS_CODE.ServiceUnavailable, lifecycle.reason + "\n");
+    : textAnswer(STATUS_CODE.ServiceUnavailable, why + "\n");
 }

@@ -18,8 +18,25 @@ export interface MetricsSources {
   /** Connections that had ended before they were accepted. */
   readonly abandoned: () => number;
   readonly ready: () => boolean;
+  readonly membership: LayoutNumbers;
+  /** Keys that the server has still to hand over; `undefined` if no move is under way. */
+  readonly leaving: () => Promise<number | undefined>;
   readonly room: () => Promise<DiskRoom>;
   readonly version: string;
+}
+
+/** What a server counts of its layout. */
+export interface LayoutNumbers {
+  /** `undefined` without a layout. */
+  readonly epoch: number | undefined;
+  readonly isMoving: boolean;
+  /** Whether the server serves nothing by its layout. */
+  readonly isOut: boolean;
+  /** Keys that were handed over since the start. */
+  readonly handedOver: number;
+  /** Writes that have waited at a fence since the start, and the longest wait (milliseconds). */
+  readonly fencedWrites: number;
+  readonly longestWaitMs: number;
 }
 
 /** The answer of `/metrics`. */
@@ -52,7 +69,7 @@ async function createRegistry(sources: MetricsSources): Promise<Registry> {
   const { Counter, Gauge, Histogram, Registry } = await import("prom-client");
   const registry = new Registry();
   const registers = [registry];
-  const { requests, store, connections, abandoned, ready, room, version } = sources;
+  const { requests, store, connections, abandoned, ready, membership, room, version } = sources;
 
   /** A number that may be unknown: then it has no line. */
   function gauge(
@@ -135,6 +152,31 @@ async function createRegistry(sources: MetricsSources): Promise<Registry> {
     () => requests.counts.map(({ route, latency }) => [{ route }, latency]),
   );
 
+  gauge("kvs_layout_epoch", "Number of the layout, if the server has one", () => membership.epoch);
+  gauge(
+    "kvs_layout_moving",
+    "1 while keys move by the layout, else 0",
+    () => membership.isMoving ? 1 : 0,
+  );
+  gauge("kvs_layout_out", "1 if the server serves nothing by its layout, else 0", () => {
+    return membership.isOut ? 1 : 0;
+  });
+  counter(
+    "kvs_handover_keys_total",
+    "Keys that were handed over to other servers",
+    () => membership.handedOver,
+  );
+  gauge("kvs_handover_keys_left", "Keys that are still to be handed over", sources.leaving);
+  counter(
+    "kvs_fenced_requests_total",
+    "Writes that waited while their range was carried",
+    () => membership.fencedWrites,
+  );
+  gauge(
+    "kvs_fenced_wait_seconds_max",
+    "The longest time that a write has waited while its range was carried",
+    () => membership.longestWaitMs / 1000,
+  );
   gauge("kvs_keys", "Keys that the server holds", () => store()?.keys);
   counter("kvs_cache_hits_total", "Loads answered from memory", () => store()?.cacheHits ?? 0);
   counter(

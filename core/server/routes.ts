@@ -2,7 +2,17 @@
  * The routes of a server: one table. The dispatch of requests, `Allow`, the labels of the metrics and
  * the text of `GET /` all come from it, so a route that stands here is known everywhere.
  */
-import { METRICS, V1_BATCH, V1_KEYS, V1_MOVE, V1_STATS } from "../protocol.ts";
+import {
+  METRICS,
+  V1_BATCH,
+  V1_DONE,
+  V1_HANDOVER,
+  V1_KEYS,
+  V1_LAYOUT,
+  V1_MOVE,
+  V1_STATS,
+  V1_TAKE,
+} from "../protocol.ts";
 
 /** All methods that a route may have, in the order in which `Allow` names them. */
 const METHODS = ["GET", "HEAD", "PUT", "POST", "DELETE"] as const;
@@ -121,6 +131,46 @@ const ROWS = [
     touchesData: true,
     section: "native",
     words: "kvs rebalance says that a move begins, and that it is complete",
+  },
+  {
+    name: "v1_layout",
+    methods: LOOK,
+    pattern: V1_LAYOUT,
+    touchesData: true,
+    section: "native",
+    words: "the layout of the cluster, if there is one",
+  },
+  {
+    name: "v1_layout_put",
+    methods: ["PUT"],
+    pattern: V1_LAYOUT,
+    touchesData: true,
+    section: "native",
+    words: "kvs scale gives the next layout",
+  },
+  {
+    name: "v1_handover",
+    methods: ["POST"],
+    pattern: V1_HANDOVER,
+    touchesData: true,
+    section: "native",
+    words: "kvs scale fences the next range of keys, and gets it",
+  },
+  {
+    name: "v1_take",
+    methods: ["POST"],
+    pattern: V1_TAKE,
+    touchesData: true,
+    section: "native",
+    words: "kvs scale gives a range of keys to its new server",
+  },
+  {
+    name: "v1_done",
+    methods: ["POST"],
+    pattern: V1_DONE,
+    touchesData: true,
+    section: "native",
+    words: "kvs scale says that a range has been taken",
   },
   {
     name: "health",
@@ -260,5 +310,5 @@ export const ROUTES_TEXT = [
 function lineOf({ methods: [first], pattern, words }: Row, withMethod: boolean): string {
   const path = pattern.replaceAll(/\{(\w+)\}/g, (_, name: string) => name.toUpperCase());
   const head = `  ${withMethod ? `${first} ` : ""}${path}`;
-  return `${head.padEnd(WORDS_AT)}${words.replaceAll("\n", `\n${" ".repeat(WORDS_AT)}`)}\n`;
+  return `${head.padEnd(WORDS_AT - 2)}  ${words.replaceAll("\n", `\n${" ".repeat(WORDS_AT)}`)}\n`;
 }

@@ -4,10 +4,11 @@ import { STATUS_CODE } from "@std/http/status";
 import { InvalidOperationError, KvsError, messageOf, ValueTooLargeError } from "../errors.ts";
 import { type Log } from "../log.ts";
 import { DEFAULT_CONTENT_TYPE, LARGE_VALUE_BYTES } from "../protocol.ts";
-import { type LargeValue, type Store } from "../store.ts";
+import { type LargeValue } from "../store.ts";
 import { Value } from "../value.ts";
 import { writeCondition } from "./conditions.ts";
 import { type Operation } from "./parse_operation.ts";
+import { type OwnedStore } from "./owned_store.ts";
 import { checkContentType } from "./request_value.ts";
 import { errorName, statusOf } from "./statuses.ts";
 
@@ -21,7 +22,7 @@ export type Result = Readonly<Record<string, string | number>>;
  * @throws {KvsError} If the operation fails; a promise rejects with it.
  */
 export function runOperation(
-  store: Store,
+  store: OwnedStore,
   operation: Operation,
   maxBytes: number,
 ): Result | Promise<Result> {
@@ -35,7 +36,7 @@ export function runOperation(
   }
 }
 
-function read(store: Store, { op, key }: Operation): Result | Promise<Result> {
+function read(store: OwnedStore, { op, key }: Operation): Result | Promise<Result> {
   const answer = op === "get" ? got : seen;
   const value = store.get(key);
   return value instanceof Promise ? value.then((found) => answer(key, found)) : answer(key, value);
@@ -64,7 +65,7 @@ function got(key: string, value: Value | LargeValue | undefined): Result {
   };
 }
 
-function put(store: Store, operation: Operation, maxBytes: number): Promise<Result> {
+function put(store: OwnedStore, operation: Operation, maxBytes: number): Promise<Result> {
   const { key, value, base64, type } = operation;
   const contentType = type === undefined ? DEFAULT_CONTENT_TYPE : checkContentType(type);
   const whole = new Value(
@@ -77,7 +78,7 @@ function put(store: Store, operation: Operation, maxBytes: number): Promise<Resu
   });
 }
 
-function remove(store: Store, operation: Operation): Promise<Result> {
+function remove(store: OwnedStore, operation: Operation): Promise<Result> {
   const { key } = operation;
   return store.delete(key, conditionOf(operation)).then((found) => {
     return { status: found ? STATUS_CODE.NoContent : STATUS_CODE.NotFound, key };

@@ -6,12 +6,16 @@ import { connectionsWithin, raiseDescriptorLimit } from "../system/process.ts";
 import { denoFiles } from "../system/deno_files.ts";
 import { diskRoom, fileSystemId } from "../system/disk.ts";
 import { messageOf, type StorageFailedError } from "../errors.ts";
+import { countLeaving } from "./handover.ts";
 import { Guard, type TokenSource } from "./guard.ts";
 import { createHandler } from "./handler.ts";
 import { type HttpLimits } from "../http/types.ts";
 import { type JournalStore } from "../storage/journal_store.ts";
+import { ClusterStateFile } from "./cluster_state.ts";
+import { SYSTEM_LEASES } from "./fence.ts";
 import { LastMove } from "./last_move.ts";
 import { Lifecycle } from "./lifecycle.ts";
+import { Membership } from "./membership.ts";
 import { RequestMetrics } from "./metrics.ts";
 import { Metrics } from "./metrics_page.ts";
 import { openJournalStore } from "../storage/open_journal_store.ts";
@@ -58,6 +62,7 @@ interface ShardParts {
   readonly port: ShardPort;
   readonly guard: Guard | undefined;
   readonly lifecycle: Lifecycle;
+  readonly membership: Membership;
   readonly dataDir: DataDir;
   readonly store: JournalStore;
 }
@@ -87,6 +92,15 @@ export class Shard {
     const dataDir = await DataDir.open(path);
     const lifecycle = new Lifecycle(path);
     const lastMove = await LastMove.open(dataDir.hiddenPath, denoFiles, log);
+    const { promise: failed, reject: onFatal } = Promise.withResolvers<never>();
+    // Until the caller handles it, the rejection must not count as unhandled.
+    failed.catch(() => {});
+    const membership = new Membership({
+      file: await ClusterStateFile.open(dataDir.hiddenPath, denoFiles, log),
+      clock: SYSTEM_LEASES,
+      log,
+      onFatal,
+    });
     let store: JournalStore | undefined = undefined;
     const requests = new RequestMetrics();
     const room = () => diskRoom(path);
@@ -98,7 +112,9 @@ export class Shard {
       store: () => store?.metrics,
       connections: () => port.connections,
       abandoned: () => port.abandoned,
-      ready: () => lifecycle.phase === "serving",
+      ready: () => lifecycle.phase === "serving" && !membership.isOut,
+      membership,
+      leaving: async () => store === undefined ? undefined : await countLeaving(store, membership),
       room,
       version: VERSION,
     });
@@ -107,6 +123,7 @@ export class Shard {
       createHandler({
         store: () => store,
         lastMove,
+        membership,
         lifecycle,
         guard,
         browserGuard: new BrowserGuard(hostNames(options, isLocal)),
@@ -119,7 +136,12 @@ export class Shard {
         log,
       });
     const http = withinDescriptors(options);
-    const port = await ShardPort.open({ ...options, http }, { handlerOf, lifecycle, requests });
+    const port = await ShardPort.open({ ...options, http }, {
+      handlerOf,
+      lifecycle,
+      membership,
+      requests,
+    });
     const { address } = port;
     const holder = {
       pid: Deno.pid,
@@ -133,9 +155,6 @@ export class Shard {
       log("warn", "cannot write who holds the data directory", { error: messageOf(error) });
     });
     options.onListen?.(address);
-    const { promise: failed, reject: onFatal } = Promise.withResolvers<never>();
-    // Until the caller handles it, the rejection must not count as unhandled.
-    failed.catch(() => {});
     store = await openJournalStore(path, {
       cacheBytes: options.cacheBytes,
       journalBytes,
@@ -144,11 +163,12 @@ export class Shard {
       log,
       onFatal: (error: StorageFailedError) => onFatal(error),
     });
+    await membership.resume(store);
     lifecycle.started();
     log("info", "listening", { address, data: path, keys: store.size });
     if (lifecycle.phase === "shutting down") log("warn", "not serving", { why: lifecycle.reason });
     if (!port.isLocal) warnOfStrangers(options, address);
-    return new Shard({ port, guard, lifecycle, dataDir, store }, failed);
+    return new Shard({ port, guard, lifecycle, membership, dataDir, store }, failed);
   }
 
   /**
@@ -156,8 +176,9 @@ export class Shard {
    * the address learn to back off. Then waits for requests in flight, and closes.
    */
   async stop(drainMs: number): Promise<void> {
-    const { port, guard, lifecycle, dataDir, store } = this.#parts;
+    const { port, guard, lifecycle, membership, dataDir, store } = this.#parts;
     lifecycle.drain();
+    membership.close();
     await delay(drainMs);
     guard?.close();
     // On a slow disk saves may wait for the journal: they are refused.

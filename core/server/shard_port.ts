@@ -5,6 +5,7 @@ import { createHealthHandler } from "./handler.ts";
 import { type HttpServer, type HttpServerOptions, serveHttp } from "../http/server.ts";
 import { type HttpHandler, type HttpLimits } from "../http/types.ts";
 import { type Lifecycle } from "./lifecycle.ts";
+import { type Membership } from "./membership.ts";
 import { type CertificateFiles, listen, type ListenAddress, TlsEndpoint } from "./listener.ts";
 import { type Log } from "../log.ts";
 import { type RequestMetrics } from "./metrics.ts";
@@ -23,6 +24,7 @@ export interface Served {
   /** Makes the handler. `isLocal` says whether only this machine reaches the port. */
   readonly handlerOf: (isLocal: boolean) => HttpHandler;
   readonly lifecycle: Lifecycle;
+  readonly membership: Membership;
   /** Counts requests that do not come to the handler. */
   readonly requests: RequestMetrics;
 }
@@ -74,7 +76,7 @@ export class ShardPort {
    */
   static async open(
     options: ShardPortOptions,
-    { handlerOf, lifecycle, requests }: Served,
+    { handlerOf, lifecycle, membership, requests }: Served,
   ): Promise<ShardPort> {
     const { certificate, http, log } = options;
     const serverOptions: HttpServerOptions = {
@@ -97,7 +99,7 @@ export class ShardPort {
     // The hook is another process: it knows neither which authority to trust nor the server's name.
     const health = serveHttp(
       listen({ host: "127.0.0.1", port: 0 }),
-      createHealthHandler(lifecycle),
+      createHealthHandler(lifecycle, membership),
       { ...serverOptions, maxConnections: HEALTH_CONNECTIONS },
     );
     return new ShardPort(server, tls, health);

@@ -14,13 +14,13 @@ import {
   type LargeValue,
   type ListOptions,
   type SetResult,
-  type Store,
 } from "../store.ts";
 import { isAsExpected, preconditionFailed } from "../storage/write_conditions.ts";
 import { Value } from "../value.ts";
 import { errorAnswer, NDJSON_TYPE, type RouteResult } from "./answers.ts";
 import { readCondition, writeCondition } from "./conditions.ts";
 import { streamPages } from "./listing.ts";
+import { type OwnedStore } from "./owned_store.ts";
 import { parseQuery, refuseQuery } from "./query.ts";
 import { readValue, refuseCoding } from "./request_value.ts";
 
@@ -46,7 +46,7 @@ export function keyOf({ path }: HttpRequest): string {
  * `GET` and `HEAD /v1/keys/KEY`. The first that fits: 412 if the key is not as the client expects, 404,
  * 304 if the client has the bytes, 200. The order is that of RFC 9110 section 13.2.2.
  */
-export function getKey(store: Store, request: HttpRequest): RouteResult {
+export function getKey(store: OwnedStore, request: HttpRequest): RouteResult {
   const key = keyOf(request);
   refuseQuery(request.query);
   const expected = readCondition(request.header("if-match"));
@@ -92,7 +92,7 @@ function answerValue(
  * @throws {InvalidRangeError} If the body is said to be a part of a value.
  */
 export function putKey(
-  store: Store,
+  store: OwnedStore,
   key: string,
   request: HttpRequest,
   { maxValueBytes, check }: { readonly maxValueBytes: number; readonly check: () => void },
@@ -117,7 +117,7 @@ function answerSet({ created, etag }: SetResult): HttpResponse {
 }
 
 /** `DELETE /v1/keys/KEY`: 204, or 404. */
-export async function deleteKey(store: Store, request: HttpRequest): Promise<HttpResponse> {
+export async function deleteKey(store: OwnedStore, request: HttpRequest): Promise<HttpResponse> {
   const key = keyOf(request);
   refuseQuery(request.query);
   const found = await store.delete(key, conditionOf(request));
@@ -125,13 +125,14 @@ export async function deleteKey(store: Store, request: HttpRequest): Promise<Htt
 }
 
 /** `GET /v1/keys`: a page of keys as JSON, or all of them as NDJSON, in order. */
-export function listKeys(store: Store, request: HttpRequest): HttpResponse {
+export function listKeys(store: OwnedStore, request: HttpRequest): HttpResponse {
   const options = listOptions(request.query);
   if (request.header("accept")?.includes(NDJSON_TYPE)) {
     const body = streamPages(
       store,
       options,
       (keys) => keys.map((key) => JSON.stringify({ key }) + "\n").join(""),
+      () => store.page === undefined ? "" : JSON.stringify(store.page) + "\n",
     );
     return { status: STATUS_CODE.OK, headers: { "content-type": NDJSON_TYPE }, body };
   }
@@ -140,7 +141,8 @@ export function listKeys(store: Store, request: HttpRequest): HttpResponse {
   const keys = store.list({ ...options, limit: limit + 1 });
   const more = keys.length > limit;
   if (more) keys.pop();
-  return jsonAnswer(STATUS_CODE.OK, { keys, next: more ? keys.at(-1) ?? null : null });
+  const next = more ? keys.at(-1) ?? null : null;
+  return jsonAnswer(STATUS_CODE.OK, { keys, next, ...store.page });
 }
 
 /** @throws {InvalidQueryError} If the query has an unknown name or the limit is not from 1 to `MAX_LIMIT`. */

@@ -4,9 +4,10 @@
  * a file of it. A large value goes to a file of its own first, which its record names and the checkpoint renames.
  * So the journal is the one order of all writes.
  */
-import { ShuttingDownError, StorageFailedError } from "../errors.ts";
+import { PreconditionFailedError, ShuttingDownError, StorageFailedError } from "../errors.ts";
 import { LARGE_VALUE_BYTES } from "../protocol.ts";
 import type {
+  Admit,
   Condition,
   IncomingValue,
   LargeValue,
@@ -39,6 +40,13 @@ export interface JournalStoreParts extends Omit<CheckpointParts, "budget" | "fai
   /** How long `close` may wait for writes and write key files (milliseconds). */
   readonly closeTimeoutMs: number;
   readonly onFatal: (error: StorageFailedError) => void;
+}
+
+/** A write that is to be put in line. */
+interface Submission {
+  readonly key: string;
+  readonly condition: Condition | undefined;
+  readonly admit: Admit | undefined;
 }
 
 /**
@@ -122,24 +130,40 @@ export class JournalStore implements Store {
     return this.#reader.get(key);
   }
 
-  set(key: string, value: Value | IncomingValue, condition?: Condition): Promise<SetResult> {
-    if (!(value instanceof Value)) return this.#setArriving(key, value, condition);
+  set(
+    key: string,
+    value: Value | IncomingValue,
+    condition?: Condition,
+    admit?: Admit,
+  ): Promise<SetResult> {
+    const write = { key, condition, admit };
+    if (!(value instanceof Value)) return this.#setArriving(write, value);
     const isSmall = value.size <= LARGE_VALUE_BYTES;
-    if (isSmall && !this.#turns.has(key)) return this.#submitSet(key, value, condition);
+    if (isSmall && !this.#turns.has(key)) return this.#submitSet(write, value);
     return this.#inTurn(
       key,
       isSmall ? Promise.resolve(value) : this.#largeWriter.take(value),
-      (state) => this.#submitSet(key, state, condition),
+      (state) => this.#submitSet(write, state),
     );
   }
 
-  delete(key: string, condition?: Condition): Promise<boolean> {
+  delete(key: string, condition?: Condition, admit?: Admit): Promise<boolean> {
+    const write = { key, condition, admit };
     if (this.#turns.has(key)) {
-      return this.#inTurn(key, Promise.resolve(undefined), () => {
-        return this.#submitDelete(key, condition);
-      });
+      return this.#inTurn(key, Promise.resolve(undefined), () => this.#submitDelete(write));
     }
-    return this.#submitDelete(key, condition);
+    return this.#submitDelete(write);
+  }
+
+  async settled(): Promise<void> {
+    // Its condition never holds, so it changes nothing. It goes through the line as each write does.
+    const last = new PendingDelete("settled", { etags: [] });
+    this.#queue.submit(last);
+    try {
+      await last.promise;
+    } catch (error) {
+      if (!(error instanceof PreconditionFailedError)) throw error;
+    }
   }
 
   list(options?: ListOptions): string[] {
@@ -183,41 +207,43 @@ export class JournalStore implements Store {
     }
   }
 
-  #submitSet(
-    key: string,
-    state: Value | LargeValueFile,
-    condition: Condition | undefined,
-  ): Promise<SetResult> {
+  #submitSet(write: Submission, state: Value | LargeValueFile): Promise<SetResult> {
+    const { key, condition, admit } = write;
     try {
+      const wait = admit?.();
+      if (wait !== undefined) return wait.then(() => this.#submitSet(write, state));
       this.#parts.reserve.checkSave();
       this.#parts.keyFiles.checkFree(key);
     } catch (error) {
       return Promise.reject(error);
     }
     if (state instanceof Value) state.compact();
-    const write = new PendingSet(key, state, condition);
-    this.#queue.submit(write);
-    return write.promise;
+    const pending = new PendingSet(key, state, condition);
+    this.#queue.submit(pending);
+    return pending.promise;
   }
 
-  #submitDelete(key: string, condition: Condition | undefined): Promise<boolean> {
-    const write = new PendingDelete(key, condition);
+  #submitDelete(write: Submission): Promise<boolean> {
+    const { key, condition, admit } = write;
+    try {
+      const wait = admit?.();
+      if (wait !== undefined) return wait.then(() => this.#submitDelete(write));
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    const pending = new PendingDelete(key, condition);
     // There is nothing to delete, and no write under way that could bring the key.
     if (!this.#queue.isBusy && condition === undefined && !this.#index.has(key)) {
-      if (this.#failure !== undefined) write.fail(this.#failure);
-      else write.succeed();
+      if (this.#failure !== undefined) pending.fail(this.#failure);
+      else pending.succeed();
     } else {
-      this.#queue.submit(write);
+      this.#queue.submit(pending);
     }
-    return write.promise;
+    return pending.promise;
   }
 
   /** Takes the turn of a value only when all of it is received: a slow sender holds up no other write. */
-  async #setArriving(
-    key: string,
-    value: IncomingValue,
-    condition: Condition | undefined,
-  ): Promise<SetResult> {
+  async #setArriving(write: Submission, value: IncomingValue): Promise<SetResult> {
     const arriving = this.#largeWriter.take(value);
     this.#arrivals.add(arriving);
     let state: Value | LargeValueFile;
@@ -229,8 +255,8 @@ export class JournalStore implements Store {
     } finally {
       this.#arrivals.delete(arriving);
     }
-    return await this.#inTurn(key, Promise.resolve(state), (here) => {
-      return this.#submitSet(key, here, condition);
+    return await this.#inTurn(write.key, Promise.resolve(state), (here) => {
+      return this.#submitSet(write, here);
     });
   }
 

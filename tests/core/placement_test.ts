@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { hash31, hash64, jump, jumpHash, modulo, PLACEMENTS } from "../../core/placement.ts";
+import { hash31, jump, jumpHash, modulo, PLACEMENTS } from "../../core/placement.ts";
 
 Deno.test("modulo() places a, b, c, d as the specification's table says", () => {
   const place = (servers: number) => ["a", "b", "c", "d"].map((key) => modulo(key, servers));
@@ -47,12 +47,48 @@ Deno.test("jumpHash() equals the published test vectors", () => {
   // Of the hashes 0, 1, 2, ... in 100 buckets.
   const hundred = [0, 55, 62, 8, 45, 59, 86, 97, 82, 59, 73, 37, 17, 56, 86, 21, 90, 37, 38, 83];
   for (const [hash, bucket] of hundred.entries()) vectors.push([BigInt(hash), 100, bucket]);
-  for (const [hash, buckets, bucket] of vectors) assertEquals(jumpHash(hash, buckets), bucket);
+  for (const [hash, buckets, bucket] of vectors) assertEquals(jumpOf(hash, buckets), bucket);
 });
 
-Deno.test("hash64() is the head of SHA-256", () => {
-  // SHA-256("abc") starts with ba7816bf 8f01cfea (FIPS 180-4, example).
-  assertEquals(hash64("abc"), 0xba7816bf8f01cfean);
+/** jumpHash() of a 64-bit number. */
+function jumpOf(hash: bigint, buckets: number): number {
+  return jumpHash(Number(hash >> 32n), Number(hash & 0xffffffffn), buckets);
+}
+
+/** The C++ of the paper, word for word, with exact arithmetic. */
+function jumpOfPaper(hash: bigint, buckets: number): number {
+  let key = hash;
+  let [b, j] = [-1, 0];
+  while (j < buckets) {
+    b = j;
+    key = BigInt.asUintN(64, key * 2862933555777941757n + 1n);
+    j = Math.floor((b + 1) * ((2 ** 31) / (Number(key >> 33n) + 1)));
+  }
+  return b;
+}
+
+Deno.test("jumpHash() on halves equals the function of the paper on 64 bits", () => {
+  fc.assert(
+    fc.property(
+      fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
+      fc.integer({ min: 1, max: 2 ** 31 - 1 }),
+      (hash, buckets) => assertEquals(jumpOf(hash, buckets), jumpOfPaper(hash, buckets)),
+    ),
+    { numRuns: 2000 },
+  );
+});
+
+Deno.test("jump() is jumpHash() of the XXH64 of the key", () => {
+  // The hashes are those of the reference implementation with seed 0.
+  const hashes = { a: 0xd24ec4f1a98c6e5bn, abc: 0x44bc2cf5ad770999n };
+  for (const [key, hash] of Object.entries(hashes)) {
+    for (const servers of [1, 2, 3, 10, 1000]) {
+      assertEquals(jump(key, servers), jumpOfPaper(hash, servers));
+    }
+  }
+  const place = (servers: number) => [..."abcdefgh"].map((key) => jump(key, servers));
+  assertEquals(place(2), [1, 1, 0, 1, 0, 0, 0, 1]);
+  assertEquals(place(3), [1, 2, 0, 2, 2, 2, 0, 1]);
 });
 
 Deno.test("jump() moves a key only onto the server that was added", () => {

@@ -115,6 +115,11 @@ export class Running implements AsyncDisposable {
     return this.#process.pid;
   }
 
+  /** Whether it has ended. */
+  get ended(): boolean {
+    return this.#ended;
+  }
+
   /** Sends a signal; nothing happens where the process has ended. */
   kill(signal: Deno.Signal): void {
     try {

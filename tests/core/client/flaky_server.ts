@@ -1,5 +1,7 @@
 /** A server that fails as it is told to, in front of nothing but what the test says. */
 
+import { V1_LAYOUT } from "../../../core/protocol.ts";
+
 /** What becomes of one request. */
 export type Fate =
   /** It is answered. */
@@ -49,7 +51,10 @@ export class FlakyServer implements AsyncDisposable {
   /** One request a connection. */
   async #answer(conn: Deno.Conn, fate: (request: Seen, index: number) => Fate): Promise<void> {
     const request = await readRequest(conn);
-    const decided = fate(request, this.seen.push(request) - 1);
+    // Clients ask for the layout before anything else. This server knows no layouts, and tells so in good order.
+    const decided = request.path === V1_LAYOUT
+      ? new Response("", { status: 404 })
+      : fate(request, this.seen.push(request) - 1);
     if (decided === "silent") return;
     const encoder = new TextEncoder();
     if (decided === "cut body") {

@@ -32,14 +32,14 @@ function failing(...errors: readonly Error[]) {
   };
 }
 
-Deno.test("ServerSet.ask() tries again after a growing wait, and not before Retry-After", async () => {
+Deno.test("ServerSet.askServer() tries again after a growing wait, and not before Retry-After", async () => {
   const { clock, all } = serverSet(60_000);
-  await clock.settle(all.ask(0, failing(refused(), busy(1000), cut())));
+  await clock.settle(all.askServer(0, failing(refused(), busy(1000), cut())));
   // The third failure also opens the breaker, whose rest is over by then.
   assertEquals(clock.sleeps, [100, 1200, 400]);
 });
 
-Deno.test("ServerSet.ask() knows which failed attempts may have been carried out", async () => {
+Deno.test("ServerSet.askServer() knows which failed attempts may have been carried out", async () => {
   const cases: [Error[], boolean[]][] = [
     [[refused(), busy()], [false, false, false]],
     [[cut(), refused()], [false, true, true]],
@@ -49,43 +49,43 @@ Deno.test("ServerSet.ask() knows which failed attempts may have been carried out
   ];
   for (const [errors, uncertain] of cases) {
     const { clock, all } = serverSet(60_000);
-    assertEquals(await clock.settle(all.ask(0, failing(...errors))), uncertain);
+    assertEquals(await clock.settle(all.askServer(0, failing(...errors))), uncertain);
   }
 });
 
-Deno.test("ServerSet.ask() tells a failure at once that no repetition changes", async () => {
+Deno.test("ServerSet.askServer() tells a failure at once that no repetition changes", async () => {
   const { clock, all } = serverSet(60_000);
   for (let n = 0; n < 5; n++) {
-    await assertRejects(() => all.ask(0, failing(full())), RemoteError, "s answered 507");
+    await assertRejects(() => all.askServer(0, failing(full())), RemoteError, "s answered 507");
   }
   assertEquals(clock.sleeps, []);
 });
 
-Deno.test("ServerSet.ask() takes a condition that does not hold for an answer", async () => {
+Deno.test("ServerSet.askServer() takes a condition that does not hold for an answer", async () => {
   const { clock, all } = serverSet(60_000);
   const broken = () => new PreconditionFailedError("the condition does not hold");
   await assertRejects(
-    () => clock.settle(all.ask(0, failing(busy(), busy(), broken()))),
+    () => clock.settle(all.askServer(0, failing(busy(), busy(), broken()))),
     PreconditionFailedError,
   );
   // Two failures before the answer do not count with the one behind it.
-  assertEquals(await clock.settle(all.ask(0, failing(busy()))), [false, false]);
+  assertEquals(await clock.settle(all.askServer(0, failing(busy()))), [false, false]);
   assertEquals(clock.sleeps, [100, 200, 100]);
 });
 
-Deno.test("ServerSet.ask() gives up when patience is at its end, and says how often it tried", async () => {
+Deno.test("ServerSet.askServer() gives up when patience is at its end, and says how often it tried", async () => {
   const { clock, all } = serverSet(5000);
   const start = clock.now();
   const errors = Array.from({ length: 99 }, refused);
   await assertRejects(
-    () => clock.settle(all.ask(0, failing(...errors))),
+    () => clock.settle(all.askServer(0, failing(...errors))),
     RemoteError,
     "s cannot be reached (tried 6 times in ",
   );
   assertEquals(clock.now() - start <= 5000, true);
 });
 
-Deno.test("ServerSet.ask() is as patient after a long transfer, and tries until its patience ends", async () => {
+Deno.test("ServerSet.askServer() is as patient after a long transfer, and tries until its patience ends", async () => {
   const { clock, all } = serverSet(300);
   let attempts = 0;
   const transfer = async () => {
@@ -93,27 +93,27 @@ Deno.test("ServerSet.ask() is as patient after a long transfer, and tries until 
     if (++attempts === 1) throw cut();
     return "done";
   };
-  assertEquals(await clock.settle(all.ask(0, transfer)), "done");
+  assertEquals(await clock.settle(all.askServer(0, transfer)), "done");
   const start = clock.now();
-  const failed = clock.settle(all.ask(0, failing(cut(), cut(), cut())));
+  const failed = clock.settle(all.askServer(0, failing(cut(), cut(), cut())));
   await assertRejects(() => failed, RemoteError, "(tried 3 times in 0.3 s)");
   assertEquals(clock.now() - start, 300);
 });
 
-Deno.test("ServerSet.ask() sends once what cannot be repeated, and everything without a policy", async () => {
+Deno.test("ServerSet.askServer() sends once what cannot be repeated, and everything without a policy", async () => {
   const { clock, all } = serverSet(5000);
   await assertRejects(
-    () => all.ask(0, failing(busy(1)), { repeatable: false }),
+    () => all.askServer(0, failing(busy(1)), { repeatable: false }),
     RemoteError,
     "s answered 503",
   );
   const { all: plain } = serverSet();
-  for (let n = 0; n < 9; n++) await assertRejects(() => plain.ask(0, failing(refused())));
-  assertEquals(await plain.ask(0, failing()), [false]);
+  for (let n = 0; n < 9; n++) await assertRejects(() => plain.askServer(0, failing(refused())));
+  assertEquals(await plain.askServer(0, failing()), [false]);
   assertEquals(clock.sleeps, []);
 });
 
-Deno.test("ServerSet.ask() leaves a broken server alone, lets one probe, and wakes those who wait", async () => {
+Deno.test("ServerSet.askServer() leaves a broken server alone, lets one probe, and wakes those who wait", async () => {
   const { clock, all } = serverSet(10_000);
   let up = false;
   const sent: number[] = [];
@@ -123,7 +123,7 @@ Deno.test("ServerSet.ask() leaves a broken server alone, lets one probe, and wak
     if (!up) throw refused();
     return "up";
   };
-  const asks = Promise.all(Array.from({ length: 64 }, () => all.ask(0, send)));
+  const asks = Promise.all(Array.from({ length: 64 }, () => all.askServer(0, send)));
   const comesUp = clock.sleep(3000).then(() => up = true);
   const answers = await clock.settle(asks);
   await comesUp;
@@ -134,29 +134,31 @@ Deno.test("ServerSet.ask() leaves a broken server alone, lets one probe, and wak
   assertEquals(probes.length, 3);
   assertEquals(sent.length, 64 + 3 + 1 + 63);
   // The other server is not concerned.
-  assertEquals(await all.ask(1, failing()), [false]);
+  assertEquals(await all.askServer(1, failing()), [false]);
 });
 
-Deno.test("ServerSet.ask() fails at once while the rest is longer than patience", async () => {
+Deno.test("ServerSet.askServer() fails at once while the rest is longer than patience", async () => {
   const { clock, all } = serverSet(200);
   for (let n = 0; n < 3; n++) {
-    await assertRejects(() => clock.settle(all.ask(0, failing(refused(), refused(), refused()))));
+    await assertRejects(() =>
+      clock.settle(all.askServer(0, failing(refused(), refused(), refused())))
+    );
   }
   const sleeps = clock.sleeps.length;
   await assertRejects(
-    () => all.ask(0, () => Promise.reject(new Error("sent"))),
+    () => all.askServer(0, () => Promise.reject(new Error("sent"))),
     RemoteError,
     "s cannot be reached (left alone after failing repeatedly)",
   );
   assertEquals(clock.sleeps.length, sleeps);
 });
 
-Deno.test("ServerSet.ask() ends with the caller's reason when that gives up", async () => {
+Deno.test("ServerSet.askServer() ends with the caller's reason when that gives up", async () => {
   const { clock, all } = serverSet(60_000);
   const stop = new AbortController();
-  const asked = all.ask(0, failing(busy(30_000)), { signal: stop.signal });
+  const asked = all.askServer(0, failing(busy(30_000)), { signal: stop.signal });
   setTimeout(() => stop.abort(new Error("enough")), 0);
   await assertRejects(() => asked, Error, "enough");
   assertEquals(clock.sleeps.length, 1);
-  await assertRejects(() => all.ask(0, failing(), { signal: stop.signal }), Error, "enough");
+  await assertRejects(() => all.askServer(0, failing(), { signal: stop.signal }), Error, "enough");
 });

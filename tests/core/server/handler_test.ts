@@ -11,6 +11,9 @@ import { diskRoom } from "../../../core/system/disk.ts";
 import { fileSystemId } from "../../../core/system/disk.ts";
 import { type JournalStore } from "../../../core/storage/journal_store.ts";
 import { Lifecycle } from "../../../core/server/lifecycle.ts";
+import { ClusterStateFile } from "../../../core/server/cluster_state.ts";
+import { SYSTEM_LEASES } from "../../../core/server/fence.ts";
+import { Membership } from "../../../core/server/membership.ts";
 import { LastMove } from "../../../core/server/last_move.ts";
 import { openJournalStore } from "../../../core/storage/open_journal_store.ts";
 import { TempDir } from "../../e2e/program.ts";
@@ -54,9 +57,16 @@ async function withShard(
   });
   const lifecycle = new Lifecycle(dir.path);
   const lastMove = await LastMove.open(dir.join(".kvs"), denoFiles, () => {});
+  const membership = new Membership({
+    file: await ClusterStateFile.open(dir.join(".kvs"), denoFiles, () => {}),
+    clock: SYSTEM_LEASES,
+    log: () => {},
+    onFatal: (error) => logged.push(error.message),
+  });
   const handler = createHandler({
     store: () => store,
     lastMove,
+    membership,
     lifecycle,
     browserGuard: new BrowserGuard(hosts),
     requests,

@@ -34,6 +34,15 @@ Deno.test("Metrics tells the numbers as they are at each call", async () => {
     connections: () => 4,
     abandoned: () => 5,
     ready: () => keys !== undefined,
+    membership: {
+      epoch: 12,
+      isMoving: true,
+      isOut: false,
+      handedOver: 13,
+      fencedWrites: 14,
+      longestWaitMs: 1500,
+    },
+    leaving: () => Promise.resolve(keys),
     room: () => Promise.resolve({ usedBytes: 9, freeBytes: 8, freeFiles: null, blockBytes: 1 }),
     version: '1"2',
   });

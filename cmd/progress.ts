@@ -1,38 +1,62 @@
-/** The progress of `kvs rebalance`: a bar on a terminal, lines in a log. */
+/** The progress of a command that takes long: a bar on a terminal, lines in a log. */
+import { format } from "@std/fmt/bytes";
 import { type BarState, SingleBar } from "cli-progress";
-import { type RunPhase } from "../core/rebalance/events.ts";
+import { type Sink } from "./rebalance_text.ts";
+import { tell, writeLine } from "./screen.ts";
+
+/** Where a report is printed, and its clock. */
+export interface Outlet {
+  readonly stdout: Sink & { isTerminal(): boolean };
+  /** Prints a line on stderr. */
+  readonly printError: (line: string) => void;
+  /** Milliseconds. */
+  readonly now: () => number;
+}
+
+/** The streams of this process. */
+export const PROCESS: Outlet = {
+  stdout: Deno.stdout,
+  printError: tell,
+  now: () => performance.now(),
+};
 
 /** Time from one line of progress to the next in a log (milliseconds). */
 const LOG_INTERVAL_MS = 10_000;
 
 const BAR_WIDTH = 24;
 
-const PHASE_WORDS: Record<RunPhase, string> = {
-  survey: "Listing",
-  read: "Reading",
-  room: "Sizing",
-  move: "Moving",
-  check: "Checking",
-  prune: "Pruning",
-};
+/** How far a phase is. */
+export interface Step {
+  /** Keys. */
+  readonly done: number;
+  /** `undefined` if it is not known. */
+  readonly total: number | undefined;
+  /** The bytes of the keys that are done, if that is told. */
+  readonly bytes?: number;
+}
 
 /** Tells the progress of one phase after another. */
-interface Progress {
-  /** May be called for each key; `total` is `undefined` if it is not known. */
-  update(phase: RunPhase, done: number, total: number | undefined): void;
+export interface Progress {
+  /** May be called for each key. `phase` is its word, of at most 7 letters. */
+  update(phase: string, step: Step): void;
   /** Makes room for other output. */
   clear(): void;
 }
 
 interface Payload {
-  readonly phase: RunPhase;
+  readonly phase: string;
   readonly startMs: number;
 }
 
 const encoder = new TextEncoder();
 
+/** A bar if stdout is a terminal, else lines there. */
+export function createProgress({ stdout, now }: Outlet): Progress {
+  return stdout.isTerminal() ? new Bar() : new LogLines((line) => writeLine(stdout, line), now);
+}
+
 /** A bar on stdout, which is a terminal. */
-export class Bar implements Progress {
+class Bar implements Progress {
   readonly #bar = new SingleBar<Payload>({
     format: (_options, state, payload) => this.#format(state, payload),
     stream: {
@@ -44,18 +68,19 @@ export class Bar implements Progress {
     },
     clearOnComplete: true,
   });
-  #phase: RunPhase | undefined;
+  #phase: string | undefined;
   #startMs = 0;
-  #total: number | undefined;
+  #step: Step = { done: 0, total: undefined };
   #drawn = false;
 
-  update(phase: RunPhase, done: number, total: number | undefined): void {
+  update(phase: string, step: Step): void {
+    const { done, total } = step;
     if (phase !== this.#phase) {
       this.clear();
       this.#phase = phase;
       this.#startMs = performance.now();
     }
-    this.#total = total;
+    this.#step = step;
     if (this.#drawn) {
       this.#bar.setTotal(total ?? 0);
       this.#bar.update(done);
@@ -72,7 +97,7 @@ export class Bar implements Progress {
 
   #format({ value, maxWidth }: BarState, { phase, startMs }: Payload): string {
     const seconds = (performance.now() - startMs) / 1000;
-    const line = progressLine(phase, { done: value, total: this.#total, seconds });
+    const line = progressLine(phase, { ...this.#step, done: value, seconds });
     return line.slice(0, maxWidth - 1);
   }
 
@@ -90,7 +115,7 @@ export class Bar implements Progress {
 export class LogLines implements Progress {
   readonly #print: (line: string) => void;
   readonly #now: () => number;
-  #phase: RunPhase | undefined;
+  #phase: string | undefined;
   #phaseStart = 0;
   #told: number;
 
@@ -100,7 +125,7 @@ export class LogLines implements Progress {
     this.#told = now();
   }
 
-  update(phase: RunPhase, done: number, total: number | undefined): void {
+  update(phase: string, step: Step): void {
     const now = this.#now();
     if (phase !== this.#phase) {
       this.#phase = phase;
@@ -110,7 +135,7 @@ export class LogLines implements Progress {
     this.#told = now;
     try {
       const seconds = (now - this.#phaseStart) / 1000;
-      this.#print(progressLine(phase, { done, total, seconds }));
+      this.#print(progressLine(phase, { ...step, seconds }));
     } catch {
       // A reader that has gone does not stop the run.
     }
@@ -129,19 +154,20 @@ function consoleColumns(): number {
 
 /** A phase in a line: a bar if the total is known, keys, rate, and time left. */
 function progressLine(
-  phase: RunPhase,
-  { done, total, seconds }: { done: number; total: number | undefined; seconds: number },
+  phase: string,
+  { done, total, bytes, seconds }: Step & { readonly seconds: number },
 ): string {
   const rate = seconds > 0 ? done / seconds : 0;
   const speed = `${Math.round(rate)} keys/s`;
-  const word = PHASE_WORDS[phase].padEnd(8);
-  if (total === undefined || total === 0) return `${word}${done} keys, ${speed}`;
+  const word = phase.padEnd(8);
+  const size = bytes === undefined ? "" : `, ${format(bytes)}`;
+  if (total === undefined || total === 0) return `${word}${done} keys${size}, ${speed}`;
   const share = Math.min(done / total, 1);
   const filled = Math.round(share * BAR_WIDTH);
   const bar = "#".repeat(filled) + "-".repeat(BAR_WIDTH - filled);
   const percent = `${Math.floor(share * 100)}%`.padStart(4);
-  const left = rate > 0 ? `, ${clock((total - done) / rate)} left` : "";
-  return `${word}[${bar}]${percent}  ${done}/${total} keys, ${speed}${left}`;
+  const left = rate > 0 && total >= done ? `, ${clock((total - done) / rate)} left` : "";
+  return `${word}[${bar}]${percent}  ${done}/${total} keys${size}, ${speed}${left}`;
 }
 
 /** Seconds as `0:07`, `12:05` or `1:02:03`. */
