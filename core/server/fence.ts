@@ -27,19 +27,22 @@ export class Fence implements FencedRange {
   /** Whether the range is handed over now, so that the lease counts no more. */
   isEnding = false;
   #gone = Promise.withResolvers<void>();
-  readonly #endLease: () => void;
+  #endLease: () => void = () => {};
 
-  /** @param expired Called when the lease has ended, unless the hand-over began before. */
-  constructor(
-    number: number,
-    range: FencedRange,
-    lease: { readonly clock: LeaseClock; readonly ms: number; readonly expired: () => void },
-  ) {
+  constructor(number: number, range: FencedRange) {
     this.number = number;
     this.after = range.after;
     this.upto = range.upto;
-    this.#endLease = lease.clock.after(lease.ms, () => {
-      if (!this.isEnding) lease.expired();
+  }
+
+  /**
+   * Begins the lease: so long the mover has from the answer on.
+   *
+   * @param expired Called when the lease has ended, unless the hand-over began before.
+   */
+  lease(clock: LeaseClock, ms: number, expired: () => void): void {
+    this.#endLease = clock.after(ms, () => {
+      if (!this.isEnding) expired();
     });
   }
 

@@ -47,11 +47,11 @@ export async function fenceRange(
   try {
     const after = mark.key;
     const upto = await keyAt(store, place, after, limits.keys);
-    fence = await membership.raise(place.layout, { after, upto }, limits.leaseMs);
+    fence = await membership.raise(place.layout, { after, upto });
     // Writes that were put in line before the fence are a part of the range.
     await store.settled();
     const lines = await collect(store, place, fence, limits);
-    membership.checkFence(fence.number);
+    membership.lease(fence, limits.leaseMs);
     const range = { fence: fence.number, after: after ?? null, upto: fence.upto ?? null };
     return [JSON.stringify(range) + "\n", ...lines];
   } catch (error) {

@@ -200,17 +200,16 @@ export class Membership implements Standing, LayoutNumbers {
   /**
    * Makes a fence with the next number; durable once resolved.
    *
-   * @throws {LayoutConflictError} If another layout has come since `layout`, or the lease has ended.
+   * @throws {LayoutConflictError} If another layout has come since `layout`.
    */
-  async raise(layout: Layout, range: FencedRange, leaseMs: number): Promise<Fence> {
+  async raise(layout: Layout, range: FencedRange): Promise<Fence> {
     let fence: Fence | undefined;
-    const { clock } = this.options;
     await this.#change((state) => {
       if (this.moving().layout !== layout) {
         throw new LayoutConflictError("Another layout has come");
       }
       const number = state.fence + 1;
-      fence = new Fence(number, range, { clock, ms: leaseMs, expired: () => this.lift(fence) });
+      fence = new Fence(number, range);
       this.fence = fence;
       return { ...state, fence: number };
     }).catch((error) => {
@@ -218,9 +217,15 @@ export class Membership implements Standing, LayoutNumbers {
       throw error;
     });
     if (fence === undefined || this.fence !== fence) {
-      throw new LayoutConflictError("The lease of the fence ran out");
+      throw new LayoutConflictError("Another layout has come");
     }
     return fence;
+  }
+
+  /** Begins the lease of a fence. @throws {LayoutConflictError} If the fence does not stand any more. */
+  lease(fence: Fence, ms: number): void {
+    this.checkFence(fence.number);
+    fence.lease(this.options.clock, ms, () => this.lift(fence));
   }
 
   /** The fence of this number. @throws {LayoutConflictError} If it does not stand. */
