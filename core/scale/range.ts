@@ -1,4 +1,5 @@
 /** A range of keys on its way: what a source told, parted by target. */
+import { parseJson } from "../client/json.ts";
 import { type Layout, nextOf, ownerIn } from "../layout/layout.ts";
 import { KvsError } from "../errors.ts";
 
@@ -63,8 +64,8 @@ interface Entry {
 }
 
 function parseEntry(line: string): Entry {
-  const json: unknown = JSON.parse(line);
-  if (typeof json === "object" && json !== null && "key" in json && typeof json.key === "string") {
+  const json = parseJson(line);
+  if (json !== undefined && "key" in json && typeof json.key === "string") {
     const { key } = json;
     const type = "type" in json && typeof json.type === "string" ? json.type : "";
     const entry = { key, type, size: undefined };
