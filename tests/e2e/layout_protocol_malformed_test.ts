@@ -51,7 +51,7 @@ Deno.test("a layout that is none is refused and changes nothing", async () => {
   const wrong = {
     layout: [undefined, null, 7, "x", [], {}],
     self: [undefined, null, 7, "", {}],
-    store: [undefined, null, 7, {}],
+    store: [7, {}],
     replace: ["yes", 1, null],
   };
   for (const [what, body] of spoilt(good, wrong)) {
@@ -139,8 +139,8 @@ Deno.test("handover, take and done say what is wrong with their bodies", async (
   for (const [what, body] of spoilt(head, heads)) {
     await assertBad(target, take, JSON.stringify(body) + "\n", what);
   }
-  const etag = (await source.key("HEAD", "b")).headers.get("etag");
-  const line = { key: "b", value: "b", type: "application/octet-stream", etag };
+  const { headers: told } = await source.key("HEAD", "b");
+  const line = { key: "b", value: "b", type: told.get("content-type"), etag: told.get("etag") };
   const lines = {
     key: [undefined, null, 7, "", "\ud800", "x".repeat(300), "_shutting_down_"],
     value: [undefined, null, 7],
