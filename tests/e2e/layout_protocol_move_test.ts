@@ -12,6 +12,10 @@ import { AbandonedError, Mover } from "./layout_protocol_mover.ts";
 const SEED = Number(Deno.env.get("KVS_TEST_SEED") ?? Math.floor(Math.random() * 2 ** 31));
 const WRITERS = 6;
 const KEYS_OF_A_WRITER = 15;
+/** A whole run has to stay short on a busy machine. */
+const MOST_KILLS = 8;
+/** Over 64 KiB: such a value is carried by itself (characters). */
+const LARGE = 80_000;
 const STABLE_KEYS = 300;
 const HEADS = ["a", "z", "\u00e9", "\ue001", "\u{1f680}"];
 
@@ -33,6 +37,8 @@ interface Scene {
   going: boolean;
   /** How many servers have been killed: a request that saw one die may have been carried out twice. */
   kills: number;
+  /** True while one of them is away. */
+  dying: boolean;
 }
 
 /** The one writer of its keys, so it knows what each of them has to be. */
@@ -59,7 +65,7 @@ class Writer {
       else if (choice < 0.6) await this.#putIfUnchanged(key);
       else if (choice < 0.75) await this.#delete(key);
       else await this.check(key);
-      await delay(this.#random() * 10);
+      await delay(this.#random() * 25);
     }
   }
 
@@ -80,16 +86,16 @@ class Writer {
 
   #value(key: string): string {
     const value = `${key} ${++this.writes} `;
-    return this.#random() < 0.05 ? value.padEnd(80_000, "large") : value;
+    return this.#random() < 0.05 ? value.padEnd(LARGE, "large") : value;
   }
 
   /** True if a request may have been carried out more than once. */
   async #ask(
     ...[method, key, ask]: Parameters<LayoutClient["ask"]>
   ): Promise<Owned> {
-    const { kills } = this.#scene;
+    const { kills, dying } = this.#scene;
     const { reply, uncertain } = await this.#scene.client.ask(method, key, ask);
-    return { reply, uncertain: uncertain || kills !== this.#scene.kills };
+    return { reply, uncertain: uncertain || dying || kills !== this.#scene.kills };
   }
 
   async #put(key: string): Promise<void> {
@@ -109,8 +115,14 @@ class Writer {
       ? { "if-none-match": "*" }
       : { "if-match": etag };
     const { reply, uncertain } = await this.#ask("PUT", key, { body, headers });
-    if (reply.status === 412) assert(uncertain, `PUT ${key}: nobody else writes it`);
-    else assertEquals(reply.status, etag === null ? 201 : 204, `PUT ${key} ${reply.text}`);
+    const before = this.expected.get(key);
+    if (reply.status === 412) {
+      // A large value has another ETag on another server, so this may have changed nothing.
+      if (before !== undefined && before.length >= LARGE) {
+        const found = (await this.#scene.client.ask("GET", key)).reply.text;
+        if (found === before) return;
+      } else assert(uncertain, `PUT ${key}: nobody else writes it`);
+    } else assertEquals(reply.status, etag === null ? 201 : 204, `PUT ${key} ${reply.text}`);
     this.expected.set(key, body);
     if (reply.status === 412) await this.check(key);
   }
@@ -145,14 +157,15 @@ async function list(
 
 /** Kills a server now and then, and starts it again. */
 async function havoc(scene: Scene, random: () => number): Promise<void> {
-  while (scene.going) {
-    await delay(200 + random() * 500);
+  while (scene.going && scene.kills < MOST_KILLS) {
+    await delay(100 + random() * 400);
     const shard = scene.shards.get(Math.floor(random() * scene.shards.all.length));
     scene.kills++;
+    scene.dying = true;
     await shard.kill();
     await delay(random() * 60);
     await shard.restart();
-    scene.kills++;
+    scene.dying = false;
   }
 }
 
@@ -161,7 +174,7 @@ async function scaleTo(shards: Shards, count: number, random: () => number): Pro
   const mover = async () => {
     while (true) {
       try {
-        await new Mover(shards, random, 0.006).run(count);
+        await new Mover(shards, random, 0.005).run(count);
         return;
       } catch (error) {
         if (!(error instanceof AbandonedError)) throw error;
@@ -176,7 +189,13 @@ Deno.test(`3 to 4 to 2 servers under writers, kills and lost movers (seed ${SEED
   await using shards = await Shards.start(4);
   const first = shards.steady(1, 3);
   await shards.give(first, 3);
-  const scene: Scene = { shards, client: new LayoutClient(shards, first), going: true, kills: 0 };
+  const scene: Scene = {
+    shards,
+    client: new LayoutClient(shards, first),
+    going: true,
+    kills: 0,
+    dying: false,
+  };
   const stable = Array.from({ length: STABLE_KEYS }, (_, n) => `${HEADS[n % HEADS.length]}${n}`)
     .sort(compareKeys);
   const values = new Map(stable.map((key, n) => [key, n % 50 === 0 ? key.repeat(40_000) : key]));

@@ -13,7 +13,7 @@ const PAUSE_MS = 15;
 const FIRST_LEASE_MS = 500;
 const LONGEST_LEASE_MS = 4_000;
 const MOST_ATTEMPTS = 40;
-const MOST_KEYS = 24;
+const MOST_KEYS = 40;
 const PATIENCE_MS = 60_000;
 
 /** The mover was ended between two requests. */

@@ -62,7 +62,8 @@ Deno.test("values of every size and kind arrive as they were, also over --max-va
       assertEquals(got.status, 200, key);
       assert(got.bytes.length === bytes.length && got.bytes.every((byte, i) => byte === bytes[i]));
       assertEquals(got.headers.get("content-type"), type);
-      assertEquals(got.headers.get("etag"), etags.get(key));
+      // The ETag of a large value is that of its file, so it is another on each server.
+      if (bytes.length <= 65_536) assertEquals(got.headers.get("etag"), etags.get(key));
     }
   }
 });

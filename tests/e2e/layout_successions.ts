@@ -90,10 +90,24 @@ export const NONE: readonly Case[] = [
     outcome: "refuses",
   },
   {
+    what: "no layout: the giver does not know its store",
+    self: 1,
+    offer: steady(1, 2),
+    body: { store: undefined },
+    outcome: "refuses",
+  },
+  {
     what: "no layout: the layout names another store for it",
     self: 1,
     offer: steady(1, 2, { stores: OTHER_STORE }),
-    outcome: "refuses",
+    outcome: "takes",
+    after: async (shard) => {
+      assertEquals((await shard.key("GET", "a")).status, 503, "Its disk is new: it serves nothing");
+      assertEquals((await shard.key("PUT", "a", undefined, { body: "a" })).status, 503);
+      assertEquals((await shard.ask("GET", "/readyz")).status, 503);
+      await shard.take(steady(2, 2)(shard));
+      assertEquals((await shard.key("GET", "a")).status, 404, "Now it is named");
+    },
   },
   {
     what: "no layout, keys: steady",
