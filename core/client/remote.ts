@@ -254,9 +254,11 @@ export class Remote {
     return parseTold(parseJson(decoder.decode(answer.bytes)));
   }
 
-  /** Gives the server a layout in which it is `self`. Status 409: it does not take the layout. */
+  /** Gives the server a layout that names it as `self`. Status 409: it does not take the layout. */
   async putLayout(layout: Layout, self: string, { signal }: CallOptions = {}): Promise<void> {
-    const body = encoder.encode(JSON.stringify({ layout, self, store: storeOf(layout, self) }));
+    const store = storeOf(layout, self);
+    if (store === undefined) throw new RangeError(`The layout does not name ${self}`);
+    const body = encoder.encode(JSON.stringify({ layout, self, store }));
     const answer = await this.#transport.answer(V1_LAYOUT, { method: "PUT", body, signal });
     if (answer.status !== 204) throw this.#transport.failure(answer);
   }

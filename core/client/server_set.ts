@@ -275,9 +275,10 @@ export class ServerSet {
       try {
         return await send(remote, attempt);
       } catch (error) {
-        const isAnswer = error instanceof RemoteError && error.status !== undefined;
+        const isAway = error instanceof RemoteError &&
+          (error.status === undefined || error.status === 503);
         // The server may have left the cluster for good.
-        if (layout !== undefined && error instanceof RemoteError && !isAnswer) {
+        if (layout !== undefined && isAway) {
           await this.#refresh(name, options.signal);
         }
         throw error;

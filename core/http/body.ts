@@ -56,6 +56,11 @@ export class SocketBody implements HttpBody {
     if (contentLength === undefined) this.#decoder = new ChunkedDecoder(maxHeaderBytes);
   }
 
+  /** Whether all of it has been read. */
+  get isRead(): boolean {
+    return this.#state === "read";
+  }
+
   view(maxBytes: number): Uint8Array<ArrayBuffer> | undefined {
     const { buffer, buffered, start } = this.#socket;
     const size = this.#left;

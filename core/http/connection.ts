@@ -37,6 +37,8 @@ export class Connection {
   #phase: ConnectionPhase = "idle";
   #idleSince: number;
   #served = 0;
+  /** The body of the request that is being answered. */
+  #requestBody: SocketBody | undefined;
   /** Whether the client may be sending something that was not read. */
   #expectsMore = true;
 
@@ -92,6 +94,12 @@ export class Connection {
     }
     this.abort();
   }
+
+  /** Watches the client of the request that is being answered. One function, since each request gets it. */
+  readonly #watch = () => {
+    const isWhole = this.#requestBody === undefined || this.#requestBody.isRead;
+    return isWhole && this.#socket.buffered === 0 ? this.#socket.watch() : undefined;
+  };
 
   /** Serves until the connection ends. Never rejects. */
   async run(): Promise<void> {
@@ -153,7 +161,8 @@ export class Connection {
       }
       socket.start = head.end;
       const body = this.#body();
-      const request = new ParsedRequest(socket.buffer, head, body);
+      this.#requestBody = body;
+      const request = new ParsedRequest(socket.buffer, head, body, this.#watch);
       let response = this.#call(request);
       if (response instanceof Promise) {
         hasWaited = true;

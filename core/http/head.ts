@@ -1,6 +1,6 @@
 /** The head of a request, and the request as the handler gets it. */
 import { equalsName, latin1Text } from "./bytes.ts";
-import { type HttpBody, type HttpRequest } from "./types.ts";
+import { type ClientWatch, type HttpBody, type HttpRequest } from "./types.ts";
 
 /** The result of parsing a head. */
 export const HeadState = { incomplete: 0, complete: 1, refused: 2 } as const;
@@ -65,9 +65,16 @@ export class ParsedRequest implements HttpRequest {
   readonly chunked: boolean;
   readonly body: HttpBody | undefined;
   readonly #bytes: Uint8Array;
+  readonly #watch: (() => ClientWatch | undefined) | undefined;
   #head: RequestHead | undefined;
 
-  constructor(bytes: Uint8Array, head: RequestHead, body: HttpBody | undefined) {
+  /** @param watch Begins to watch the connection. */
+  constructor(
+    bytes: Uint8Array,
+    head: RequestHead,
+    body: HttpBody | undefined,
+    watch?: () => ClientWatch | undefined,
+  ) {
     this.method = head.method;
     this.path = head.path;
     this.query = head.query;
@@ -76,10 +83,15 @@ export class ParsedRequest implements HttpRequest {
     this.body = body;
     this.#bytes = bytes;
     this.#head = head;
+    this.#watch = watch;
   }
 
   header(name: string): string | undefined {
     return this.#head === undefined ? undefined : findHeader(this.#bytes, this.#head, name);
+  }
+
+  watchClient(): ClientWatch | undefined {
+    return this.#watch?.();
   }
 
   /**

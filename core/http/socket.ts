@@ -4,7 +4,7 @@
  * is late.
  */
 import { BodyTimeoutError } from "../errors.ts";
-import { type HttpConn } from "./types.ts";
+import { type ClientWatch, type HttpConn } from "./types.ts";
 
 /** Limits of a socket, with times in ticks. */
 export interface SocketLimits {
@@ -51,6 +51,29 @@ const CLIENT_GONE = [
   Deno.errors.UnexpectedEof,
 ];
 
+/** The most bytes that are read while a client is watched: the beginning of its next request. */
+const AHEAD_BYTES = 1024;
+
+/** A read that began before its bytes are wanted, to notice that the client has gone. */
+class ReadAhead implements ClientWatch {
+  readonly bytes = new Uint8Array(AHEAD_BYTES);
+  /** Resolves as the read of a connection does. */
+  readonly size: Promise<number | null>;
+  readonly gone: Promise<void>;
+  isGone = false;
+
+  constructor(conn: HttpConn) {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.gone = promise;
+    this.size = conn.read(this.bytes);
+    const end = () => {
+      this.isGone = true;
+      resolve();
+    };
+    this.size.then((size) => size === null && end(), end);
+  }
+}
+
 /** The socket of one connection. */
 export class HttpSocket {
   /** Holds the bytes that were read and not used yet, from `start` to `end`. */
@@ -66,6 +89,7 @@ export class HttpSocket {
   #waited = 0;
   /** Bytes of bodies and answers that were read or written within one request. */
   #moved = 0;
+  #ahead: ReadAhead | undefined;
   #rejectBody: ((reason: unknown) => void) | undefined;
 
   constructor(conn: HttpConn, clock: TickSource, limits: SocketLimits) {
@@ -100,7 +124,23 @@ export class HttpSocket {
   read(): Promise<number | null> {
     if (this.start === this.end) this.#empty();
     else if (this.end === this.buffer.length) this.#makeRoom();
+    if (this.#ahead !== undefined) return this.#takeAhead(this.#ahead);
     return this.conn.read(this.end === 0 ? this.buffer : this.buffer.subarray(this.end));
+  }
+
+  /** Watches whether the client goes. To be called when no read is under way, and none but {@link read} follows. */
+  watch(): ClientWatch {
+    this.#ahead ??= new ReadAhead(this.conn);
+    return this.#ahead;
+  }
+
+  async #takeAhead({ size, bytes }: ReadAhead): Promise<number | null> {
+    const read = await size;
+    this.#ahead = undefined;
+    if (read === null) return null;
+    while (this.buffer.length - this.end < read) this.#makeRoom();
+    this.buffer.set(bytes.subarray(0, read), this.end);
+    return read;
   }
 
   #empty(): void {

@@ -12,6 +12,13 @@ export type HttpListener = Deno.TcpListener | Deno.TlsListener;
  */
 export type HttpConn = Deno.TcpConn | Deno.TlsConn;
 
+/** Tells whether the client of a request is still there. */
+export interface ClientWatch {
+  readonly isGone: boolean;
+  /** Resolves when the client has closed its connection. */
+  readonly gone: Promise<void>;
+}
+
 /** One request. When its answer was returned, its headers and its body can no longer be read. */
 export interface HttpRequest {
   /** The method as sent, which can be any token of RFC 9110. */
@@ -33,6 +40,11 @@ export interface HttpRequest {
    * @param name In lower case.
    */
   header(name: string): string | undefined;
+  /**
+   * Watches the connection, for a handler that waits for long before it does what the client asks for. `undefined` if
+   * that cannot be told now, since the body has not come to its end. Absent without a connection.
+   */
+  watchClient?(): ClientWatch | undefined;
 }
 
 /**

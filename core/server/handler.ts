@@ -124,7 +124,7 @@ export function createHandler(options: HandlerOptions): HttpHandler {
   };
 
   function owned(store: Store, request: HttpRequest): OwnedStore {
-    return new OwnedStore(store, membership, claimOf(request));
+    return new OwnedStore(store, membership, claimOf(request), () => request.watchClient?.());
   }
 
   /** Answers a data route, if the request is admitted and the shard is serving at `now`. */

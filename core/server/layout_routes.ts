@@ -98,10 +98,10 @@ export async function putLayout(
   const { layout, self, store: id, replace = false, ...rest } = json;
   refuseFields(rest);
   if (!isServerName(self)) throw invalid('"self" is no name of a server');
-  if (!(id === undefined || id === null || isUuid(id))) throw invalid('"store" is no UUID');
+  if (!isUuid(id)) throw invalid('"store" is no UUID');
   if (typeof replace !== "boolean") throw invalid('"replace" is true or false');
   await membership.take(
-    { layout: parseLayout(layout), self, store: id ?? undefined, replace },
+    { layout: parseLayout(layout), self, store: id, replace },
     store,
   );
   return NO_CONTENT;

@@ -3,6 +3,7 @@
  * layouts. docs/scaling.md tells the rules.
  */
 import {
+  BodyTimeoutError,
   LayoutConflictError,
   MisdirectedKeyError,
   OutOfClusterError,
@@ -10,6 +11,7 @@ import {
   type StorageFailedError,
   WriteRefusedError,
 } from "../errors.ts";
+import { type ClientWatch } from "../http/types.ts";
 import { type Claim } from "../layout/claim.ts";
 import {
   isHandedOver,
@@ -126,19 +128,30 @@ export class Membership implements Standing, LayoutNumbers {
     if (!isKnown(this.place, claim)) this.#refuse("misdirected");
   }
 
-  /** The look at a write of `key` when it is put in line. */
-  admits(key: string, claim: Claim | undefined): Admit {
+  /**
+   * The look at a write of `key` when it is put in line.
+   *
+   * @param watch Begins to watch the client, if the write has to wait: nobody wants it any more if the client is gone.
+   */
+  admits(
+    key: string,
+    claim: Claim | undefined,
+    watch: () => ClientWatch | undefined = () => undefined,
+  ): Admit {
     let since: number | undefined;
+    let client: ClientWatch | undefined;
     return () => {
       const verdict = verdictOf(this, key, true, claim);
       if (verdict !== "wait" || this.fence === undefined) {
         if (since !== undefined) this.#waited(since);
+        if (client?.isGone) throw new BodyTimeoutError("The client has gone: nothing was changed");
         return this.#refuse(verdict);
       }
       if (this.#isClosed) throw new ShuttingDownError("Shutting down: nothing was changed");
       if (since === undefined) {
         since = this.options.clock.now();
         this.fencedWrites++;
+        client = watch();
       }
       return this.fence.change;
     };

@@ -1,5 +1,6 @@
 /** The store as one request may use it: each key only if this server answers for it, at the moment that counts. */
 import { LayoutConflictError } from "../errors.ts";
+import { type ClientWatch } from "../http/types.ts";
 import { type Claim } from "../layout/claim.ts";
 import { isListed, type Place } from "../layout/ownership.ts";
 import {
@@ -26,15 +27,25 @@ export class OwnedStore {
   readonly #store: Store;
   readonly #membership: Membership;
   readonly #claim: Claim | undefined;
+  readonly #watch: () => ClientWatch | undefined;
   /** The place by which the first page was made. */
   #listed: Place | undefined;
   #hasListed = false;
 
-  /** @param claim What the client says of its layout. */
-  constructor(store: Store, membership: Membership, claim: Claim | undefined) {
+  /**
+   * @param claim What the client says of its layout.
+   * @param watch Begins to watch the client of the request, if that is possible.
+   */
+  constructor(
+    store: Store,
+    membership: Membership,
+    claim: Claim | undefined,
+    watch: () => ClientWatch | undefined,
+  ) {
     this.#store = store;
     this.#membership = membership;
     this.#claim = claim;
+    this.#watch = watch;
   }
 
   /** As {@link Store.get}. */
@@ -95,7 +106,7 @@ export class OwnedStore {
   }
 
   #admit(key: string): Admit {
-    return this.#membership.admits(key, this.#claim);
+    return this.#membership.admits(key, this.#claim, this.#watch);
   }
 
   /** Looks a second time: the key may have been handed over, and its file deleted, while the disk was read. */

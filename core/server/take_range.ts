@@ -71,7 +71,6 @@ export async function takeRange(
   const place = targetOf(membership, range);
   const { layout } = place;
   const { source, fence, attempt, epoch, upto } = range;
-  await membership.note(source, { epoch, fence, attempt, upto });
   // Nothing of a take is put in line any more when a newer one has been noted.
   const isNewest: Admit = () => {
     const { state } = membership;
@@ -81,15 +80,20 @@ export async function takeRange(
     if (!isSame) throw new LayoutConflictError("A newer take of this source has come", "old");
     return undefined;
   };
-  // What an older take had put in line is seen by the listing below.
-  await store.settled();
-  const after = range.after === null ? {} : { after: range.after };
-  const isStale = (key: string) =>
-    !values.has(key) && place.isTargetOf(key) && ownerIn(layout, key) === source;
-  await deleteKeys(store, after, isStale, { upto: upto ?? undefined, admit: isNewest });
-  await Promise.all(
-    Array.from(values, ([key, value]) => store.set(key, value, undefined, isNewest)),
-  );
+  const begin = async () => {
+    await membership.note(source, { epoch, fence, attempt, upto });
+    // What an older take had put in line is seen by the listing below.
+    await store.settled();
+    const after = range.after === null ? {} : { after: range.after };
+    const isStale = (key: string) =>
+      !values.has(key) && place.isTargetOf(key) && ownerIn(layout, key) === source;
+    await deleteKeys(store, after, isStale, { upto: upto ?? undefined, admit: isNewest });
+  };
+  // A large value comes in first: one that is cut off has not been a take.
+  let begun: Promise<void> | undefined;
+  const admit: Admit = () => begun === undefined ? begun = begin() : isNewest();
+  if (range.large === undefined) await (begun = begin());
+  await Promise.all(Array.from(values, ([key, value]) => store.set(key, value, undefined, admit)));
 }
 
 /** Reads the first line of a take. @throws {InvalidLayoutError} If it is none. */

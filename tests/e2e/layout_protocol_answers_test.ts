@@ -6,15 +6,8 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { Server, TempDir } from "./program.ts";
-import {
-  headerOf,
-  type LayoutDocument,
-  placed,
-  Reply,
-  Shard,
-  Shards,
-  targetOf,
-} from "./layout_protocol.ts";
+import { Shard, Shards } from "./layout_protocol.ts";
+import { headerOf, type LayoutDocument, Reply } from "./layout_words.ts";
 
 const HOW_OWNED: readonly [key: string, source: number, target: number][] = [
   ["a", 1, 1],
@@ -286,34 +279,4 @@ Deno.test("a key that is handed over is served by its target alone, with the mar
   assertEquals([results.at(-1)?.mark, results.at(-1)?.end], [upto, false]);
   const whole = await source.batch([{ op: "get", key: "f" }], headerOf(layout));
   assertEquals(whole.lines().length, 1, "No last line without a 421");
-});
-
-Deno.test("a restart keeps layout, name, store and mark", async () => {
-  await using shards = await Shards.start(3);
-  await shards.give(shards.steady(1, 2), 2);
-  const source = shards.get(0);
-  for (const key of "bdhj") await source.key("PUT", key, undefined, { body: key });
-  const layout = shards.moving(2, 2, 3);
-  await shards.give(layout, 3);
-  const first = await shards.carry(layout, source, { keys: 1 });
-  const before = await source.state();
-  assertEquals(before.mark, first?.upto);
-  await source.kill();
-  await source.restart();
-  assertEquals(await source.state(), before);
-  await assertRefusesAll(source, "b", { header: undefined, layout, mark: before.mark });
-  while (await shards.carry(layout, source, { keys: 1 }) !== undefined);
-  assertEquals((await source.state()).end, true);
-  await source.kill();
-  await source.restart();
-  assertEquals((await source.state()).end, true);
-  for (const key of ["b", "hb", "\u{10fffe}"]) {
-    assertEquals([placed(layout.servers, key), targetOf(layout, key) === source.name], [
-      source.name,
-      false,
-    ]);
-    const reply = await source.key("GET", key);
-    assertEquals([reply.status, reply.json<Misdirected>().end], [421, true], key);
-  }
-  assertEquals((await source.ask("GET", "/readyz")).status, 200);
 });

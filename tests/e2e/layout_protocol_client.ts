@@ -1,17 +1,15 @@
 /** Section 4 of the specification of layouts as a client of its own: who is asked for a key, and listings. */
 import { delay } from "@std/async/delay";
+import { type Ask, type Shard, type Shards } from "./layout_protocol.ts";
 import {
-  type Ask,
   compareKeys,
   headerOf,
   type LayoutDocument,
   type Progress,
   type Reply,
-  type Shard,
-  type Shards,
   sourceOf,
   targetOf,
-} from "./layout_protocol.ts";
+} from "./layout_words.ts";
 
 const ROUNDS = 20;
 const PAUSE_MS = 10;

@@ -139,8 +139,10 @@ Deno.test("handover, take and done say what is wrong with their bodies", async (
   for (const [what, body] of spoilt(head, heads)) {
     await assertBad(target, take, JSON.stringify(body) + "\n", what);
   }
-  const etag = (await source.key("HEAD", "b")).headers.get("etag");
-  const line = { key: "b", value: "b", type: "application/octet-stream", etag };
+  const held = await source.key("HEAD", "b");
+  const etag = held.headers.get("etag");
+  const type = held.headers.get("content-type");
+  const line = { key: "b", value: "b", type, etag };
   const lines = {
     key: [undefined, null, 7, "", "\ud800", "x".repeat(300), "_shutting_down_"],
     value: [undefined, null, 7],
@@ -156,7 +158,8 @@ Deno.test("handover, take and done say what is wrong with their bodies", async (
     await assertBad(target, take, JSON.stringify(head) + "\n" + rest, rest);
   }
   const good = [head, line].map((each) => JSON.stringify(each) + "\n").join("");
-  assertEquals((await target.ask(...take, { body: good })).status, 204, "Nothing was remembered");
+  const taken = await target.ask(...take, { body: good });
+  assertEquals(taken.status, 204, `Nothing was remembered: ${taken.text}`);
 });
 
 Deno.test("a header that is no layout is refused on v1 routes and book routes", async () => {

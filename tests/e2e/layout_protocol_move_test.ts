@@ -5,7 +5,8 @@
 import { assert, assertEquals } from "@std/assert";
 import { delay } from "@std/async/delay";
 import { isHandedOver, LayoutClient, type Owned } from "./layout_protocol_client.ts";
-import { compareKeys, placed, Shards } from "./layout_protocol.ts";
+import { Shards } from "./layout_protocol.ts";
+import { compareKeys, placed } from "./layout_words.ts";
 import { AbandonedError, Mover } from "./layout_protocol_mover.ts";
 
 const SEED = Number(Deno.env.get("KVS_TEST_SEED") ?? Math.floor(Math.random() * 2 ** 31));
@@ -145,7 +146,7 @@ async function list(
 /** Kills a server now and then, and starts it again. */
 async function havoc(scene: Scene, random: () => number): Promise<void> {
   while (scene.going) {
-    await delay(100 + random() * 500);
+    await delay(200 + random() * 500);
     const shard = scene.shards.get(Math.floor(random() * scene.shards.all.length));
     scene.kills++;
     await shard.kill();
@@ -160,7 +161,7 @@ async function scaleTo(shards: Shards, count: number, random: () => number): Pro
   const mover = async () => {
     while (true) {
       try {
-        await new Mover(shards, random, 0.01).run(count);
+        await new Mover(shards, random, 0.006).run(count);
         return;
       } catch (error) {
         if (!(error instanceof AbandonedError)) throw error;

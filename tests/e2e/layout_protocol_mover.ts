@@ -1,19 +1,20 @@
 /** Section 5 of the specification of layouts as a mover of its own: it keeps no state and may stop anywhere. */
 import { delay } from "@std/async/delay";
+import { type Shard, type Shards } from "./layout_protocol.ts";
 import {
   type Handover,
   type LayoutDocument,
   rangeOf,
   type Reply,
-  type Shard,
-  type Shards,
   type State,
-} from "./layout_protocol.ts";
+} from "./layout_words.ts";
 
 const PAUSE_MS = 15;
 const FIRST_LEASE_MS = 500;
-const LONGEST_LEASE_MS = 8_000;
+const LONGEST_LEASE_MS = 4_000;
 const MOST_ATTEMPTS = 40;
+const MOST_KEYS = 24;
+const PATIENCE_MS = 60_000;
 
 /** The mover was ended between two requests. */
 export class AbandonedError extends Error {}
@@ -38,18 +39,20 @@ export class Mover {
   /** Brings the cluster to the first `count` servers. @throws {AbandonedError} If it was ended. */
   async run(count: number): Promise<void> {
     const goal = this.#shards.all.slice(0, count).map(({ name }) => name);
+    const end = performance.now() + PATIENCE_MS;
     while (true) {
       try {
         if (await this.#round(goal)) return;
       } catch (error) {
         if (!(error instanceof AgainError || error instanceof TypeError)) throw error;
+        if (performance.now() > end) throw new Error("The move does not end", { cause: error });
         await delay(PAUSE_MS);
       }
     }
   }
 
   async #pause(): Promise<void> {
-    if (this.#random() < this.#chance) await delay(this.#random() * 2 * this.#leaseMs);
+    if (this.#random() < this.#chance) await delay(this.#random() * 2 * FIRST_LEASE_MS);
     if (this.#random() < this.#chance) this.#isAbandoned = true;
     if (this.#isAbandoned) throw new AbandonedError();
   }
@@ -127,9 +130,11 @@ export class Mover {
 
   /** Carries one source to its end. */
   async #carry(layout: LayoutDocument, source: Shard): Promise<void> {
+    const end = performance.now() + PATIENCE_MS;
     while (true) {
+      if (performance.now() > end) throw new Error(`${source.name} does not come to its end`);
       await this.#pause();
-      const keys = 1 + Math.floor(this.#random() * 12);
+      const keys = 1 + Math.floor(this.#random() * MOST_KEYS);
       const reply = await this.#patiently(() =>
         source.handover(layout, { keys, leaseMs: this.#leaseMs })
       );

@@ -1,5 +1,6 @@
 /** Section 3 of the specification of layouts, at the target of a move: what a take does, and which it refuses. */
 import { assert, assertEquals } from "@std/assert";
+import { type Shard, Shards } from "./layout_protocol.ts";
 import {
   type Handover,
   headerOf,
@@ -7,11 +8,9 @@ import {
   type LayoutDocument,
   rangeOf,
   type Reply,
-  type Shard,
-  Shards,
   takeBody,
   type TakeHead,
-} from "./layout_protocol.ts";
+} from "./layout_words.ts";
 
 /** Two servers that become three; `lines` are keys of server-0 as its handover tells them. */
 interface Move extends AsyncDisposable {
