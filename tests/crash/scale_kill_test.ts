@@ -17,7 +17,7 @@ const COUNTERS = 8;
 const MOST_PAUSE_MS = 600;
 
 /** Keys in a second, so that a move lasts long enough to be killed often. */
-const RATE = Math.ceil(KEYS / 3);
+const RATE = KEYS;
 
 /** How long one move may take with all its kills (ms). */
 const MOVE_MS = 600_000;
