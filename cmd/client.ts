@@ -39,9 +39,9 @@ export const client: Command = {
       throw new UsageError(`Unexpected argument: expected readonly, received "${mode}"`);
     }
     if (rest.length > 0) throw new UsageError(`Unexpected argument: ${rest[0]}`);
-    const servers = await readServers(list, "SRV_1[:PORT],...", args);
-    if (servers.length > MAX_SHOWN_SERVERS) {
-      throw new UsageError(`Too many servers: ${servers.length}, at most ${MAX_SHOWN_SERVERS}`);
+    const given = await readServers(list, "SRV_1[:PORT],...", args);
+    if (given.length > MAX_SHOWN_SERVERS) {
+      throw new UsageError(`Too many servers: ${given.length}, at most ${MAX_SHOWN_SERVERS}`);
     }
     const colored = Deno.stdout.isTerminal() && !Deno.env.get("NO_COLOR");
     const access = await accessOf(args);
@@ -52,10 +52,12 @@ export const client: Command = {
     const remote = { timeoutMs: args.get(TIMEOUT), access };
     const prober = new Prober({
       ...remote,
-      servers,
+      servers: given,
       placement: PLACEMENTS[args.get(PLACEMENT)],
       readonly: mode === "readonly",
     });
+    await prober.discover();
+    const servers = prober.servers;
     const page = ui === undefined ? undefined : new LivePage(ui.listener, {
       ...ui.page,
       remote,
@@ -76,12 +78,18 @@ export const client: Command = {
     const paint = colored ? paintStatuses : undefined;
     // If nobody reads the output, rows wait, but a signal does not.
     const print = (text: string) => writeOut(new TextEncoder().encode(text + "\n"));
-    const header = json ? [] : formatHeader((letter) => prober.ownerOf(letter));
-    const printed = header.length === 0 ? Promise.resolve() : print(header.join("\n"));
+    // Again when the layout has changed.
+    const header = () => formatHeader((letter) => prober.ownerOf(letter)).join("\n");
+    let shown = header();
+    const printed = json ? Promise.resolve() : print(shown);
     const rows = printed.then(() =>
       probeRows(prober, args.get(ROWS) ?? Infinity, args.get(INTERVAL), (row) => {
         page?.addRow(row);
-        return print(json ? formatJsonRow(row, prober) : formatRow(row, paint));
+        if (json) return print(formatJsonRow(row, prober));
+        const text = formatRow(row, paint);
+        const before = shown;
+        shown = header();
+        return print(shown === before ? text : `${text}\n${shown}`);
       })
     );
     const signal = await Promise.race([rows, stopped]);

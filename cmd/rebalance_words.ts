@@ -37,8 +37,8 @@ export class Notes {
         break;
       case "changing":
         this.#print(
-          `Changing: ${displayKey(event.key)} was written on ${event.owner} again and again; ` +
-            `${event.target} may not have its newest value`,
+          `Changing: ${displayKey(event.key)} was written on ${event.owner} during the run; ` +
+            `${event.target} does not have its newest value`,
         );
         break;
       case "deleted":
@@ -91,7 +91,7 @@ export function counted(count: number, noun: string): string {
 /** The summary, as a person reads it. */
 export function summaryLines(summary: Summary, options: Asked): readonly string[] {
   const { keys, moved, inPlace, left, stale, pruned, unclear, orphans, bytes } = summary;
-  const { recopied, newer, changing, deleted, gone } = summary;
+  const { newer, changing, deleted, gone } = summary;
   const counts = [
     `${keys} keys seen`,
     `${moved} ${options.dryRun ? "to move" : "moved"}`,
@@ -101,7 +101,6 @@ export function summaryLines(summary: Summary, options: Asked): readonly string[
   ];
   if (unclear > 0) counts.push(`${unclear} unclear`);
   if (orphans > 0) counts.push(`${orphans} orphans`);
-  if (recopied > 0) counts.push(`${recopied} copied again`);
   const seconds = summary.seconds.toFixed(2);
   const perSecond = summary.seconds > 0 ? Math.round(moved / summary.seconds) : 0;
   const rate = `${bytes} bytes, ${seconds} seconds, ${keysPerSecond(summary)} keys per second ` +
@@ -115,7 +114,7 @@ export function summaryLines(summary: Summary, options: Asked): readonly string[
   }
   if (changing + deleted + gone > 0) {
     lines.push(
-      `${changing} keys went on changing, ${deleted} were deleted after they were copied, ${gone} went ` +
+      `${changing} keys were written after they were copied, ${deleted} were deleted after they were copied, ${gone} went ` +
         "before they were copied: stop the clients that write, and run it again",
     );
   }

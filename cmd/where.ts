@@ -2,7 +2,7 @@
 import { checkKey, displayJson, toSegment } from "../core/key.ts";
 import { giveUp } from "./permissions.ts";
 import { V1_KEYS } from "../core/protocol.ts";
-import { type Command, PLACEMENT } from "./args.ts";
+import { type Command } from "./args.ts";
 import { writeLine } from "./screen.ts";
 import {
   EXIT,
@@ -16,7 +16,7 @@ import {
 export const where: Command = {
   name: "where",
   summary:
-    "Prints the server that a key belongs to, whether there is such a key or not; asks no server.",
+    "Prints the server that a key belongs to, whether there is such a key or not. Asks for the layout only.",
   usage: "KEY [options]",
   examples: [
     "kvs where greeting --servers 'server-{0..2}.server' --placement jump",
@@ -27,10 +27,11 @@ export const where: Command = {
   async run(args) {
     const key = checkKey(positionals(args, ["KEY"])[0] ?? "");
     return await withStore(args, async (store) => {
-      await giveUp("run", "read", "write", "env", "sys", "ffi", "net");
+      await giveUp("run", "read", "write", "env", "sys", "ffi");
+      await store.discover();
       const { server: { name, origin }, index } = store.ownerOf(key);
       const servers = store.servers.length;
-      const placement = args.get(PLACEMENT);
+      const placement = store.placement;
       const url = `${origin}${V1_KEYS}/${toSegment(key)}`;
       writeLine(
         Deno.stdout,

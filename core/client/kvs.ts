@@ -78,6 +78,7 @@ const encoder = new TextEncoder();
  */
 export class Kvs {
   readonly #servers: ServerSet;
+  readonly #placement: PlacementName;
 
   /**
    * Makes a store of servers that are known; {@link Kvs.open} reads them from a list.
@@ -87,6 +88,7 @@ export class Kvs {
   constructor(servers: readonly ServerAddress[], options: KvsOptions = {}) {
     const { placement = "modulo", timeoutMs = DEFAULT_TIMEOUT_MS } = options;
     const { patienceMs = DEFAULT_PATIENCE_MS, clock, random } = options;
+    this.#placement = placement;
     this.#servers = new ServerSet({
       ...options,
       servers,
@@ -124,6 +126,11 @@ export class Kvs {
   /** The servers, in the order that placement goes by; in a move also those that will hold keys. */
   get servers(): readonly ServerAddress[] {
     return this.#servers.servers;
+  }
+
+  /** How keys are placed on {@link servers}, as far as is known. */
+  get placement(): PlacementName {
+    return this.#servers.layout?.placement ?? this.#placement;
   }
 
   /** The server that `key` belongs to, whether there is such a key or not, as far as is known. Asks no server. */

@@ -57,6 +57,16 @@ export class Prober {
     this.#servers = new ServerSet({ ...options, client: this.#client });
   }
 
+  /** Asks for the layout of the cluster, unless that was done. Never throws. */
+  async discover(): Promise<void> {
+    await this.#servers.discover();
+  }
+
+  /** The servers, as far as is known those of the layout. */
+  get servers(): readonly ServerAddress[] {
+    return this.#servers.servers;
+  }
+
   /** The index of the server that owns `letter`. */
   ownerOf(letter: string): number {
     return this.#servers.ownerOf(letter);

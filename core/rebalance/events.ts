@@ -82,8 +82,8 @@ export interface NewerEvent {
 }
 
 /**
- * A key that clients went on writing while it was moved. `changing`: the owner has another value than the target,
- * although the key was copied again. `deleted`: the owner no longer holds the key, and the target still does.
+ * A key that clients went on writing while it was moved. `changing`: the owner has another value than the target.
+ * `deleted`: the owner no longer holds the key, and the target still does.
  */
 export interface RestlessEvent {
   readonly kind: "changing" | "deleted";
@@ -96,7 +96,7 @@ export interface RestlessEvent {
 export function emptySummary(): Summary {
   return {
     ...{ keys: 0, moved: 0, inPlace: 0, left: 0, stale: 0, leftOver: 0, pruned: 0 },
-    ...{ unclear: 0, orphans: 0, recopied: 0, newer: 0, changing: 0, deleted: 0, gone: 0 },
+    ...{ unclear: 0, orphans: 0, newer: 0, changing: 0, deleted: 0, gone: 0 },
     ...{ bytes: 0, seconds: 0, phases: {}, busy: false, interrupted: false },
   };
 }
@@ -126,11 +126,9 @@ export interface Summary {
   unclear: number;
   /** Keys that neither the target nor the owner holds. */
   orphans: number;
-  /** Copies made again, because the value changed on its owner meanwhile. */
-  recopied: number;
   /** Keys that were not copied, because what their targets hold, or lack, may be newer. */
   newer: number;
-  /** Keys that went on changing: their targets may not have the newest value. */
+  /** Keys that were written on their owner during the run: their targets have an older value. */
   changing: number;
   /** Keys that were deleted on their owner during the run, and whose copy the target still has. */
   deleted: number;

@@ -7,10 +7,19 @@ import { type Endpoint, type EndpointOptions } from "./endpoint.ts";
 import { NativeEndpoint } from "./native.ts";
 import { Patience } from "./patience.ts";
 
+/** Thrown when a server belongs to a cluster with a layout, whose keys only `kvs scale` moves. */
+class LayoutError extends KvsError {
+  constructor(server: string) {
+    super(
+      `${server} belongs to a cluster with a layout: scale it by kvs scale, while its clients write`,
+    );
+  }
+}
+
 /**
  * Asks all servers at once which routes they speak; changes nothing.
  *
- * @throws {RebalanceError} If servers cannot be reached or are shutting down. It names the first of them in the list.
+ * @throws {RebalanceError} If servers cannot be reached, are shutting down, or have a layout. It names the first of them in the list.
  */
 export async function openEndpoints(
   servers: readonly ServerAddress[],
@@ -31,7 +40,8 @@ async function openEndpoint(remote: Remote, patience: Patience): Promise<Endpoin
   // Twice: over the book routes, which one cut connection must not lead to, values lose their content types.
   for (let attempt = 0; attempt < 2; attempt++) {
     try {
-      await remote.page(undefined, 1);
+      const { epoch } = await remote.page(undefined, 1);
+      if (epoch !== undefined) throw new LayoutError(remote.server.name);
       return new NativeEndpoint(remote, patience);
     } catch (error) {
       // A server may answer anything on a route that it does not know, so the book routes decide.

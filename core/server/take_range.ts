@@ -131,7 +131,8 @@ export function parseEntry(line: string): readonly [key: string, value: Value] {
   if (typeof key !== "string" || typeof type !== "string" || typeof etag !== "string") {
     throw invalid('a key has "key", "type" and "etag"');
   }
-  if (!isOptionalText(value) || !isOptionalText(base64) || (value ?? base64) === undefined) {
+  const isOne = (value === undefined) !== (base64 === undefined);
+  if (!isOne || !isOptionalText(value) || !isOptionalText(base64)) {
     throw invalid('a key has "value" or "base64"');
   }
   const taken = new Value(value ?? decode(base64 ?? ""), checkContentType(type));
