@@ -1,16 +1,15 @@
 /** What servers answer to the mover, as values. */
 import { detailOf, parseJson } from "../client/json.ts";
-import { type Layout, type Mark, parseLayout } from "../layout/layout.ts";
+import { type LayoutTold, parseTold } from "../client/layout_told.ts";
+import { type Layout } from "../layout/layout.ts";
 import { isObject } from "../protocol.ts";
 import { type Range } from "./range.ts";
 
 /** What a server tells of itself: the answer of `GET /v1/layout`. */
-export interface Seen {
-  readonly layout: Layout | undefined;
+export interface Seen extends LayoutTold {
   /** Its name in the layout; `undefined` before it was told. */
   readonly self: string | undefined;
   readonly store: string;
-  readonly mark: Mark;
   /** Number of keys that it holds. */
   readonly keys: number;
   /** Whether it is about to leave for good. */
@@ -34,13 +33,13 @@ const decoder = new TextDecoder();
 export function parseSeen(bytes: Uint8Array): Seen | undefined {
   const json = parseJson(decoder.decode(bytes));
   if (!isObject(json)) return undefined;
-  const { self, store, mark, end, keys, leaving, stopped } = json;
-  if (typeof store !== "string" || typeof keys !== "number") return undefined;
+  const told = parseTold(json);
+  const { self, store, keys, leaving, stopped } = json;
+  if (told === undefined || typeof store !== "string" || typeof keys !== "number") return undefined;
   return {
-    layout: layoutOf(json.layout),
+    ...told,
     self: typeof self === "string" ? self : undefined,
     store,
-    mark: { key: typeof mark === "string" ? mark : undefined, end: end === true },
     keys,
     leaving: leaving === true,
     stopped: stopped !== false && stopped !== undefined && stopped !== null,
@@ -50,11 +49,11 @@ export function parseSeen(bytes: Uint8Array): Seen | undefined {
 /** Reads the body of an answer 409. */
 export function parseRefusal(bytes: Uint8Array): Refused {
   const json = parseJson(decoder.decode(bytes));
-  const { layout, reason } = isObject(json) ? json : {};
+  const { reason } = isObject(json) ? json : {};
   return {
     reason: typeof reason === "string" ? reason : undefined,
     detail: detailOf(bytes),
-    layout: layoutOf(layout),
+    layout: parseTold(json)?.layout,
   };
 }
 
@@ -72,8 +71,4 @@ export function parseRange(text: string): Range | "end" | undefined {
 
 function isKeyOrNull(value: unknown): value is string | null {
   return value === null || typeof value === "string";
-}
-
-function layoutOf(json: unknown): Layout | undefined {
-  return json === undefined || json === null ? undefined : parseLayout(json);
 }

@@ -14,7 +14,10 @@ const WRITERS = 16;
 const COUNTERS = 8;
 
 /** The longest time from one kill to the next (ms). */
-const MOST_PAUSE_MS = 1500;
+const MOST_PAUSE_MS = 600;
+
+/** Keys in a second, so that a move lasts long enough to be killed often. */
+const RATE = KEYS;
 
 /** How long one move may take with all its kills (ms). */
 const MOVE_MS = 600_000;
@@ -27,7 +30,7 @@ async function moveUnderFire(cluster: ScaleCluster, count: number, dice: Dice): 
   let kills = 0;
   const end = performance.now() + MOVE_MS;
   while (performance.now() < end) {
-    await using mover = cluster.start(count, "--output", "lines");
+    await using mover = cluster.start(count, "--output", "lines", "--rate", String(RATE));
     while (!await hasEnded(mover, dice.integer(20, MOST_PAUSE_MS))) {
       kills++;
       if (dice.next() < 0.4) mover.kill("SIGKILL");
