@@ -132,15 +132,6 @@ Deno.test("without a layout all is served without the header, and nothing with i
   assertEquals([state.layout, state.self, state.mark, state.end], [null, null, null, false]);
 });
 
-Deno.test("a server of --cluster that has no layout yet answers 503", async () => {
-  await using dir = new TempDir();
-  await using server = await Server.start(dir.path, ["--cluster", "server-{}.server"]);
-  for (const path of ["/v1/keys/a", "/load/a", "/save/a/x", "/allKeys", "/v1/keys"]) {
-    assertEquals((await server.ask(path)).status, 503, path);
-  }
-  assertEquals((await server.ask("/readyz")).status, 503);
-});
-
 Deno.test("in a steady layout a server answers for its own keys alone", async () => {
   await using shards = await Shards.start(3);
   const layout = shards.steady(3, 2);

@@ -156,7 +156,8 @@ Deno.test("handover, take and done say what is wrong with their bodies", async (
     await assertBad(target, take, JSON.stringify(head) + "\n" + rest, rest);
   }
   const good = [head, line].map((each) => JSON.stringify(each) + "\n").join("");
-  assertEquals((await target.ask(...take, { body: good })).status, 204, "Nothing was remembered");
+  const taken = await target.ask(...take, { body: good });
+  assertEquals(taken.status, 204, `Nothing was remembered: ${taken.text}`);
 });
 
 Deno.test("a header that is no layout is refused on v1 routes and book routes", async () => {

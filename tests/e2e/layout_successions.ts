@@ -90,13 +90,6 @@ export const NONE: readonly Case[] = [
     outcome: "refuses",
   },
   {
-    what: "no layout: the giver does not know its store",
-    self: 1,
-    offer: steady(1, 2),
-    body: { store: undefined },
-    outcome: "refuses",
-  },
-  {
     what: "no layout: the layout names another store for it",
     self: 1,
     offer: steady(1, 2, { stores: OTHER_STORE }),
