@@ -16,7 +16,7 @@ import { fenceRange, giveUpRange } from "./handover.ts";
 import { type Membership } from "./membership.ts";
 import { refuseQuery } from "./query.ts";
 import {
-  checkInRange,
+  isMeant,
   parseEntry,
   parseRange,
   type TakenRange,
@@ -173,8 +173,9 @@ export async function postTake(
   const { line, rest } = await splitHead(body?.chunks(Infinity) ?? noChunks());
   const range = parseRange(line);
   const place = targetOf(membership, range);
-  const check = (key: string) => checkInRange(place.layout, place, range, key);
-  await takeRange(store, membership, range, await valuesOf(range, rest, check));
+  // A mover may send the whole range to each target.
+  const isWanted = (key: string) => isMeant(range, place, key);
+  await takeRange(store, membership, range, await valuesOf(range, rest, isWanted));
   return NO_CONTENT;
 }
 
@@ -183,21 +184,21 @@ async function* noChunks(): AsyncGenerator<Uint8Array> {}
 async function valuesOf(
   range: TakenRange,
   rest: AsyncIterable<Uint8Array>,
-  check: (key: string) => void,
+  isWanted: (key: string) => boolean,
 ): Promise<TakenValues> {
   const { large } = range;
   if (large !== undefined) {
-    check(large.key);
     if (large.size <= LARGE_VALUE_BYTES) throw invalid("a value that is not large is a line");
     const chunks = exactly(rest, large.size);
-    return new Map([[large.key, { chunks, contentType: large.type }]]);
+    if (isWanted(large.key)) return new Map([[large.key, { chunks, contentType: large.type }]]);
+    for await (const _ of chunks);
+    return new Map();
   }
   const values = new Map();
   for await (const lines of splitLines(atMost(rest, MAX_TAKE_BYTES))) {
     for (const line of lines) {
       const [key, value] = parseEntry(line);
-      check(key);
-      values.set(key, value);
+      if (isWanted(key)) values.set(key, value);
     }
   }
   return values;

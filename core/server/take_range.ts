@@ -2,7 +2,7 @@
 import { decodeBase64 } from "@std/encoding/base64";
 import { InvalidLayoutError, LayoutConflictError } from "../errors.ts";
 import { checkKey } from "../key.ts";
-import { type Layout, ownerIn } from "../layout/layout.ts";
+import { ownerIn } from "../layout/layout.ts";
 import { isInRange, type Place } from "../layout/ownership.ts";
 import { isObject, isOptionalText } from "../protocol.ts";
 import { type Admit, type IncomingValue, type Store } from "../store.ts";
@@ -142,12 +142,10 @@ export function parseEntry(line: string): readonly [key: string, value: Value] {
   return [checkKey(key), taken];
 }
 
-/** Makes sure that a key belongs to a range of a take. @throws {InvalidLayoutError} If it does not. */
-export function checkInRange(layout: Layout, place: Place, range: TakenRange, key: string): void {
-  const { after, upto, source } = range;
-  const isMeant = isInRange({ after: after ?? undefined, upto: upto ?? undefined }, key) &&
-    place.isTargetOf(key) && ownerIn(layout, key) === source;
-  if (!isMeant) throw invalid(`${JSON.stringify(key)} is no key of this range for this server`);
+/** Whether `key` is in a range, comes from its source, and goes to the server of `place`. */
+export function isMeant({ after, upto, source }: TakenRange, place: Place, key: string): boolean {
+  return isInRange({ after: after ?? undefined, upto: upto ?? undefined }, key) &&
+    place.isTargetOf(key) && ownerIn(place.layout, key) === source;
 }
 
 function parseLine(line: string): Readonly<Record<string, unknown>> {

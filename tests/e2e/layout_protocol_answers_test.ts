@@ -5,7 +5,6 @@
  * c and i from 1 to 0, e from 1 to 2; a and g stay on 1, f stays on 0.
  */
 import { assert, assertEquals } from "@std/assert";
-import { Server, TempDir } from "./program.ts";
 import { Shard, Shards } from "./layout_protocol.ts";
 import { headerOf, type LayoutDocument, Reply } from "./layout_words.ts";
 
