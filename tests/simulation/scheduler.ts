@@ -27,6 +27,7 @@ export class Scheduler implements Clock, LeaseClock {
   #now = 1000;
   #steps: Step[] = [];
   #timers: Timer[] = [];
+  #late: (Step & { left: number })[] = [];
   #nextTimer = FIRST_TIMER;
 
   constructor(seed: number) {
@@ -40,6 +41,11 @@ export class Scheduler implements Clock, LeaseClock {
   /** Adds something that may happen from now on, in any order with what else may happen. */
   add(name: string, run: () => void): void {
     this.#steps.push({ name, run });
+  }
+
+  /** As {@link add}, but only some steps from now. */
+  addLate(name: string, run: () => void): void {
+    this.#late.push({ name, run, left: this.random.integer(1, 120) });
   }
 
   /** Resolves at some step from now. */
@@ -78,6 +84,8 @@ export class Scheduler implements Clock, LeaseClock {
   /** Lets one thing happen; `false` if nothing can. */
   step(): boolean {
     const { random } = this;
+    for (const late of this.#late) if (--late.left <= 0) this.#steps.push(late);
+    this.#late = this.#late.filter(({ left }) => left > 0);
     const isTimer = this.#steps.length === 0 || random.chance(this.haste);
     if (isTimer && this.#timers.length > 0) {
       const timer = this.#timers.reduce((first, one) => one.at < first.at ? one : first);
@@ -87,7 +95,7 @@ export class Scheduler implements Clock, LeaseClock {
       return true;
     }
     const [step] = this.#steps.splice(random.integer(0, this.#steps.length - 1), 1);
-    if (step === undefined) return false;
+    if (step === undefined) return this.#late.length > 0;
     this.#take(step);
     return true;
   }
@@ -117,10 +125,8 @@ export async function withVirtualTime(
   Math.random = () => scheduler.random.next();
   performance.now = () => scheduler.now();
   try {
-    await work(async () => {
-      // Two turns of the event loop: every promise that can resolve now has resolved.
-      for (let turn = 0; turn < 2; turn++) await new Promise((resolve) => setImmediate(resolve));
-    });
+    // After a turn of the event loop every promise that can resolve now has resolved.
+    await work(() => new Promise((resolve) => setImmediate(resolve)));
   } finally {
     timers.setTimeout = setTimeout;
     timers.clearTimeout = clearTimeout;

@@ -66,11 +66,11 @@ export class SimulatedNetwork {
         if (chance(0.03)) {
           // Too late: the sender has given it up.
           lost();
-          return scheduler.add(`${what}: arrives late`, () => void deliver("late", () => {}));
+          return scheduler.addLate(`${what}: arrives late`, () => void deliver("late", () => {}));
         }
         // A client never sends a write of a key twice without being asked to.
-        if (!pathname.startsWith(V1_KEYS) && chance(0.05)) {
-          scheduler.add(`${what}: arrives twice`, () => void deliver("second", () => {}));
+        if (!pathname.startsWith(V1_KEYS) && chance(0.1)) {
+          scheduler.addLate(`${what}: arrives twice`, () => void deliver("second", () => {}));
         }
         void deliver("", (answer) => chance(0.03) ? lost() : resolve(answer));
       });

@@ -10,15 +10,19 @@ import { SimulatedNetwork } from "./simulated_network.ts";
 import { SimulatedServer, type Wrap } from "./simulated_server.ts";
 
 const NAMES = ["s0", "s1", "s2"];
-const KEYS = ["a", "b", "c", "d", "e", "f"];
+const KEYS = ["a", "b", "c", "d", "e", "h"];
 /** Keys that are never deleted: each listing has them. */
-const LASTING = ["a", "b"];
+const LASTING = ["b", "d"];
 const CLIENTS = 3;
-const OPERATIONS = 8;
+const OPERATIONS = 16;
+const LISTINGS = 30;
 
 /** The steps in which things go wrong, and the steps after which nothing should be left to do. */
 const FAULTY_STEPS = 700;
 const MOST_STEPS = 20_000;
+
+/** Turns of the event loop in which nothing happens, after which nothing is under way. */
+const MOST_IDLE = 50;
 
 /** A fault to plant. */
 export interface Planted {
@@ -47,7 +51,10 @@ class SimulatedRun {
   readonly #planted: Planted;
   #running = 0;
   #values = 0;
+  /** The number of the newest mover. */
   #mover = 0;
+  #endMover = () => {};
+  readonly #dead = new Set<number>();
 
   constructor(seed: number, planted: Planted) {
     this.#planted = planted;
@@ -65,25 +72,28 @@ class SimulatedRun {
     this.#begin("boot", async () => {
       while ([...this.#servers.values()].some(({ isUp }) => !isUp)) await scheduler.pause("boot");
       await this.#fill();
+      this.#begin("mover", () => this.#move());
+      // In some runs the clients are there before the first layout.
+      const isEarly = random.chance(0.2);
+      while (!isEarly && !this.#isMoving) await scheduler.pause("clients wait");
       for (let client = 0; client < CLIENTS; client++) {
         this.#begin(`client ${client}`, () => this.#work(`c${client}`));
       }
       this.#begin("lister", () => this.#list());
-      this.#begin("mover", () => this.#move());
     });
     let faulty = FAULTY_STEPS;
+    let idle = 0;
     for (let steps = 0; this.#running > 0 && this.failure === undefined; steps++) {
       await rest();
       if (this.#mover > 0) {
         faulty--;
         if (faulty > 0 && random.chance(0.01)) this.#crash();
-        if (faulty > 0 && random.chance(0.005)) this.#mover++;
+        if (faulty > 0 && random.chance(0.005)) this.#nextMover();
       }
       this.#network.isFaulty = this.#mover > 0 && faulty > 0;
       scheduler.haste = this.#network.isFaulty ? 0.03 : 0;
-      if (!scheduler.step() || steps > MOST_STEPS) {
-        this.#fail("it does not come to an end");
-      }
+      idle = scheduler.step() ? 0 : idle + 1;
+      if (idle > MOST_IDLE || steps > MOST_STEPS) this.#fail("it does not come to an end");
       this.#checkOwners();
     }
     if (this.failure !== undefined) return;
@@ -186,7 +196,7 @@ class SimulatedRun {
 
   async #list(): Promise<void> {
     const kvs = this.#kvs("lister", 60_000);
-    for (let done = 0; done < 4; done++) {
+    for (let done = 0; done < LISTINGS && this.#running > 1; done++) {
       try {
         const keys = await Array.fromAsync(kvs.keys());
         const missing = LASTING.filter((key) => !keys.includes(key));
@@ -200,20 +210,27 @@ class SimulatedRun {
 
   /** Moves to three servers and back; a mover that is killed is followed by another one. */
   async #move(): Promise<void> {
-    this.#mover = 1;
     for (const count of [3, 2]) {
       while (!await this.#scaleTo(count));
     }
   }
 
   async #scaleTo(count: number): Promise<boolean> {
-    const mine = this.#mover;
-    const isAlive = () => this.#mover === mine;
-    const killed = (async () => {
-      while (isAlive()) await this.scheduler.sleep(500);
-      return false;
-    })();
-    return await Promise.race([killed, this.#scaleOnce(count, isAlive)]);
+    const mine = ++this.#mover;
+    const next = Promise.withResolvers<boolean>();
+    this.#endMover = () => next.resolve(false);
+    const isAlive = () => !this.#dead.has(mine);
+    return await Promise.race([next.promise, this.#scaleOnce(count, isAlive)]);
+  }
+
+  /** Has another mover come; the one before is dead, or does not know of it. */
+  #nextMover(): void {
+    if (this.scheduler.random.chance(0.5)) this.#dead.add(this.#mover);
+    this.#endMover();
+  }
+
+  get #isMoving(): boolean {
+    return [...this.#servers.values()].some(({ membership }) => membership?.isMoving === true);
   }
 
   async #scaleOnce(count: number, isAlive: () => boolean): Promise<boolean> {
@@ -227,7 +244,7 @@ class SimulatedRun {
         dryRun: false,
         acceptLoss: undefined,
         replace: undefined,
-        keysPerSecond: 8,
+        keysPerSecond: this.scheduler.random.pick([4, 8, undefined]),
         timeoutMs: 10_000,
         patienceMs: 60_000,
         signal: new AbortController().signal,

@@ -20,7 +20,7 @@ import { type Durable, MemoryStore } from "./memory_store.ts";
 import { type Scheduler } from "./scheduler.ts";
 
 /** Changes the store of a server, to plant a fault. */
-export type Wrap = (store: Store, membership: Membership) => Store;
+export type Wrap = (store: Store, membership: Membership, scheduler: Scheduler) => Store;
 
 /** The head of a request on its way. */
 export interface SentRequest {
@@ -88,7 +88,7 @@ export class SimulatedServer {
     });
     const lastMove = await LastMove.open("/kvs", files, log);
     const kept = new MemoryStore(this.durable, pause("writes a key"));
-    const store = this.#wrap(kept, membership);
+    const store = this.#wrap(kept, membership, scheduler);
     const lifecycle = new Lifecycle("/kvs/none");
     const handler = createHandler({
       store: () => store,

@@ -1,4 +1,5 @@
 /** The real servers, clients and mover on a network and disks that a seed decides about. */
+import { PLANTED_FAULTS } from "./planted_faults.ts";
 import { failureOf } from "./simulated_run.ts";
 
 /** The number of seeds, each a schedule of its own. */
@@ -13,3 +14,16 @@ Deno.test(`${SCHEDULES} schedules of a move lose no write and no key`, async () 
     if (failure !== undefined) throw new Error(failure);
   }
 });
+
+/** The most seeds in which a planted fault has to show itself. */
+const MOST_SEEDS = 500;
+
+for (const [name, planted] of Object.entries(PLANTED_FAULTS)) {
+  Deno.test(`the simulation finds ${name}`, async () => {
+    for (let seed = 0; seed < MOST_SEEDS; seed++) {
+      const failure = await failureOf(seed, planted);
+      if (failure !== undefined) return console.log(seed, failure.slice(0, 100), failure.slice(-1500));
+    }
+    throw new Error("not found");
+  });
+}
