@@ -280,3 +280,22 @@ Deno.test("keys() asks the sources of a stretch before its targets", async () =>
   assertEquals(await Array.fromAsync(store.keys()), ["b"]);
   assertEquals(order.slice(0, 2).toSorted(), ["s0", "s1"]);
 });
+
+Deno.test("keys() finds the first layout, even if the question for it is lost", async () => {
+  const network = new FakeNetwork();
+  network.at(0).keys.set("b", "1");
+  let isLost = false;
+  const fetch: typeof globalThis.fetch = async (input, init) => {
+    if (isLost && String(input).endsWith("/v1/layout")) {
+      isLost = false;
+      throw new TypeError("no connection");
+    }
+    return await network.fetch(input, init);
+  };
+  const kvs = await network.open("s0", { fetch });
+  await kvs.discover();
+  network.give(steady(1, 1), 0);
+  isLost = true;
+  assertEquals(await Array.fromAsync(kvs.keys()), ["b"]);
+  assert(!isLost);
+});
