@@ -63,10 +63,9 @@ const REPEATED_TAKES: Planted = {
   },
 };
 
-
 /** A new server is listed before the servers that it gets keys from. */
 const TARGETS_FIRST: Planted = {
-  fetch(real) {
+  fetch(real, scheduler) {
     let target: Promise<Response> | undefined;
     return async (input, init) => {
       const url = new URL(String(input));
@@ -80,6 +79,7 @@ const TARGETS_FIRST: Planted = {
         url.host = "s2";
         target = real(url, { ...init, signal: null, body: null });
         await target.catch(() => {});
+        for (let step = 0; step < 20; step++) await scheduler.pause("the sources are asked late");
       }
       return await real(input, init);
     };

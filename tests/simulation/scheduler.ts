@@ -14,6 +14,9 @@ interface Timer extends Step {
   readonly at: number;
 }
 
+/** Turns of the event loop at the end of a run. */
+const LAST_TURNS = 20;
+
 /** The first number of a virtual timer, which no real timer has. */
 const FIRST_TIMER = 2 ** 40;
 
@@ -86,6 +89,7 @@ export class Scheduler implements Clock, LeaseClock {
     const { random } = this;
     for (const late of this.#late) if (--late.left <= 0) this.#steps.push(late);
     this.#late = this.#late.filter(({ left }) => left > 0);
+    if (this.#steps.length + this.#timers.length === 0) return this.#late.length > 0;
     const isTimer = this.#steps.length === 0 || random.chance(this.haste);
     if (isTimer && this.#timers.length > 0) {
       const timer = this.#timers.reduce((first, one) => one.at < first.at ? one : first);
@@ -95,8 +99,7 @@ export class Scheduler implements Clock, LeaseClock {
       return true;
     }
     const [step] = this.#steps.splice(random.integer(0, this.#steps.length - 1), 1);
-    if (step === undefined) return this.#late.length > 0;
-    this.#take(step);
+    if (step !== undefined) this.#take(step);
     return true;
   }
 
@@ -115,6 +118,8 @@ export async function withVirtualTime(
   const { setTimeout, clearTimeout, setImmediate } = globalThis;
   const { random } = Math;
   const now = performance.now;
+  // After a turn of the event loop every promise that can resolve now has resolved.
+  const rest = () => new Promise<void>((resolve) => setImmediate(resolve));
   const timers: Record<"setTimeout" | "clearTimeout", unknown> = globalThis;
   timers.setTimeout = (run: () => void, ms = 0) =>
     ms > 0 ? scheduler.setTimer(run, ms) : setImmediate(run);
@@ -125,8 +130,9 @@ export async function withVirtualTime(
   Math.random = () => scheduler.random.next();
   performance.now = () => scheduler.now();
   try {
-    // After a turn of the event loop every promise that can resolve now has resolved.
-    await work(() => new Promise((resolve) => setImmediate(resolve)));
+    await work(rest);
+    // What the run has left behind must come to rest, too, and not go on in the next run.
+    for (let turn = 0; turn < LAST_TURNS; turn++) await rest();
   } finally {
     timers.setTimeout = setTimeout;
     timers.clearTimeout = clearTimeout;

@@ -28,7 +28,7 @@ const MOST_IDLE = 50;
 export interface Planted {
   readonly wrap?: Wrap;
   /** Changes the `fetch` of clients and mover. */
-  readonly fetch?: (real: typeof fetch) => typeof fetch;
+  readonly fetch?: (real: typeof fetch, scheduler: Scheduler) => typeof fetch;
   /** Called when a server has crashed. */
   readonly crashed?: (server: SimulatedServer) => void;
 }
@@ -75,7 +75,7 @@ class SimulatedRun {
       this.#begin("mover", () => this.#move());
       // In some runs the clients are there before the first layout.
       const isEarly = random.chance(0.2);
-      while (!isEarly && !this.#isMoving) await scheduler.pause("clients wait");
+      while (!isEarly && !this.#isMoving) await scheduler.sleep(50);
       for (let client = 0; client < CLIENTS; client++) {
         this.#begin(`client ${client}`, () => this.#work(`c${client}`));
       }
@@ -126,7 +126,7 @@ class SimulatedRun {
 
   #fetchOf(sender: string, isAlive?: () => boolean): typeof fetch {
     const real = this.#network.fetchOf(sender, isAlive);
-    return this.#planted.fetch?.(real) ?? real;
+    return this.#planted.fetch?.(real, this.scheduler) ?? real;
   }
 
   #kvs(name: string, patienceMs: number): Kvs {
