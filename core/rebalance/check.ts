@@ -36,7 +36,7 @@ export async function checkChanges(run: RunContext, survey: Survey): Promise<voi
   if (isUnchanged || summary.newer > 0) return;
   await tellChanges(run, survey);
   // What clients write behind this phase, no phase sees.
-  summary.busy = isQuiet === false || run.watch.look(await run.stats()) === false;
+  summary.busy = run.watch.look(await run.stats()) === false;
 }
 
 /** Compares, for a repeat of a complete move, what owners and targets hold, and changes no key. */
