@@ -164,10 +164,15 @@ export class ServerSet {
     return await this.#try(server.name, send, options);
   }
 
-  /** Asks the server of this index in the list that was given for the layout. */
+  /**
+   * Asks the server of this index in the list that was given for the layout, as often as {@link retry} does.
+   *
+   * @throws {RemoteError} The last failure.
+   */
   async find(index: number, signal: AbortSignal | undefined): Promise<void> {
-    const server = this.#options.servers[index];
-    if (server !== undefined) await this.#learn(server.name, undefined, signal);
+    const told = await this.askServer(index, (remote) => remote.layout({ signal }), { signal });
+    const name = this.#options.servers[index]?.name;
+    if (name !== undefined && told !== undefined) this.#follower.learn(name, told);
   }
 
   /**
