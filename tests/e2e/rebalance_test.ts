@@ -492,7 +492,7 @@ Deno.test("--prune deletes what is no longer owned; --output json tells of every
     assertEquals(summary, {
       event: "summary",
       ...{ keys: 26, moved: 17, inPlace: 9, left: 0, stale: 0, leftOver: 0, pruned: 17 },
-      ...{ unclear: 0, orphans: 0, recopied: 0, newer: 0, changing: 0, deleted: 0, gone: 0 },
+      ...{ unclear: 0, orphans: 0, newer: 0, changing: 0, deleted: 0, gone: 0 },
       ...{ bytes: 17, busy: false, interrupted: false },
     });
     const keys = await Promise.all(three.map((server) => remote(server).allKeys()));
