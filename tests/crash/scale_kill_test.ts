@@ -14,7 +14,7 @@ const WRITERS = 16;
 const COUNTERS = 8;
 
 /** The longest time from one kill to the next (ms). */
-const MOST_PAUSE_MS = 600;
+const MOST_PAUSE_MS = 1500;
 
 /** Keys in a second, so that a move lasts long enough to be killed often. */
 const RATE = KEYS;
