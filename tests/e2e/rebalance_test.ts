@@ -427,7 +427,11 @@ Deno.test("an output that fails ends it with one line, and running it again comp
     const lists = [listOf(three.slice(0, 2)), listOf(three)];
     const outputs: readonly [string[], string][] = [
       [["--output", "lines"], "; nothing was changed"],
-      [["--output", "json"], "; \\d+ of \\d+ keys are on their .* run it again to complete it"],
+      // On a slow machine the first text is given to the output before a key has moved.
+      [
+        ["--output", "json"],
+        "; (nothing was changed|\\d+ of \\d+ keys are on their .* run it again to complete it)",
+      ],
       [["--output", "progress"], "; the run had come to its end, .* running it again is safe"],
       [["--dry-run"], "; nothing was changed"],
     ];
