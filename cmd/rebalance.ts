@@ -34,7 +34,7 @@ const OVERWRITE = switchOption(
 /** The most batches of keys under way at once, enough to keep a few servers and their disks busy. */
 const CONCURRENCY = 4;
 
-/** The exit code if clients went on writing while keys were moved, or write by the new list already. */
+/** The exit code if clients wrote while keys were moved, or write by the new list already. */
 const RESTLESS = 3;
 
 export const rebalance: Command = {

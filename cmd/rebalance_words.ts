@@ -32,7 +32,7 @@ export class Notes {
         this.#print(
           `Newer: ${displayKey(event.key)} on ${event.target} ` +
             (event.absent ? "is absent, and may have been deleted there" : "may be newer") +
-            `; the value of ${event.owner} was not saved there`,
+            `; the value of ${event.owner} does not replace it`,
         );
         break;
       case "changing":
@@ -108,7 +108,7 @@ export function summaryLines(summary: Summary, options: Asked): readonly string[
   const lines = [`${counts.join(", ")}; ${rate}`];
   if (newer > 0) {
     lines.push(
-      `${newer} keys were not copied: their new servers hold other values or none, which may be newer if ` +
+      `${newer} keys were left as they are: their new servers hold other values or none, which may be newer if ` +
         "clients go by the new list; --overwrite copies the old values",
     );
   }
@@ -120,8 +120,8 @@ export function summaryLines(summary: Summary, options: Asked): readonly string[
   }
   if (summary.busy) {
     lines.push(
-      "Clients still write to the servers as they were: what they wrote last may not have been " +
-        "moved; stop them, and run it again",
+      "Clients wrote to the servers as they were during the run, or a server started anew at its end: stop " +
+        "the clients, and run it again",
     );
   }
   if (!summary.interrupted) return lines;

@@ -3,8 +3,7 @@
  * library (kvs.ts) and, without repetitions, under the probe. It follows the layout of the cluster, if there is one.
  */
 import { KvsError, RemoteError } from "../errors.ts";
-import { compareKeys } from "../key.ts";
-import { isMoving, type Layout, membersOf, nextOf, ownerIn } from "../layout/layout.ts";
+import { isMoving, type Layout, membersOf } from "../layout/layout.ts";
 import { type Placement } from "../placement.ts";
 import { Breaker } from "./breaker.ts";
 import { type Clock, SYSTEM_CLOCK } from "./clock.ts";
@@ -13,6 +12,7 @@ import { type LayoutTold, MisdirectedError } from "./layout_told.ts";
 import { type KeyPage, Remote, type RemoteOptions } from "./remote.ts";
 import { type AskOptions, type Attempt, retry, type RetryOptions } from "./retry.ts";
 import { parseServerList, type Scheme, type ServerAddress } from "./server_list.ts";
+import { joinPages, type Stretch } from "./stretch.ts";
 
 /** What {@link ServerSet} works with. */
 export interface ServerSetOptions extends RemoteOptions {
@@ -27,13 +27,6 @@ export interface ServerSetOptions extends RemoteOptions {
 export interface KeyAttempt extends Attempt {
   /** The layout by which the server is asked: the text of the header; `undefined` without a layout. */
   readonly claim: string | undefined;
-}
-
-/** Keys of all servers, in order: all that there are behind one key, up to another. */
-export interface Stretch {
-  readonly keys: readonly string[];
-  /** The last key of the stretch; `undefined`: it goes to the end. */
-  readonly upto: string | undefined;
 }
 
 /** How often a request may meet a server that goes by another layout. */
@@ -176,8 +169,7 @@ export class ServerSet {
   }
 
   /**
-   * The next keys of the cluster behind `after`, by its layout. While keys move, sources are asked first. A target is
-   * believed only up to the mark that the source of the key told before: else a key that is on its way could be missed.
+   * The next keys of the cluster behind `after`, by its layout. While keys move, sources are asked first.
    *
    * @throws {RemoteError} If a server fails.
    * @throws {KvsError} If servers and client do not come to the same layout.
@@ -204,37 +196,18 @@ export class ServerSet {
     prefix: string,
     signal: AbortSignal | undefined,
   ): Promise<Stretch | undefined> {
-    const pages = (names: readonly string[]) =>
-      Promise.all(names.map((name) => this.#page(layout, name, { after, prefix, signal })));
-    const sources = layout.servers.filter((name) => layout.lost?.includes(name) !== true);
-    const sourcePages = await pages(sources);
-    const targets = isMoving(layout) ? layout.next : [];
-    const targetPages = await pages(targets);
-    const keys = new Set<string>();
-    let upto: string | undefined;
-    for (const page of [...sourcePages, ...targetPages]) {
-      if (page === undefined) return undefined;
-      const { next } = page;
-      if (next === undefined) continue;
-      if (upto === undefined || compareKeys(next, upto) < 0) upto = next;
-    }
-    const isIn = (key: string) => upto === undefined || compareKeys(key, upto) <= 0;
-    sourcePages.forEach((page, index) => {
-      const source = sources[index];
-      for (const key of page?.keys ?? []) {
-        if (isIn(key) && ownerIn(layout, key) === source) keys.add(key);
+    const pages = async (names: readonly string[]) => {
+      const asked = names.map((name) => this.#page(layout, name, { after, prefix, signal }));
+      const told = await Promise.all(asked);
+      const pages = new Map<string, KeyPage>();
+      for (const [index, page] of told.entries()) {
+        if (page !== undefined) pages.set(names[index] ?? "", page);
       }
-    });
-    const next = nextOf(layout);
-    targetPages.forEach((page, index) => {
-      const target = targets[index];
-      for (const key of page?.keys ?? []) {
-        const source = ownerIn(layout, key);
-        const isThere = source === target || this.#follower.isHandedOver(layout, source, key);
-        if (isIn(key) && isThere && ownerIn(next, key) === target) keys.add(key);
-      }
-    });
-    return { keys: [...keys].sort(compareKeys), upto };
+      return pages.size === names.length ? pages : undefined;
+    };
+    const sources = await pages(layout.servers.filter((name) => !layout.lost?.includes(name)));
+    const targets = await pages(isMoving(layout) ? layout.next : []);
+    return sources && targets && joinPages(layout, sources, targets);
   }
 
   /** A page of a server, if the server has `layout`; else what the server told of another one is taken in. */

@@ -7,8 +7,9 @@
  * not, or is not told, all keys that move are compared once.
  */
 import { RebalanceError } from "../errors.ts";
-import { differencesOf, tellNewer } from "./compare.ts";
-import { type RestlessEvent, type Summary } from "./events.ts";
+import { type Difference, differencesOf, tellNewer } from "./compare.ts";
+import { type NewerEvent, type RestlessEvent, type Summary } from "./events.ts";
+import { signsOf, type WriteSign } from "./foreign_writes.ts";
 import { mapInOrder } from "./map_in_order.ts";
 import { type Move } from "./mover.ts";
 import { type RunContext } from "./run_context.ts";
@@ -20,10 +21,10 @@ import { noticeClients, type Survey } from "./survey.ts";
  * @throws {RebalanceError} If so many keys have gone that a server must have lost its data.
  */
 export async function checkChanges(run: RunContext, survey: Survey): Promise<void> {
-  const { summary } = run;
-  const stats = await run.stats();
-  const isQuiet = run.watch.look(stats);
-  noticeClients(run, survey, stats);
+  const { summary, options: { layout } } = run;
+  const before = await run.counts();
+  const signs = signsOf(survey.counts, before);
+  noticeClients(run, signs);
   countGone(summary);
   // A server that lost its data lists nothing: that must not pass for a complete run.
   if (summary.gone > 0 && summary.gone >= survey.planned / 2) {
@@ -31,12 +32,14 @@ export async function checkChanges(run: RunContext, survey: Survey): Promise<voi
       `${summary.gone} keys have gone from their servers since the run began`,
     );
   }
-  const isUnchanged = isQuiet && summary.gone === 0 && !run.mover.sparesTargets;
+  const isUnchanged = signs.every((sign) => sign === "quiet") && summary.gone === 0;
   // If clients go by the new list, what others write by the old list is not the newest.
   if (isUnchanged || summary.newer > 0) return;
   await tellChanges(run, survey);
-  // What clients write behind this phase, no phase sees.
-  summary.busy = isQuiet === false || run.watch.look(await run.stats()) === false;
+  const meanwhile = signsOf(before, await run.counts());
+  // A server that started anew earlier has been compared.
+  summary.busy = meanwhile.includes("restarted") ||
+    layout.asIs.some((index) => signs[index] === "written" || meanwhile[index] === "written");
 }
 
 /** Compares, for a repeat of a complete move, what owners and targets hold, and changes no key. */
@@ -55,7 +58,7 @@ function countGone(summary: Summary): void {
 /** Tells each key whose target does not hold what its owner holds. */
 async function tellChanges(run: RunContext, survey: Survey): Promise<void> {
   const { options, summary } = run;
-  const tell = (event: RestlessEvent) => {
+  const tell = (event: NewerEvent | RestlessEvent) => {
     summary[event.kind]++;
     options.onEvent(event);
   };
@@ -64,15 +67,43 @@ async function tellChanges(run: RunContext, survey: Survey): Promise<void> {
     const names = { owner: run.endpoint(owner).name, target: run.endpoint(target).name };
     tell({ kind: "deleted", key, ...names });
   });
-  const work = async (moves: readonly Move[]) => ({
-    keys: moves.length,
-    changed: await differencesOf(moves, run.mover),
-  });
+  const work = async (moves: readonly Move[]) => {
+    const changed = await differencesOf(moves, run.mover);
+    // Asked behind the comparison, so that each write that the comparison saw is counted.
+    const signs = changed.length === 0 ? [] : signsOf(survey.counts, await run.counts());
+    return { keys: moves.length, changed, signs };
+  };
   let checked = 0;
-  for await (const { keys, changed } of mapInOrder(batches, work, run.pool)) {
+  for await (const { keys, changed, signs } of mapInOrder(batches, work, run.pool)) {
     run.progress("check", checked += keys);
-    for (const { move: { key, from, to } } of changed) {
-      tell({ kind: "changing", key, owner: from.name, target: to.name });
+    for (const difference of changed) {
+      const { move: { key, from, to }, isAbsent } = difference;
+      const names = { key, owner: from.name, target: to.name };
+      if (isNewer(run, difference, signs)) {
+        // The key was counted as moved, or as in place. It is told, and stays counted there.
+        tell({ kind: "newer", ...names, absent: isAbsent });
+      } else {
+        tell({ kind: "changing", ...names });
+      }
     }
   }
+}
+
+/**
+ * Whether a target differs from the owner because a client wrote to the target, by the to-be list. That is certain if
+ * nobody wrote to the owner. If both were written, servers of one list only tell by which list clients go.
+ */
+function isNewer(
+  { options: { endpoints, layout: { asIs, toBe }, overwrite = false } }: RunContext,
+  { move: { from, to } }: Difference,
+  signs: readonly WriteSign[],
+): boolean {
+  const signOf = (index: number) => signs[index];
+  const [owner, target] = [endpoints.indexOf(from), endpoints.indexOf(to)];
+  if (overwrite || signOf(target) !== "written") return false;
+  if (signOf(owner) === "quiet") return true;
+  const leaving = asIs.filter((index) => !toBe.includes(index));
+  const added = toBe.filter((index) => !asIs.includes(index));
+  return added.some((index) => signOf(index) === "written") ||
+    leaving.length > 0 && leaving.every((index) => signOf(index) === "quiet");
 }

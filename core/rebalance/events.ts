@@ -69,8 +69,8 @@ export interface MovedEvent {
 }
 
 /**
- * A key that was not copied although its target holds something else than its owner, or nothing: a client may have
- * written or deleted it there by the to-be list.
+ * A key whose target is left as it is, although it holds something else than the owner, or nothing: a client may have
+ * written or deleted the key there by the to-be list.
  */
 export interface NewerEvent {
   readonly kind: "newer";
@@ -126,7 +126,8 @@ export interface Summary {
   unclear: number;
   /** Keys that neither the target nor the owner holds. */
   orphans: number;
-  /** Keys that were not copied, because what their targets hold, or lack, may be newer. */
+  /** Keys that were left as they are, because what their targets hold, or lack, may be newer. If that shows only after
+   * the key was copied, the key counts as moved or in place, too. */
   newer: number;
   /** Keys that were written on their owner during the run: their targets have an older value. */
   changing: number;
@@ -139,7 +140,7 @@ export interface Summary {
   seconds: number;
   /** Seconds of each phase. */
   readonly phases: Partial<Record<RunPhase, number>>;
-  /** Whether, at the end, clients still wrote to the as-is servers, or servers still started anew. */
+  /** Whether others wrote to the as-is servers during the run, or a server started anew during the check. */
   busy: boolean;
   /** Whether the user stopped it. */
   interrupted: boolean;

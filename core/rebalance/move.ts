@@ -1,4 +1,5 @@
 /** The phase that copies each key that moves to its target and reads it back. */
+import { signsOf } from "./foreign_writes.ts";
 import { mapInOrder } from "./map_in_order.ts";
 import { type BatchOutcome, type Move } from "./mover.ts";
 import { moveName } from "./plan.ts";
@@ -14,7 +15,7 @@ export async function moveKeys(run: RunContext, survey: Survey): Promise<void> {
       endpoint.beginMove({ name: moveName(layout, index), run: id })
     ),
   );
-  noticeClients(run, survey, await run.stats());
+  noticeClients(run, signsOf(survey.counts, await run.counts()));
   if (!details) return await moveAll(run, survey, run.batches());
   // Details are told server by server, in the server's own order.
   for (const server of new Set(layout.asIs)) {

@@ -19,7 +19,8 @@ class LayoutError extends KvsError {
 /**
  * Asks all servers at once which routes they speak; changes nothing.
  *
- * @throws {RebalanceError} If servers cannot be reached, are shutting down, or have a layout. It names the first of them in the list.
+ * @throws {RebalanceError} If servers cannot be reached, are shutting down, or have a layout. It names the first of
+ * them in the list.
  */
 export async function openEndpoints(
   servers: readonly ServerAddress[],

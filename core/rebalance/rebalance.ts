@@ -64,9 +64,11 @@ export async function rebalance(options: RebalanceOptions): Promise<Summary> {
 
 /** Prunes if that was asked for. Then the servers learn whether clients may go by the to-be list from now on. */
 async function pruneAndEnd(run: RunContext): Promise<void> {
-  const { options: { endpoints, signal }, summary } = run;
+  const { mover, options: { endpoints, signal }, summary } = run;
   await prune(run);
-  if (signal.aborted || !(isAtRest(summary) || summary.newer > 0)) return;
+  if (signal.aborted) return;
+  // A further run must not replace what clients write by the to-be list already.
+  if (!isAtRest(summary) && summary.newer === 0 && !mover.sparesTargets) return;
   await Promise.all(endpoints.map((endpoint) => endpoint.completeMove()));
 }
 

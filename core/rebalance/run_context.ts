@@ -2,12 +2,12 @@
 import { mergeListings } from "../client/merge_listings.ts";
 import { type Endpoint, type ServerStats } from "./endpoint.ts";
 import { emptySummary, type RebalanceEvent, type RunPhase, type Summary } from "./events.ts";
+import { countsOf, type WriteCount } from "./foreign_writes.ts";
 import { type MapOptions } from "./map_in_order.ts";
 import { MoveBatcher } from "./move_batcher.ts";
 import { type Move, Mover } from "./mover.ts";
 import { Pace } from "./pace.ts";
 import { decide, type Decision, type Layout, ownerOf, targetOf } from "./plan.ts";
-import { QuietWatch } from "./quiet_watch.ts";
 
 /**
  * The most keys under way at once if one server speaks only the book routes. Such a server may accept as few as 5
@@ -48,19 +48,17 @@ export class RunContext {
   readonly summary: Summary = emptySummary();
   readonly mover: Mover;
   readonly batcher: MoveBatcher;
-  readonly watch: QuietWatch;
   /** Targets that listed keys to be moved to them at the survey. On another target each copy is newer than that. */
   readonly hadCopies = new Set<number>();
 
   constructor(options: RebalanceOptions) {
     this.options = options;
-    const { endpoints, layout, concurrency, keysPerSecond, signal } = options;
+    const { endpoints, concurrency, keysPerSecond, signal } = options;
     const bound = endpoints.every(({ native }) => native) ? Infinity : BOOK_CONCURRENCY;
     this.pool = { concurrency: Math.min(concurrency, bound), signal };
     const pace = new Pace(keysPerSecond, signal);
     this.mover = new Mover(pace, options.overwrite ?? false);
     this.batcher = new MoveBatcher(Math.min(options.batchKeys ?? Infinity, pace.mostAtOnce));
-    this.watch = new QuietWatch(endpoints, layout.asIs);
   }
 
   /** The server that the lists name by `index`. */
@@ -73,6 +71,11 @@ export class RunContext {
   /** What all servers tell of themselves now, in the order of the endpoints. */
   stats(): Promise<readonly (ServerStats | undefined)[]> {
     return Promise.all(this.options.endpoints.map((endpoint) => endpoint.stats()));
+  }
+
+  /** How much others than the run have written to each server, in the order of the endpoints. */
+  async counts(): Promise<readonly WriteCount[]> {
+    return countsOf(this.options.endpoints, await this.stats());
   }
 
   /** Counts keys that move, and that a phase has come to. */

@@ -2,6 +2,7 @@
 import { checkDistinct } from "./distinct.ts";
 import { type ServerStats } from "./endpoint.ts";
 import { type StaleCopyEvent } from "./events.ts";
+import { countsOf, type WriteCount, type WriteSign } from "./foreign_writes.ts";
 import { PlacementFit } from "./placement_fit.ts";
 import { isRepeat } from "./last_run.ts";
 import { type Decision } from "./plan.ts";
@@ -24,6 +25,8 @@ export interface Pair {
 export class Survey {
   /** What the servers told of themselves before anything was changed. */
   stats: readonly (ServerStats | undefined)[] = [];
+  /** How much others had written by then. */
+  counts: readonly WriteCount[] = [];
   /** Whether the same move is complete already. */
   isRepeat = false;
   /** Pairs of servers between which keys move. */
@@ -59,13 +62,13 @@ export class Survey {
 export async function takeSurvey(run: RunContext, survey: Survey): Promise<void> {
   const { endpoints, force, layout, onEvent, overwrite = false, signal } = run.options;
   survey.stats = await run.stats();
+  survey.counts = countsOf(endpoints, survey.stats);
   checkDistinct(endpoints, survey.stats);
   if (run.options.prune) checkPrunable(endpoints, survey.stats);
   survey.isRepeat = !overwrite && isRepeat(run, survey.stats);
   for (const { name, native } of endpoints) {
     if (!native) onEvent({ kind: "book", server: name });
   }
-  run.watch.look(survey.stats);
   const { summary } = run;
   const fit = new PlacementFit(layout);
   for await (const decisions of run.decisions()) {
@@ -85,23 +88,15 @@ export async function takeSurvey(run: RunContext, survey: Survey): Promise<void>
 }
 
 /**
- * Notices clients of the to-be list, if somebody else than the run has written to a server that is in that list only
- * since the survey. To be called while no save is under way.
+ * Notices clients of the to-be list, if by `signs` somebody else than the run has written to a server that is in that
+ * list only. The signs have to be of a time when no save was under way.
  */
 export function noticeClients(
-  { mover, options: { endpoints, layout } }: RunContext,
-  { stats }: Survey,
-  now: readonly (ServerStats | undefined)[],
+  { mover, options: { layout } }: RunContext,
+  signs: readonly WriteSign[],
 ): void {
-  for (const [index, { ownWrites }] of endpoints.entries()) {
-    const [before, after] = [stats[index], now[index]];
-    if (layout.asIs.includes(index) || ownWrites === undefined) continue;
-    // After a new start the numbers do not compare.
-    if (before?.writes === undefined || after?.writes === undefined) continue;
-    if (before.start === after.start && after.writes - ownWrites !== before.writes) {
-      mover.spareTargets();
-    }
-  }
+  const isAdded = (index: number) => !layout.asIs.includes(index);
+  if (signs.some((sign, index) => sign === "written" && isAdded(index))) mover.spareTargets();
 }
 
 function count(run: RunContext, { key, verdict, owner, stale, holders }: Decision): void {

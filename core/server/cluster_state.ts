@@ -8,7 +8,7 @@ import { isUuid, type Layout, type Mark, NO_MARK, parseLayout } from "../layout/
 import { type Log } from "../log.ts";
 import { isObject } from "../protocol.ts";
 import { openIfThere, readAll, replaceFile } from "../system/file_steps.ts";
-import { type Files, refusedOr } from "../system/files.ts";
+import { failedError, type Files, refusedOr } from "../system/files.ts";
 
 /** On-disk names in the hidden folder. */
 const STATE_FILE = "cluster";
@@ -16,6 +16,8 @@ const FORMAT_FILE = "format";
 
 /** The format of a folder with a layout. A binary that knows no layouts would serve keys that are not its own. */
 const FORMAT = 2;
+
+const WHAT = "Cannot write the layout";
 
 /** The most bytes of a file that are read. */
 const MOST_BYTES = 64 * 1024 * 1024;
@@ -129,18 +131,26 @@ export class ClusterStateFile {
       }
       await this.#write(state);
     } catch (error) {
-      throw refusedOr("Cannot write the layout", error);
+      const written = textOf(state);
+      const text = await readText(this.#files, join(this.#folder, STATE_FILE)).catch(() => written);
+      const isWritten = text === written;
+      // A name that was not flushed may be there after a power cut, or not.
+      throw isWritten ? failedError(WHAT, error) : refusedOr(WHAT, error);
     }
   }
 
   #write(state: ClusterState): Promise<void> {
-    return this.#replace(STATE_FILE, JSON.stringify(state) + "\n");
+    return this.#replace(STATE_FILE, textOf(state));
   }
 
   #replace(name: string, text: string): Promise<void> {
     const bytes = new TextEncoder().encode(text);
     return replaceFile(this.#files, { folder: this.#folder, name, bytes });
   }
+}
+
+function textOf(state: ClusterState): string {
+  return JSON.stringify(state) + "\n";
 }
 
 async function readText(files: Files, path: string): Promise<string | undefined> {

@@ -272,9 +272,12 @@ export class Membership implements Standing, LayoutNumbers {
         }
         return { ...state, mark };
       });
-    } finally {
-      this.lift(fence);
+    } catch (error) {
+      // If the mark may be on the disk, a write of the range could be lost at the next start.
+      if (!isFatal(error)) this.lift(fence);
+      throw error;
     }
+    this.lift(fence);
     return fence;
   }
 

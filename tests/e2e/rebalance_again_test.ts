@@ -41,9 +41,12 @@ Deno.test("the same again leaves what clients wrote by the new list, also after 
   const told = lines.stderr.join("\n");
   assertMatch(
     told,
-    /\nNewer: key-\d+ on 127\.0\.0\.1:\d+ may be newer; the value of 127\.0\.0\.1:\d+ was not saved/,
+    /\nNewer: key-\d+ on 127\.0\.0\.1:\d+ may be newer; the value of 127\.0\.0\.1:\d+ does not replace it/,
   );
-  assertMatch(told, /\n\d+ keys were not copied: their new servers hold other values or none, /);
+  assertMatch(
+    told,
+    /\n\d+ keys were left as they are: their new servers hold other values or none, /,
+  );
 });
 
 Deno.test("--overwrite copies what clients wrote by the old list behind a complete run", async () => {

@@ -427,7 +427,11 @@ Deno.test("an output that fails ends it with one line, and running it again comp
     const lists = [listOf(three.slice(0, 2)), listOf(three)];
     const outputs: readonly [string[], string][] = [
       [["--output", "lines"], "; nothing was changed"],
-      [["--output", "json"], "; \\d+ of \\d+ keys are on their .* run it again to complete it"],
+      // On a slow machine the first text is given to the output before a key has moved.
+      [
+        ["--output", "json"],
+        "; (nothing was changed|\\d+ of \\d+ keys are on their .* run it again to complete it)",
+      ],
       [["--output", "progress"], "; the run had come to its end, .* running it again is safe"],
       [["--dry-run"], "; nothing was changed"],
     ];
@@ -492,7 +496,7 @@ Deno.test("--prune deletes what is no longer owned; --output json tells of every
     assertEquals(summary, {
       event: "summary",
       ...{ keys: 26, moved: 17, inPlace: 9, left: 0, stale: 0, leftOver: 0, pruned: 17 },
-      ...{ unclear: 0, orphans: 0, recopied: 0, newer: 0, changing: 0, deleted: 0, gone: 0 },
+      ...{ unclear: 0, orphans: 0, newer: 0, changing: 0, deleted: 0, gone: 0 },
       ...{ bytes: 17, busy: false, interrupted: false },
     });
     const keys = await Promise.all(three.map((server) => remote(server).allKeys()));

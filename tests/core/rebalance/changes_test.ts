@@ -111,7 +111,7 @@ Deno.test("a target that loses its disk behind its last copy is noticed, and the
       if (event.kind === "moved" && ++moved === 17) added.loseDisk();
     },
   });
-  assertEquals([summary.moved, summary.busy, summary.pruned], [17, true, 0]);
+  assertEquals([summary.moved, summary.busy, summary.pruned], [17, false, 0]);
   assert(summary.changing > 0);
   const again = await cluster.rebalance([0, 1, 2], { prune: true });
   assertEquals([again.moved, again.busy], [summary.changing, false]);
@@ -119,13 +119,67 @@ Deno.test("a target that loses its disk behind its last copy is noticed, and the
   assertEquals(cluster.view(), expected);
 });
 
-Deno.test("who writes to a target by the new list is not written over in the check", async () => {
-  const cluster = new Cluster(servers(3), [0, 1]);
+for (const [asIs, toBe] of [[[0, 1], [0, 1, 2]], [[0, 1, 2], [0, 1]]] as const) {
+  const title = `${asIs.length} to ${toBe.length} servers`;
+  Deno.test(`a copied key that clients write by the new list stays, also in further runs (${title})`, async () => {
+    for (const [writes, isLate] of [[1, false], [1, true], [26, true]] as const) {
+      const cluster = new Cluster(servers(3), asIs);
+      for (const server of cluster.servers) server.clientWrites = 0;
+      for (const letter of LETTERS) cluster.write(letter, letter);
+      const after = new Cluster(cluster.servers, toBe);
+      const moving = LETTERS.filter((letter) => after.ownerOf(letter) !== cluster.ownerOf(letter));
+      let copied = 0;
+      const told: string[] = [];
+      const summary = await cluster.rebalance(toBe, {
+        prune: true,
+        onEvent: (event) => {
+          if (event.kind === "newer") told.push(event.key);
+          if (event.kind !== "moved" || ++copied !== (isLate ? moving.length : 1)) return;
+          const keys = writes === 1 ? [event.key] : LETTERS;
+          for (const key of keys) after.write(key, `new ${key}`);
+        },
+      });
+      const expected = after.view();
+      assertEquals([told.length, new Set(told).size], [summary.newer, summary.newer]);
+      assertEquals([summary.newer, summary.changing, summary.pruned], [
+        writes === 1 ? 1 : moving.length,
+        0,
+        0,
+      ]);
+      for (const key of told) assertEquals(expected.get(key), `new ${key}`);
+      const again = await cluster.rebalance(toBe, { prune: true });
+      assertEquals([again.moved, again.newer, again.pruned], [0, summary.newer, 0]);
+      assertEquals(after.view(), expected);
+    }
+  });
+}
+
+Deno.test("a write by the old list to a server that is a target too is no newer value", async () => {
+  const cluster = new Cluster(servers(3), [0, 1, 2]);
   for (const server of cluster.servers) server.clientWrites = 0;
   for (const letter of LETTERS) cluster.write(letter, letter);
-  const after = new Cluster(cluster.servers, [0, 1, 2]);
-  const moved = LETTERS.find((letter) => after.ownerOf(letter) === cluster.servers[2]) ?? "";
-  const onEvent = onCopy(moved, () => after.write(moved, "newer"));
-  assertEquals((await cluster.rebalance([0, 1, 2], { onEvent })).moved, 17);
-  assertEquals(after.view().get(moved), "newer");
+  const after = new Cluster(cluster.servers, [0, 1]);
+  // From server-0 to server-1.
+  const key =
+    LETTERS.find((letter) =>
+      cluster.ownerOf(letter) === cluster.servers[0] && after.ownerOf(letter) === cluster.servers[1]
+    ) ?? "";
+  const summary = await cluster.rebalance([0, 1], {
+    onEvent: onCopy(key, () => cluster.write(key, "newer")),
+  });
+  assertEquals([summary.newer, summary.changing, summary.busy], [0, 1, true]);
+  const again = await cluster.rebalance([0, 1]);
+  assertEquals([again.moved, again.newer, again.busy], [1, 0, false]);
+  assertEquals(after.view().get(key), "newer");
+});
+
+Deno.test("a server that starts anew in the middle, and keeps its disk, is no reason to run again", async () => {
+  const cluster = new Cluster(servers(3), [0, 1, 2]);
+  for (const server of cluster.servers) server.clientWrites = 0;
+  for (const letter of LETTERS) cluster.write(letter, letter);
+  const summary = await cluster.rebalance([0, 1], {
+    prune: true,
+    onEvent: onCopy("b", () => cluster.servers[0] && cluster.servers[0].start++),
+  });
+  assertEquals([summary.changing, summary.busy, summary.pruned], [0, false, 17]);
 });

@@ -171,3 +171,14 @@ Deno.test("deleteMany() leaves a copy that changed meanwhile", async () => {
   const entries = [entry("a", '"old"'), entry("b", '"new"'), entry("gone", '"old"')];
   assertEquals(await endpoint.deleteMany(entries), [true, false, false]);
 });
+
+Deno.test("a server that lists its keys by a layout is refused", async () => {
+  await using member = serve(() =>
+    Response.json({ keys: [], next: null, epoch: 3, mark: null, end: false })
+  );
+  await assertRejects(
+    () => open(member),
+    RebalanceError,
+    "belongs to a cluster with a layout: scale it by kvs scale, while its clients write; nothing was changed",
+  );
+});
