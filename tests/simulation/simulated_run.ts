@@ -28,7 +28,7 @@ const MOST_IDLE = 50;
 export interface Planted {
   readonly wrap?: Wrap;
   /** Changes the `fetch` of clients and mover. */
-  readonly fetch?: (real: typeof fetch, scheduler: Scheduler) => typeof fetch;
+  readonly fetch?: (real: typeof fetch) => typeof fetch;
   /** Called when a server has crashed. */
   readonly crashed?: (server: SimulatedServer) => void;
 }
@@ -126,7 +126,7 @@ class SimulatedRun {
 
   #fetchOf(sender: string, isAlive?: () => boolean): typeof fetch {
     const real = this.#network.fetchOf(sender, isAlive);
-    return this.#planted.fetch?.(real, this.scheduler) ?? real;
+    return this.#planted.fetch?.(real) ?? real;
   }
 
   #kvs(name: string, patienceMs: number): Kvs {
