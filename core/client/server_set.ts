@@ -128,10 +128,11 @@ export class ServerSet {
       } catch (error) {
         if (error instanceof Rerouted) continue;
         if (!(error instanceof MisdirectedError)) throw error;
-        if (options.repeatable === false) throw notRepeatable(error);
-        if (round === MOST_ROUNDS) throw this.#lost(error, layout);
+        if (round >= MOST_ROUNDS) throw this.#lost(error, layout);
         const before = this.#follower.layout;
         const learned = await this.#learn(name, error.told, options.signal);
+        // After what was learned, the caller's next stream finds its server.
+        if (options.repeatable === false) throw notRepeatable(error);
         const isSource = route !== undefined && !route.moved;
         if (learned === "same" && isSource) movedEpoch = layout?.epoch;
         else if (learned !== "older" && this.#follower.layout === before) {
@@ -247,9 +248,8 @@ export class ServerSet {
     options: AskOptions,
   ): Promise<T> {
     const { remote, breaker } = this.#askedOf(name);
-    if (this.#options.retry === undefined) return await send(remote, { uncertain: false });
     const { layout } = this.#follower;
-    return await retry(async (attempt) => {
+    const followed = async (attempt: Attempt) => {
       try {
         return await send(remote, attempt);
       } catch (error) {
@@ -261,7 +261,9 @@ export class ServerSet {
         }
         throw error;
       }
-    }, { ...this.#options.retry, ...options, breaker });
+    };
+    if (this.#options.retry === undefined) return await followed({ uncertain: false });
+    return await retry(followed, { ...this.#options.retry, ...options, breaker });
   }
 
   /** Takes in what a server told; asks it if it told nothing. Gives it the layout if it has an older one. */

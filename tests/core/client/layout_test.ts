@@ -1,7 +1,9 @@
 /** A client follows the layout of its cluster: docs/layouts.md, "The client". */
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { Kvs, type KvsOptions } from "../../../core/client/kvs.ts";
-import { KvsError } from "../../../core/errors.ts";
+import { parseServerList } from "../../../core/client/server_list.ts";
+import { ServerSet } from "../../../core/client/server_set.ts";
+import { KvsError, RemoteError } from "../../../core/errors.ts";
 import { compareKeys } from "../../../core/key.ts";
 import {
   isHandedOver,
@@ -12,6 +14,7 @@ import {
   NO_MARK,
   ownerIn,
 } from "../../../core/layout/layout.ts";
+import { PLACEMENTS } from "../../../core/placement.ts";
 
 const CLUSTER = "11111111-1111-4111-8111-111111111111";
 const OTHER = "22222222-2222-4222-8222-222222222222";
@@ -298,4 +301,47 @@ Deno.test("keys() finds the first layout, even if the question for it is lost", 
   isLost = true;
   assertEquals(await Array.fromAsync(kvs.keys()), ["b"]);
   assert(!isLost);
+});
+
+Deno.test("a stream that meets another layout fails once, and the next one is put", async () => {
+  const network = new FakeNetwork();
+  network.give(steady(1, 2), 0, 1);
+  const store = await network.open("s0");
+  await store.discover();
+  network.give(steady(3, 3), 0, 1, 2);
+  const put = () => store.put("b", new Blob(["value"]).stream());
+  await assertRejects(put, RemoteError, "put it again");
+  await put();
+  assertEquals(network.at(2).keys.get("b"), "value");
+});
+
+Deno.test("a client without patience, as the probe, also looks for a newer layout", async () => {
+  const network = new FakeNetwork();
+  network.give(steady(1, 3), 0, 1, 2);
+  const servers = new ServerSet({
+    servers: parseServerList("s0", "list"),
+    placement: PLACEMENTS.modulo,
+    timeoutMs: 500,
+    fetch: network.fetch,
+  });
+  const put = () =>
+    servers.askKey("b", async (remote, { claim }) => {
+      const bytes = new TextEncoder().encode("value");
+      await remote.put("b", { bytes }, { claim });
+    });
+  await put();
+  network.give(steady(3, 2), 0, 1);
+  network.at(2).isUp = false;
+  await assertRejects(put, RemoteError, "no connection");
+  await put();
+  assertEquals(network.at(0).keys.get("b"), "value");
+});
+
+Deno.test("the highest epoch counts, also if another server answered first", async () => {
+  const network = new FakeNetwork();
+  network.give(steady(2, 2), 0);
+  network.give(steady(4, 3), 1, 2);
+  const store = await network.open("s0,s1");
+  await store.put("b", "value");
+  assertEquals(network.at(2).keys.get("b"), "value");
 });
