@@ -6,7 +6,7 @@ import { crash, type CrashCounts } from "./sigkill.ts";
 import { bytesOf } from "./values.ts";
 
 /** KVS_TEST_KILLS: how often servers are killed under writers, over all tests of this file. */
-const KILLS = Number(Deno.env.get("KVS_TEST_KILLS") ?? 24);
+const KILLS = Number(Deno.env.get("KVS_TEST_KILLS") ?? 12);
 
 /** Servers that differ in what is in memory, in the journal and in files when they are killed. */
 const SERVERS: readonly (readonly string[])[] = [

@@ -13,7 +13,7 @@ const SEED = Number(Deno.env.get("KVS_TEST_SEED") ?? Math.floor(Math.random() * 
 const WRITERS = 6;
 const KEYS_OF_A_WRITER = 15;
 /** A whole run has to stay short on a busy machine. */
-const MOST_KILLS = 8;
+const MOST_KILLS = 5;
 /** Over 64 KiB: such a value is carried by itself (characters). */
 const LARGE = 80_000;
 const STABLE_KEYS = 300;

@@ -5,7 +5,7 @@ import { TempDir } from "./program.ts";
 import { type Action, apply, format, isLinearizable, type Operation } from "./linearizability.ts";
 
 /** KVS_TEST_HISTORIES: how many are recorded and checked while nothing is killed. */
-const HISTORIES = Number(Deno.env.get("KVS_TEST_HISTORIES") ?? 400);
+const HISTORIES = Number(Deno.env.get("KVS_TEST_HISTORIES") ?? 200);
 const HISTORIES_AT_ONCE = 8;
 const CLIENTS = 6;
 const OPERATIONS = 6;

@@ -3,7 +3,7 @@ import { Dice } from "../crash/dice.ts";
 import { fuzz, summary } from "./fuzz.ts";
 
 /** KVS_TEST_REQUESTS: how many requests the tests of this file send together. */
-const REQUESTS = Number(Deno.env.get("KVS_TEST_REQUESTS") ?? 5000);
+const REQUESTS = Number(Deno.env.get("KVS_TEST_REQUESTS") ?? 2500);
 
 /** What resident memory may grow by after the warm-up: garbage of V8, keys that mutations made. */
 const MEMORY_TOLERANCE = 64 * 2 ** 20;

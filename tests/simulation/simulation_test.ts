@@ -4,7 +4,7 @@ import { PLANTED_FAULTS } from "./planted_faults.ts";
 import { failureOf } from "./simulated_run.ts";
 
 /** The number of seeds, each a schedule of its own. */
-const SCHEDULES = Number(Deno.env.get("KVS_TEST_SCHEDULES") ?? 100);
+const SCHEDULES = Number(Deno.env.get("KVS_TEST_SCHEDULES") ?? 60);
 
 /** The first seed, to repeat a failure. */
 const FIRST = Number(Deno.env.get("KVS_TEST_SEED") ?? 0);
