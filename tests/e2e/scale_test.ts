@@ -3,7 +3,7 @@ import { modulo } from "../../core/placement.ts";
 import { kvs, until } from "./program.ts";
 import { fill, Load, ScaleCluster, valueOf } from "./scale_cluster.ts";
 
-const KEYS = 1000;
+const KEYS = 3000;
 
 /** All keys of a client's listing, which has to be complete. */
 async function listed(cluster: ScaleCluster): Promise<string[]> {
