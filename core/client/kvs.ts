@@ -240,7 +240,6 @@ export class Kvs {
       readonly after?: string | undefined;
     } = {},
   ): AsyncGenerator<string> {
-    await this.#servers.discover(signal);
     let from = after;
     if (this.#servers.layout === undefined) {
       try {
@@ -281,15 +280,15 @@ export class Kvs {
     let from = after;
     do {
       const behind = from;
-      const page = await this.#servers.askServer(
-        index,
-        (remote) => remote.page(behind, PAGE_KEYS, { prefix, signal }),
-        { signal },
-      );
-      if (page.epoch !== undefined) {
+      const page = await this.#servers.askServer(index, async (remote) => {
+        await this.#servers.requireAnswer(remote.server.name, signal);
+        if (this.#servers.layout !== undefined) throw new LayoutFound();
+        return await remote.page(behind, PAGE_KEYS, { prefix, signal });
+      }, { signal });
+      if (page.epoch !== undefined && this.#servers.layout === undefined) {
         await this.#servers.find(index, signal);
-        throw new LayoutFound();
       }
+      if (this.#servers.layout !== undefined) throw new LayoutFound();
       yield page.keys.filter((key) => this.#servers.ownerOf(key) === index);
       from = page.next;
     } while (from !== undefined);

@@ -75,7 +75,6 @@ export class Prober {
   /** Probes all letters at the same time, so that a dead server costs one timeout. Never throws. */
   async round(): Promise<Row> {
     const time = new Date();
-    await this.#servers.discover();
     const started = this.#servers.servers.map(() => 0);
     const probes = LETTERS.map((letter) => {
       const owner = this.ownerOf(letter);

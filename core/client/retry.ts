@@ -46,7 +46,7 @@ const REFUSALS: ReadonlySet<number> = new Set([429, 503]);
 const LOST: ReadonlySet<number> = new Set([502, 504]);
 
 /** Whether the same request may succeed later, although nobody changes anything. */
-function isPassing({ status, cause }: RemoteError): boolean {
+export function isPassing({ status, cause }: RemoteError): boolean {
   // A server with a wrong certificate is there, but it is not the one that it should be.
   if (status === undefined) return distrustOf(cause) === undefined;
   return REFUSALS.has(status) || LOST.has(status);
@@ -54,7 +54,7 @@ function isPassing({ status, cause }: RemoteError): boolean {
 
 /** Whether a request that failed in this way may have been carried out. */
 function isUncertain({ status, neverSent }: RemoteError): boolean {
-  return status === undefined ? !neverSent : LOST.has(status);
+  return !neverSent && (status === undefined || LOST.has(status));
 }
 
 /**

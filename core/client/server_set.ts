@@ -6,11 +6,11 @@ import { KvsError, RemoteError } from "../errors.ts";
 import { isMoving, type Layout, membersOf } from "../layout/layout.ts";
 import { type Placement } from "../placement.ts";
 import { Breaker } from "./breaker.ts";
-import { type Clock, SYSTEM_CLOCK } from "./clock.ts";
+import { type Clock, orAborted, SYSTEM_CLOCK } from "./clock.ts";
 import { Follower } from "./follower.ts";
 import { type LayoutTold, MisdirectedError } from "./layout_told.ts";
 import { type KeyPage, Remote, type RemoteOptions } from "./remote.ts";
-import { type AskOptions, type Attempt, retry, type RetryOptions } from "./retry.ts";
+import { type AskOptions, type Attempt, isPassing, retry, type RetryOptions } from "./retry.ts";
 import { parseServerList, type Scheme, type ServerAddress } from "./server_list.ts";
 import { joinPages, type Stretch } from "./stretch.ts";
 
@@ -32,7 +32,7 @@ export interface KeyAttempt extends Attempt {
 /** How often a request may meet a server that goes by another layout. */
 const MOST_ROUNDS = 20;
 
-/** How long the first answer without a layout waits for one with a layout (milliseconds). */
+/** How long to wait for a server with a newer layout, while others have answered or failed (milliseconds). */
 const DISCOVERY_MS = 500;
 
 /** The first wait after a round that taught nothing; each further one is longer by as much (milliseconds). */
@@ -47,6 +47,9 @@ interface Asked {
   readonly breaker: Breaker;
 }
 
+/** Why each server did not tell whether it has a layout. */
+type Failures = ReadonlyMap<string, RemoteError>;
+
 /** The servers of a cluster. */
 export class ServerSet {
   readonly #options: ServerSetOptions;
@@ -54,7 +57,8 @@ export class ServerSet {
   readonly #asked = new Map<string, Asked>();
   readonly #scheme: Scheme;
   readonly #clock: Clock;
-  #discovery: Promise<void> | undefined;
+  /** The question for the layout; what it resolves to is set if no server answered. */
+  #discovery: Promise<Failures | undefined> | undefined;
   /** The servers of the layout, and the layout. */
   #known: { readonly layout: Layout; readonly servers: readonly ServerAddress[] } | undefined;
 
@@ -95,8 +99,24 @@ export class ServerSet {
    * answered without a layout, for the others no longer than half a second.
    */
   async discover(signal?: AbortSignal): Promise<void> {
-    this.#discovery ??= this.#ask(signal);
-    await this.#discovery;
+    await this.#discover(signal);
+  }
+
+  /**
+   * As {@link discover}, for a request to a server of the list. While no server answers, nobody knows whether the
+   * cluster has a layout. Then no request may be sent by the list: a server with a new disk would take it.
+   *
+   * @throws {RemoteError} The failure of the server of this name, if none has answered.
+   */
+  async requireAnswer(name: string, signal: AbortSignal | undefined): Promise<void> {
+    if (this.#follower.layout !== undefined) return;
+    const failure = (await this.#discover(signal))?.get(name);
+    if (failure !== undefined) throw new NotSentError(failure);
+  }
+
+  async #discover(signal: AbortSignal | undefined): Promise<Failures | undefined> {
+    this.#discovery ??= this.#ask();
+    return await orAborted(this.#discovery, signal);
   }
 
   /**
@@ -112,7 +132,6 @@ export class ServerSet {
     send: (remote: Remote, attempt: KeyAttempt) => Promise<T>,
     options: AskOptions = {},
   ): Promise<T> {
-    await this.discover(options.signal);
     let uncertain = false;
     let movedEpoch: number | undefined;
     for (let round = 1;; round++) {
@@ -122,6 +141,7 @@ export class ServerSet {
       try {
         return await this.#try(name, async (remote, attempt) => {
           uncertain ||= attempt.uncertain;
+          await this.requireAnswer(name, options.signal);
           if (this.#follower.layout !== layout) throw new Rerouted();
           return await send(remote, { uncertain, claim: route?.claim });
         }, options);
@@ -225,7 +245,10 @@ export class ServerSet {
     try {
       const page = await this.#try(
         name,
-        (remote) => remote.page(after, PAGE_KEYS, { prefix, signal, claim }),
+        async (remote) => {
+          if (this.#follower.layout !== layout) throw new Rerouted();
+          return await remote.page(after, PAGE_KEYS, { prefix, signal, claim });
+        },
         { signal },
       );
       if (page.epoch === layout.epoch && this.#follower.layout === layout) {
@@ -284,7 +307,7 @@ export class ServerSet {
     return learned;
   }
 
-  /** Asks all servers but one for a newer layout; those that do not answer are passed over. */
+  /** Asks all servers but one for a newer layout; those that do not answer soon are passed over. */
   async #refresh(but: string, signal: AbortSignal | undefined): Promise<void> {
     const names = this.servers.map(({ name }) => name).filter((name) => name !== but);
     const { layout } = this.#follower;
@@ -294,22 +317,30 @@ export class ServerSet {
       if (told !== undefined) this.#follower.learn(name, told);
       if (this.#follower.layout !== layout) newer.resolve();
     }));
-    await Promise.race([all, newer.promise]);
+    const ended = new AbortController();
+    const late = this.#clock.sleep(DISCOVERY_MS, ended.signal).catch(() => {});
+    await Promise.race([all, newer.promise, late]);
+    ended.abort();
   }
 
-  async #ask(signal: AbortSignal | undefined): Promise<void> {
+  async #ask(): Promise<Failures | undefined> {
     const found = Promise.withResolvers<void>();
     const ended = new AbortController();
+    const failures = new Map<string, RemoteError>();
     let answers = 0;
     let waited = this.#options.servers.length;
     const all = Promise.all(this.#options.servers.map(async ({ name }) => {
       const { remote } = this.#askedOf(name);
       let told: LayoutTold | undefined;
       try {
-        told = await remote.layout({ signal });
+        told = await remote.layout();
       } catch (error) {
-        // Any answer is one without a layout, but not no answer.
-        if (!(error instanceof RemoteError) || error.status === undefined) return;
+        if (!(error instanceof RemoteError)) throw error;
+        // Any answer is one without a layout, but not that of a server that is starting or busy.
+        if (error.status === undefined || isPassing(error)) {
+          failures.set(name, error);
+          return;
+        }
       } finally {
         waited--;
       }
@@ -323,8 +354,10 @@ export class ServerSet {
     }));
     await Promise.race([all, found.promise]);
     ended.abort();
+    if (answers > 0) return undefined;
     // Nobody answered: the next request asks again.
-    if (answers === 0) this.#discovery = undefined;
+    this.#discovery = undefined;
+    return failures;
   }
 
   #listed(key: string): string {
@@ -359,6 +392,17 @@ export class ServerSet {
         layout?.epoch ?? "none"
       }, ${error?.server ?? "a server"} has ${theirs}`,
     );
+  }
+}
+
+/** Thrown when no server told whether there is a layout, so that the request itself was not sent. */
+class NotSentError extends RemoteError {
+  constructor({ server, status, message, cause, retryAfterMs }: RemoteError) {
+    super(server, status, message, { cause, retryAfterMs });
+  }
+
+  override get neverSent(): boolean {
+    return true;
   }
 }
 

@@ -1,6 +1,11 @@
 /** A client follows the layout of its cluster: docs/layouts.md, "The client". */
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { Kvs, type KvsOptions } from "../../../core/client/kvs.ts";
+import {
+  Kvs,
+  type KvsOptions,
+  PreconditionFailedError,
+  UnknownOutcomeError,
+} from "../../../core/client/kvs.ts";
 import { parseServerList } from "../../../core/client/server_list.ts";
 import { ServerSet } from "../../../core/client/server_set.ts";
 import { KvsError, RemoteError } from "../../../core/errors.ts";
@@ -47,6 +52,7 @@ class FakeServer {
   layout: Layout | undefined;
   mark: Mark = NO_MARK;
   isUp = true;
+  isStarting = false;
   readonly keys = new Map<string, string>();
   readonly name: string;
   readonly seen: string[] = [];
@@ -59,6 +65,7 @@ class FakeServer {
     const { pathname, searchParams } = new URL(request.url);
     const claim = request.headers.get("kvs-layout");
     this.seen.push(`${request.method} ${pathname}${claim === null ? "" : ` ${claim.slice(36)}`}`);
+    if (this.isStarting) return Response.json({ detail: "starting" }, { status: 503 });
     if (pathname === "/v1/layout" && request.method === "GET") return Response.json(this.#told());
     if (pathname === "/v1/layout") {
       this.layout = (await request.json()).layout;
@@ -345,3 +352,131 @@ Deno.test("the highest epoch counts, also if another server answered first", asy
   await store.put("b", "value");
   assertEquals(network.at(2).keys.get("b"), "value");
 });
+
+for (const [what, isStarting] of [["be reached", false], ["answer but 503", true]] as const) {
+  Deno.test(`no request goes by the list while no server can ${what}`, async () => {
+    const network = new FakeNetwork();
+    // s0 comes back with a new disk, so without the layout that s1 has.
+    network.give(steady(3, 2), 1);
+    const servers = [network.at(0), network.at(1)];
+    for (const server of servers) Object.assign(server, { isUp: isStarting, isStarting });
+    let questions = 0;
+    const store = await network.open("s0,s1", {
+      patienceMs: 5000,
+      fetch: async (input, init) => {
+        if (++questions > servers.length) {
+          for (const server of servers) Object.assign(server, { isUp: true, isStarting: false });
+        }
+        return await network.fetch(input, init);
+      },
+    });
+    await assertRejects(() => store.put("b", "value"), KvsError, "No agreement");
+    assertEquals(network.at(0).keys.size, 0);
+    assertEquals(network.at(0).seen.filter((line) => / \/v1\/keys\/b$/.test(line)), []);
+  });
+}
+
+Deno.test("a list of which nobody answers costs one time-out, also for keys()", async () => {
+  const seen: string[] = [];
+  const fetch: typeof globalThis.fetch = (input, init) => {
+    seen.push(new URL(new Request(input, init).url).pathname);
+    return silence(init?.signal);
+  };
+  const store = await Kvs.open("s0,s1", { fetch, timeoutMs: 50, patienceMs: 0 });
+  await assertRejects(() => store.get("b"), RemoteError, "no answer within 50 ms");
+  await assertRejects(() => Array.fromAsync(store.keys()), RemoteError, "no answer within 50 ms");
+  assertEquals(new Set(seen), new Set(["/v1/layout"]));
+});
+
+Deno.test("a question for the layout that got no answer does not make a write uncertain", async () => {
+  const network = new FakeNetwork();
+  network.at(0).keys.set("b", "there");
+  let isSilent = true;
+  const store = await network.open("s0", {
+    timeoutMs: 50,
+    patienceMs: 5000,
+    fetch: async (input, init) => {
+      if (isSilent) {
+        isSilent = false;
+        return await silence(init?.signal);
+      }
+      if (init?.method === "PUT") return Response.json({ detail: "no" }, { status: 412 });
+      return await network.fetch(input, init);
+    },
+  });
+  await assertRejects(() => store.put("b", "x", { ifAbsent: true }), PreconditionFailedError);
+});
+
+Deno.test("a write without an answer from the source stays uncertain at the target", async () => {
+  const network = new FakeNetwork();
+  network.give(moving(5, 2, 3), 0, 1, 2);
+  let isLost = false;
+  const store = await network.open("s0", {
+    patienceMs: 5000,
+    fetch: async (input, init) => {
+      const { hostname } = new URL(new Request(input, init).url);
+      if (init?.method === "PUT" && hostname === "s0" && !isLost) {
+        isLost = true;
+        network.at(0).mark = { key: "b", end: false };
+        throw new TypeError("connection closed");
+      }
+      if (init?.method === "PUT" && hostname === "s2") {
+        return Response.json({ detail: "no" }, { status: 412 });
+      }
+      return await network.fetch(input, init);
+    },
+  });
+  const put = () => store.put("b", "x", { ifAbsent: true });
+  await assertRejects(put, UnknownOutcomeError);
+  await assertRejects(put, PreconditionFailedError);
+});
+
+Deno.test("a caller gives up a question for the layout that others wait for", async () => {
+  const answer = Promise.withResolvers<Response>();
+  const fetch: typeof globalThis.fetch = () => answer.promise;
+  const store = await Kvs.open("s0", { fetch, patienceMs: 0 });
+  const others = assertRejects(() => store.get("a"), RemoteError);
+  const signal = AbortSignal.abort(new Error("enough"));
+  await assertRejects(() => store.discover({ signal }), Error, "enough");
+  answer.reject(new TypeError("no connection"));
+  await others;
+});
+
+Deno.test("keys() goes on without a server that has left for good", async () => {
+  const network = new FakeNetwork();
+  network.give(steady(1, 3), 0, 1, 2);
+  const store = await network.open("s0", { patienceMs: 5000 });
+  await store.discover();
+  network.give(steady(3, 2), 0, 1);
+  network.at(2).isUp = false;
+  network.at(0).keys.set("b", "b");
+  network.at(1).keys.set("a", "a");
+  assertEquals(await Array.fromAsync(store.keys()), ["a", "b"]);
+});
+
+Deno.test("a request does not wait for silent servers that may know a newer layout", async () => {
+  const network = new FakeNetwork();
+  network.give(steady(1, 3), 0, 1, 2);
+  const stop = new AbortController();
+  let isTimedOut = false;
+  const fetch: typeof globalThis.fetch = async (input, init) => {
+    const { hostname } = new URL(new Request(input, init).url);
+    if (network.at(2).isUp || hostname === "s2") return await network.fetch(input, init);
+    init?.signal?.addEventListener("abort", () => isTimedOut = true);
+    return await silence(stop.signal);
+  };
+  const store = await network.open("s0", { fetch, patienceMs: 0, timeoutMs: 5000 });
+  await store.discover();
+  network.at(2).isUp = false;
+  await assertRejects(() => store.get("b"), RemoteError, "no connection");
+  assert(!isTimedOut);
+  stop.abort();
+});
+
+/** No answer, until the request is given up. */
+function silence(signal: AbortSignal | null | undefined): Promise<Response> {
+  const { promise, reject } = Promise.withResolvers<Response>();
+  if (signal?.aborted) reject(signal.reason);
+  signal?.addEventListener("abort", () => reject(signal.reason), { once: true });
+  return promise;
+}
