@@ -328,7 +328,8 @@ export class Membership implements Standing, LayoutNumbers {
   /** From now on no write waits: the server ends. */
   close(): void {
     this.#isClosed = true;
-    this.lift(this.fence);
+    // A range that is handed over now is for the outcome of that to free: its mark may be on the disk already.
+    if (this.fence?.isEnding !== true) this.lift(this.fence);
   }
 
   async #change(

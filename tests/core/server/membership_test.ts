@@ -299,3 +299,49 @@ Deno.test("a state that is damaged, or of another format, stops the start", asyn
     );
   }
 });
+
+/** Files whose next rename waits, once {@link GatedFiles.hold} was called. */
+class GatedFiles {
+  readonly reached = Promise.withResolvers<void>();
+  readonly #gate = Promise.withResolvers<void>();
+  #isHeld = false;
+  readonly files: Files = {
+    ...denoFiles,
+    rename: async (path, to) => {
+      if (this.#isHeld) {
+        this.reached.resolve();
+        await this.#gate.promise;
+      }
+      await denoFiles.rename(path, to);
+    },
+  };
+
+  hold(): void {
+    this.#isHeld = true;
+  }
+
+  release(): void {
+    this.#isHeld = false;
+    this.#gate.resolve();
+  }
+}
+
+Deno.test("an end of the server while the mark is being written lets no write of the range in", async () => {
+  const gated = new GatedFiles();
+  await using shard = await Shard.open(gated.files);
+  await shard.give({ epoch: 1 });
+  await shard.owned().set("b", new Value("b"));
+  await shard.move(2);
+  const { fence } = await fenced(shard);
+  const refused = assertRejects(
+    () => shard.owned().set("b", new Value("late")),
+    MisdirectedKeyError,
+  );
+  gated.hold();
+  const done = giveUpRange(shard.store, shard.membership, { ...MOVE, fence });
+  await gated.reached.promise;
+  shard.membership.close();
+  gated.release();
+  await Promise.all([done, refused]);
+  assertEquals(shard.membership.mark.end, true);
+});
