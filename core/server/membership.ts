@@ -63,6 +63,8 @@ export class Membership implements Standing, LayoutNumbers {
   fence: Fence | undefined;
   readonly options: MembershipOptions;
   #isClosed = false;
+  /** The deletion of all keys that is under way. */
+  #emptying: Promise<void> | undefined;
 
   constructor(options: MembershipOptions) {
     this.options = options;
@@ -188,8 +190,13 @@ export class Membership implements Standing, LayoutNumbers {
     }
   }
 
-  /** Deletes all keys of a server that begins anew. */
+  /** Deletes all keys of a server that begins anew. Whoever asks meanwhile waits for the same deletion. */
   async empty(store: Store): Promise<void> {
+    this.#emptying ??= this.#deleteAll(store).finally(() => this.#emptying = undefined);
+    await this.#emptying;
+  }
+
+  async #deleteAll(store: Store): Promise<void> {
     await deleteKeys(store, {}, () => true);
     await this.#change((state) => ({ ...state, emptying: false }));
   }

@@ -345,3 +345,45 @@ Deno.test("an end of the server while the mark is being written lets no write of
   await Promise.all([done, refused]);
   assertEquals(shard.membership.mark.end, true);
 });
+
+Deno.test("an emptying that is asked for twice deletes nothing that came after it", async () => {
+  await using shard = await Shard.open();
+  await shard.give({ epoch: 1 });
+  // More than a page of them.
+  const old = Array.from(
+    { length: 1500 },
+    (_, index) => shard.store.set(`b${index}`, new Value("")),
+  );
+  await Promise.all(old);
+  const { store } = shard;
+  const { store: id } = shard.membership.state;
+  const stores = { s0: id, s1: STRANGER };
+  const layout: Layout = {
+    ...{ cluster: CLUSTER, epoch: 2, since: 2, placement: "modulo", servers: SERVERS, stores },
+  };
+  const offer = { layout, self: "s0", store: id, replace: true };
+  const first = shard.membership.take(offer, store);
+  // The giver was not patient enough, and asks once more. This time the disk is slow.
+  const flushed = Promise.withResolvers<void>();
+  const slow: Store = {
+    size: store.size,
+    writes: 0,
+    get: (key) => store.get(key),
+    set: (...write) => store.set(...write),
+    delete: async (...write) => {
+      const found = await store.delete(...write);
+      await flushed.promise;
+      return found;
+    },
+    list: (options) => store.list(options),
+    settled: () => store.settled(),
+    close: () => store.close(),
+  };
+  const second = shard.membership.take(offer, slow);
+  await first;
+  assertEquals([store.list(), shard.membership.isOut], [[], false]);
+  await shard.owned().set("f", new Value("new"));
+  flushed.resolve();
+  await second;
+  assertEquals(store.list(), ["f"]);
+});
