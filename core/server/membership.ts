@@ -176,8 +176,8 @@ export class Membership implements Standing, LayoutNumbers {
         this.#isBarred ||= outcome.bars;
         return outcome.stops ? { ...state, stopped: true } : state;
       }
-      if (outcome.continues) await this.#dropLost(state, layout, self, store);
-      const kept = outcome.continues ? state : { mark: NO_MARK, takes: {} };
+      const kept = outcome.continues ? state : { mark: NO_MARK, takes: {}, layout: undefined };
+      await this.#dropLost(kept, layout, self, store);
       const { mark, takes } = kept;
       const { emptying } = state;
       const next = { ...state, layout, self, mark, takes, stopped: false };
@@ -202,7 +202,12 @@ export class Membership implements Standing, LayoutNumbers {
   }
 
   /** Copies from before of keys of a source whose disk was lost: what this move has not carried goes. */
-  async #dropLost(state: ClusterState, layout: Layout, self: string, store: Store): Promise<void> {
+  async #dropLost(
+    state: Pick<ClusterState, "layout" | "takes">,
+    layout: Layout,
+    self: string,
+    store: Store,
+  ): Promise<void> {
     const place = new Place(layout, self);
     for (const source of layout.lost ?? []) {
       if (source === self || state.layout?.lost?.includes(source)) continue;

@@ -387,3 +387,12 @@ Deno.test("an emptying that is asked for twice deletes nothing that came after i
   await second;
   assertEquals(store.list(), ["f"]);
 });
+
+Deno.test("a first layout of a move with a lost source leaves no copies of before", async () => {
+  await using shard = await Shard.open();
+  await shard.give({ epoch: 1 }, "s1");
+  // A deletion of an earlier move that the disk had no room for.
+  await shard.store.set("d", new Value("of before"));
+  await shard.give({ epoch: 3, since: 2, next: NEXT, nextPlacement: "modulo", lost: ["s0"] }, "s1");
+  assertEquals(shard.store.list(), []);
+});
