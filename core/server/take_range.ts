@@ -89,10 +89,10 @@ export async function takeRange(
       !values.has(key) && place.isTargetOf(key) && ownerIn(layout, key) === source;
     await deleteKeys(store, after, isStale, { upto: upto ?? undefined, admit: isNewest });
   };
-  // A large value comes in first: one that is cut off has not been a take.
+  // A large value for this server comes in first: one that is cut off has not been a take.
   let begun: Promise<void> | undefined;
   const admit: Admit = () => begun === undefined ? begun = begin() : isNewest();
-  if (range.large === undefined) await (begun = begin());
+  if (range.large === undefined || values.size === 0) await (begun = begin());
   await Promise.all(Array.from(values, ([key, value]) => store.set(key, value, undefined, admit)));
 }
 

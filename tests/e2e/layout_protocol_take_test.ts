@@ -242,3 +242,17 @@ Deno.test("a large value comes as raw bytes, whole or not at all", async () => {
   assertEquals(gone.status, 204, gone.text);
   assertEquals(await holds(target), "", "A later take deletes it");
 });
+
+Deno.test("a large value that goes to another target still makes the range equal", async () => {
+  await using move = await begun();
+  const { shards, layout } = move;
+  const target = shards.get(1);
+  assertEquals((await send(target, move, "dj", ALL)).status, 204);
+  const value = new Uint8Array(200_000);
+  const large = { key: "b", type: "image/png", size: value.length };
+  const head = { source: "server-0.server", attempt: 1, large };
+  const body = takeBody(layout, { fence: 101, after: null, upto: "d" }, head, value);
+  assertEquals((await target.ask("POST", "/v1/handover/take", { body })).status, 204);
+  assertEquals(await holds(target), "acegj", "The source has no d in its range any more");
+  assertRefused(await send(target, move, "d", ALL), "old");
+});
